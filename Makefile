@@ -1,0 +1,52 @@
+# Sets up .venv from pip alone and runs in it. The README spells the same lines out for those without make.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+PY := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: run test lint clean constraints
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.installed-run
+	@$(PY) -m simulator $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find calibration simulator tests -type d -name __pycache__ -exec rm -rf {} +
+
+# A resolve for every supported Python at once; only names, versions and markers may come out of it.
+constraints:
+	@set -eu; tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; \
+	$(PYTHON) -m venv "$$tools"; \
+	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
+	"$$tools/bin/uv" pip compile pyproject.toml --universal --upgrade --quiet --python-version 3.11 \
+		--extra calibration --extra distributed --extra oracle --extra test \
+		--no-annotate --no-emit-index-url --no-header --output-file constraints.txt >/dev/null; \
+	! grep -n '://' constraints.txt
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lobule needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@echo "Setting up $(VENV) (a few minutes, the first time only)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-run: $(INPUTS) | $(VENV)/bin/python
+	@$(INSTALL) -e .
+	@touch $@
+
+# The larger set of packages serves `make run` too.
+$(VENV)/.installed-test: $(INPUTS) | $(VENV)/bin/python
+	@$(INSTALL) -e '.[test,oracle]'
+	@touch $(VENV)/.installed-run $@

@@ -1,0 +1,4 @@
+"""Calibration of a cohort's parameters to published numbers.
+
+Knows the simulator; the simulator knows nothing of it.
+"""

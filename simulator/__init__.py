@@ -1,0 +1,48 @@
+"""Lobule: simulate cohorts of treated patients and set them beside what was published.
+
+Knows the public names; imports nothing heavy until one of them is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from simulator.errors import ConfigError, DeclarationWarning, LobuleError, SimulationError
+
+if TYPE_CHECKING:
+    from simulator.cli.api import rerun, simulate
+    from simulator.results.store import open_results
+    from simulator.views import figures
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "DeclarationWarning",
+    "LobuleError",
+    "SimulationError",
+    "figures",
+    "open_results",
+    "rerun",
+    "simulate",
+]
+
+_HOME = {
+    "simulate": ("simulator.cli.api", "simulate"),
+    "rerun": ("simulator.cli.api", "rerun"),
+    "open_results": ("simulator.results.store", "open_results"),
+    "figures": ("simulator.views.figures", None),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'simulator' has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    loaded = import_module(module)
+    return loaded if attribute is None else getattr(loaded, attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,1 @@
+"""Hydra's edge: arguments, messages, exit codes."""

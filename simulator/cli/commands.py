@@ -1,0 +1,300 @@
+"""The commands: a run, an explanation, the evidence, the configuration, the help.
+
+Knows folders, terminals and exit codes; computes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import string
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import simulator
+from simulator.cli.preflight import EVIDENCE, EXPLAIN, Arguments, Prepared, open_library, prepare, read_arguments
+from simulator.errors import ConfigError, DeclarationWarning, LobuleError, Problem
+
+if TYPE_CHECKING:
+    from simulator.cli.compose import Library
+
+DONE, OUR_ERROR, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+TRACEBACK = "LOBULE_TRACEBACK"
+"""Environment variable: 1 shows the traceback of an error."""
+
+RESULTS, CONFIG, PICTURE = "results.nc", "config.yaml", "survival.png"
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    _be_printable(sys.stdout)
+    with _plain_warnings():
+        try:
+            _obey(sys.argv[1:] if argv is None else argv)
+            sys.stdout.flush()
+        except ConfigError as error:
+            return _failed(str(error), BAD_INPUT)
+        except KeyboardInterrupt:
+            return _failed("interrupted", INTERRUPTED)
+        except BrokenPipeError:  # the reader of our output, such as `head`, had enough
+            _silence_stdout()
+        except (LobuleError, OSError, MemoryError) as error:
+            return _failed(f"error: {_said(error)}", OUR_ERROR)
+        except Exception as error:
+            return _failed(f"error: a fault in Lobule: {type(error).__name__}: {_said(error)}", OUR_ERROR)
+    return DONE
+
+
+def _obey(argv: Sequence[str]) -> None:
+    arguments = read_arguments(argv)
+    if arguments.version:
+        print(f"lobule {simulator.__version__}")
+    elif arguments.help:
+        print(help_text(arguments))
+    elif arguments.cfg:
+        print(_yaml(prepare(arguments.overrides, config_dir=arguments.config_dir).container), end="")
+    elif arguments.command == EXPLAIN:
+        print(_explained(prepare(arguments.overrides, config_dir=arguments.config_dir)))
+    elif arguments.command == EVIDENCE:
+        _show_evidence(prepare(arguments.overrides, config_dir=arguments.config_dir))
+    else:
+        run_and_write(prepare(arguments.overrides, config_dir=arguments.config_dir, output=True))
+
+
+def run_and_write(prepared: Prepared) -> Path:
+    """Simulate, write the results into a folder of their own, print the table. Returns the folder."""
+    _listen(prepared.verbose)
+    assert prepared.folder is not None  # prepared with an output folder
+    with _claimed(prepared.folder) as folder:
+        (folder / CONFIG).write_text(_yaml(prepared.container), encoding="utf-8")
+        _log.debug("simulating %s into %s", prepared.cohort, folder)
+        from simulator.results.store import save
+        from simulator.running.experiment import run
+
+        with _progress() as progress:
+            tree = run(prepared.experiment, progress=progress)
+        save(tree, folder / RESULTS)
+    from simulator.views import figures
+    from simulator.views.tables import targets_table
+
+    figures.save(figures.survival(tree), folder / PICTURE)
+    _show(targets_table(tree))
+    print(f"\n{folder}{os.sep}")
+    for name, what in (
+        (RESULTS, f'the results: simulator.open_results("{(folder / RESULTS).as_posix()}")'),
+        (CONFIG, "what was simulated"),
+        (PICTURE, "survival, simulated and reported"),
+    ):
+        print(f"  {name:12}  {what}")
+    return folder
+
+
+def _explained(prepared: Prepared) -> str:
+    from simulator.declaration.explain import explain
+
+    return explain(prepared.experiment)
+
+
+def _show_evidence(prepared: Prepared) -> None:
+    from simulator.declaration.evidence import load
+    from simulator.views.tables import evidence_table
+
+    _show(evidence_table(load(prepared.container["evidence"])))
+
+
+def _show(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console(file=sys.stdout, highlight=False).print(renderable)
+
+
+def _yaml(container: Mapping[str, Any]) -> str:
+    import yaml  # type: ignore[import-untyped]
+
+    text: str = yaml.safe_dump(dict(container), sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[Path]:
+    """Make a folder that is ours alone; take away what was made if nothing comes of it."""
+    made: list[Path] = []
+    try:
+        for path in [*reversed(folder.parents), folder]:
+            try:
+                path.mkdir()
+                made.append(path)
+            except FileExistsError:
+                if not path.is_dir():
+                    raise
+        config = folder / CONFIG
+        config.touch(exist_ok=False)
+        made.append(config)
+    except FileExistsError:
+        _remove(made)
+        raise ConfigError(Problem("hydra.run.dir", str(folder), "is in use by another run; name a new folder")) from None
+    except OSError as error:
+        _remove(made)
+        problem = Problem("hydra.run.dir", str(folder), f"cannot be written to: {error.strerror or error}")
+        raise ConfigError(problem) from None
+    try:
+        yield folder
+    except BaseException:
+        _remove(made)
+        raise
+
+
+def _remove(made: Sequence[Path]) -> None:
+    for path in reversed(made):
+        with suppress(OSError):  # a folder that is not empty holds somebody else's file by now
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Give a callback that draws a bar on a terminal, and None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s")
+
+    columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+               Rate(), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=1)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+# --- help ---------------------------------------------------------------------------------------------------
+
+
+def help_text(arguments: Arguments) -> str:
+    """Return the help: its words from the primary configuration, its lists from the files there are."""
+    from simulator.cli.compose import COHORT, compose
+    from simulator.cli.overrides import read_overrides
+
+    library = open_library(arguments.config_dir)
+    if problems := library.problems():
+        raise ConfigError(problems)
+    choices = read_overrides(arguments.overrides, library).choices
+    composed = compose(library, {COHORT: choices[COHORT]} if COHORT in choices else {}, [])
+    cohorts = {name: _about(library, f"{COHORT}/{name}") for name in library.options(COHORT)}
+    width = max(map(len, cohorts))
+    template = string.Template(library.primary["hydra"]["help"]["template"])
+    return template.safe_substitute(
+        VERSION=simulator.__version__,
+        COHORT=composed.choices[COHORT],
+        COHORTS="\n".join(f"  {name:{width}}  {about}".rstrip() for name, about in cohorts.items()),
+        GROUPS="\n".join(
+            f"  {group:10}  {', '.join(library.options(group))}" for group in library.groups if group != COHORT
+        ),
+        SETTINGS="\n".join(f"  {key}={value}" for key, value in _settings(composed.container)),
+    ).rstrip("\n")
+
+
+def _about(library: Library, config_path: str) -> str:
+    """Return a file's title, or else its first comment."""
+    try:
+        file = library.file(config_path)
+    except ConfigError:
+        return "(cannot be read)"
+    return str(file.content.get("title") or file.comment or "")
+
+
+def _settings(container: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the keys a modeler may set and their values, those of structure and evidence left out."""
+    for key, value in container.items():
+        if not before and key in ("evidence", "model"):
+            continue
+        if isinstance(value, Mapping) and "value" in value:
+            value = value["value"]
+        if isinstance(value, Mapping) and value:
+            yield from _settings(value, f"{before}{key}.")
+        elif isinstance(value, str | int | float) and not re.search(r"\s.*\s.*\s", str(value)):
+            yield f"{before}{key}", str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# --- what is said on the way --------------------------------------------------------------------------------
+
+
+def _failed(message: str, code: int) -> int:
+    with suppress(OSError):
+        sys.stdout.flush()
+    if code != INTERRUPTED and os.environ.get(TRACEBACK, "") not in ("", "0"):
+        traceback.print_exc()
+    elif code == OUR_ERROR:
+        message += f"\n(for the traceback: set {TRACEBACK}=1)"
+    print(message, file=sys.stderr)
+    return code
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "not enough memory: fewer study.replicates, or output.patients=false and output.events=false"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show a warning about a declaration as one line, once; leave every other warning as it is."""
+    shown: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, DeclarationWarning):
+            usual(message, category, filename, lineno, file, line)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+        warnings.showwarning = show
+        warnings.simplefilter("always", DeclarationWarning)
+        yield
+
+
+def _listen(verbose: str) -> None:
+    """Switch on what ``hydra.verbose`` asks for: our own and Hydra's loggers, or those named."""
+    if verbose.lower() == "false":
+        return
+    names = [name.strip() for name in verbose.strip("[]").split(",") if name.strip()]
+    logging.basicConfig(format="%(relativeCreated)d ms %(name)s: %(message)s")
+    for name in ("simulator", "hydra") if verbose.lower() == "true" else names:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+
+
+def _be_printable(stream: TextIO) -> None:
+    """Let a terminal that lacks a character show a '?' instead of ending the run."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from complaining about the broken pipe once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,382 @@
+"""Finding configurations and composing one with Hydra.
+
+Knows groups, files, defaults lists and the order of merging; knows no key of a model. Hydra resolves the
+defaults lists; the files themselves are read by `files`, so that no interpolation, resolver or `_target_`
+ever reaches Hydra, and merged as plain dictionaries, as OmegaConf merges untyped ones. Nothing global is
+needed or changed: no GlobalHydra, no plugin registry, no ConfigStore, no resolver.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import create_defaults_list
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.singleton import Singleton
+from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+
+from simulator.cli.files import ConfigFile, read
+from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
+
+PRIMARY = "simulate"
+COHORT = "cohort"
+NAMED_BY_COHORT = ("evidence", "model", "course", "study", "parameters")
+HYDRA_VERSION_BASE = "1.3"
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_Entries = list[Any]  # a ConfigSource must have a method named list
+_Names = list[str]
+
+_LOCK = threading.RLock()
+
+
+def shipped_folder() -> Path:
+    """Return the folder of shipped configurations: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Library:
+    """The shipped configurations and, beside them, those of a user's own folder."""
+
+    own: Path | None = None
+    own_label: str = ""
+    shipped: Path = field(default_factory=shipped_folder)
+    _read: dict[str, ConfigFile] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups, those that a cohort names last."""
+        found = {item.name for item in self.shipped.iterdir() if item.is_dir()} - {"hydra"}
+        return tuple(sorted(found, key=lambda group: (group in NAMED_BY_COHORT, group)))
+
+    @cached_property
+    def _options(self) -> dict[str, dict[str, tuple[Path, str]]]:
+        folders = [(self.shipped, "configs")] + ([(self.own, self.own_label)] if self.own else [])
+        options: dict[str, dict[str, tuple[Path, str]]] = {group: {} for group in self.groups}
+        for folder, label in folders:
+            for group in self.groups:
+                for path in sorted((folder / group).glob("*.yaml")):
+                    options[group].setdefault(path.stem, (path, f"{label}/{group}/{path.name}"))
+        return options
+
+    def options(self, group: str) -> tuple[str, ...]:
+        """Names of the files of a group, shipped ones first."""
+        return tuple(self._options[group])
+
+    def file(self, config_path: str) -> ConfigFile:
+        """Return the file of ``group/name``, or the primary one, read once. Raises ConfigError."""
+        if config_path not in self._read:
+            if config_path == PRIMARY:
+                path, label = self.shipped / f"{PRIMARY}.yaml", f"configs/{PRIMARY}.yaml"
+            else:
+                group, name = config_path.split("/")
+                path, label = self._options[group][name]
+            self._read[config_path] = read(path, label=label, trusted=config_path == PRIMARY)
+        return self._read[config_path]
+
+    @property
+    def primary(self) -> Mapping[str, Any]:
+        """The primary file: the root's values, and Hydra's settings under ``hydra``."""
+        return self.file(PRIMARY).content
+
+    @property
+    def root_keys(self) -> tuple[str, ...]:
+        """Everything that can begin a key."""
+        return (*(key for key in self.primary if key not in ("defaults", "hydra")), *self.groups)
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the user's folder itself: not with what is in its files."""
+        if self.own is None:
+            return []
+        if not self.own.is_dir():
+            what = "is a file, not a folder" if self.own.exists() else "no such folder"
+            return [Problem("--config-dir", self.own_label, what)]
+        found: list[Problem] = []
+        try:
+            present = sorted(self.own.iterdir())
+            held = {path.name: sorted(path.iterdir()) for path in present
+                    if path.is_dir() and path.name in self.groups}  # fmt: skip
+        except OSError as error:
+            return [Problem("--config-dir", self.own_label, f"cannot be read: {error.strerror or error}")]
+        for path in present:
+            if path.name == f"{PRIMARY}.yaml":
+                found.append(self._shadows(path.name))
+            elif path.is_dir() and path.name not in self.groups and (near := nearest(path.name, self.groups)):
+                if any(path.glob("*.y*ml")):
+                    found.append(Problem("--config-dir", f"{self.own_label}/{path.name}",
+                                         f"is no group; groups: {', '.join(self.groups)}", near))  # fmt: skip
+        for group, files in held.items():
+            for path in files:
+                shown = f"{group}/{path.name}"
+                if path.suffix.lower() in (".yml", ".yaml") and path.suffix != ".yaml":
+                    found.append(Problem("--config-dir", f"{self.own_label}/{shown}",
+                                         "is not read; its name must end in .yaml"))  # fmt: skip
+                elif path.suffix == ".yaml" and (self.shipped / group / path.name).exists():
+                    found.append(self._shadows(shown))
+                elif path.suffix == ".yaml" and not _NAME.fullmatch(path.stem):
+                    found.append(Problem("--config-dir", f"{self.own_label}/{shown}",
+                                         "its name must be a letter, then letters, digits and _"))  # fmt: skip
+        if not found and not any(path.suffix == ".yaml" for files in held.values() for path in files):
+            allowed = f"holds no configuration: no .yaml in a folder named {', '.join(self.groups)}"
+            found.append(Problem("--config-dir", self.own_label, allowed))
+        return found
+
+    def _shadows(self, name: str) -> Problem:
+        allowed = "has the name of a shipped file and would be ignored; give it a name of its own"
+        return Problem("--config-dir", f"{self.own_label}/{name}", allowed)
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composed configuration, and which file each group took."""
+
+    container: dict[str, Any]
+    choices: dict[str, str]
+
+
+def compose(library: Library, choices: Mapping[str, str], values: Sequence[tuple[str, Any]]) -> Composition:
+    """Compose: `choices` of files by group, then `values` by dotted key, in order.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the files taken, or of the keys that cannot be set.
+    """
+    source = _LibrarySource(library)
+    try:
+        with hydra_lock():
+            parser = OverridesParser.create()
+            resolved = create_defaults_list(
+                repo=_Repository(source),
+                config_name=PRIMARY,
+                overrides_list=parser.parse_overrides([f"{group}={name}" for group, name in choices.items()]),
+                prepend_hydra=False,
+                skip_missing=False,
+            )
+    except RecursionError:
+        cohort = choices.get(COHORT, "the default cohort")
+        source.problems.append(Problem(f"defaults lists of {cohort}", MISSING, "two files name each other"))
+    except (HydraException, ValueError, AssertionError) as error:
+        if not source.problems:
+            source.problems.append(_defaults_problem(str(error), choices))
+    if source.problems:
+        raise ConfigError(source.problems)
+    container: dict[str, Any] = {}
+    for default in resolved.defaults:
+        assert default.config_path is not None  # Hydra's type allows a placeholder that it never returns
+        content = source.content(default.config_path)
+        for step in reversed(default.package.split(".") if default.package else []):
+            content = {step: content}
+        container = _merged(container, content)
+    taken = {group: str(name) for group, name in resolved.overrides.known_choices.items() if name}
+    if problems := _missing_groups(taken, container, library):
+        raise ConfigError(problems)
+    problems = [problem for key, value in values if (problem := _set(container, key, value))]
+    if problems:
+        raise ConfigError(problems)
+    return Composition(container, taken)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge as OmegaConf does: mappings key by key, anything else replaced; the first order of keys stays."""
+    made = dict(below)
+    for key, value in above.items():
+        old = made.get(key)
+        made[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return made
+
+
+def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
+    """Set one dotted key in place; new keys are made, for the schema to judge."""
+    *steps, last = key.split(".")
+    node: Any = container
+    for number, step in enumerate([*steps, last]):
+        shown = ".".join(key.split(".")[:number])
+        if isinstance(node, list):
+            if not step.isdigit() or int(step) >= len(node):
+                return Problem(key, MISSING, f"{shown} is a list of {len(node)}: "
+                               f"its items are {shown}.0 to {shown}.{len(node) - 1}")  # fmt: skip
+        elif not isinstance(node, dict):
+            return Problem(key, value, f"{shown} is the single value {node!r} and has no keys below it")
+        if number == len(steps):
+            break
+        node = node[int(step)] if isinstance(node, list) else node.setdefault(step, {})
+    if isinstance(node, list):
+        node[int(last)] = value
+    else:
+        old = node.get(last)
+        node[last] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return None
+
+
+def _missing_groups(taken: Mapping[str, str], container: Mapping[str, Any], library: Library) -> list[Problem]:
+    absent = [group for group in NAMED_BY_COHORT if group not in taken and group not in container]
+    if not absent:
+        return []
+    label = library.file(f"{COHORT}/{taken[COHORT]}").label
+    lines = ", ".join(f"'- /{group}: <name>'" for group in absent)
+    return [Problem(label, MISSING, f"its defaults list must name {', '.join(absent)}: add {lines}")]
+
+
+def _defaults_problem(said: str, choices: Mapping[str, str]) -> Problem:
+    """Say in a modeler's words what Hydra found wrong with the defaults lists as a whole."""
+    lists = f"defaults lists of {choices.get(COHORT, 'the default cohort')}"
+    if found := re.search(r"Multiple values for (\w+)", said):
+        group = found[1]
+        return Problem(lists, group, "is named twice with different files; in the list that builds on "
+                       f"another file write '- override /{group}: <name>', last")  # fmt: skip
+    if found := re.search(r"(\w+) appears more than once", said):
+        return Problem(lists, found[1], "is named twice; keep one")
+    if found := re.search(r"Could not override '(\w+)", said):
+        group = found[1]
+        if group in choices:
+            return Problem(group, choices[group],
+                           f"the cohort does not name a {group} in its defaults list: add '- /{group}: <name>'")  # fmt: skip
+        return Problem(lists, f"override /{group}", f"no list names a {group} to override; leave out 'override'")
+    return Problem(lists, MISSING, "cannot be put together; see the shipped cohorts for how one is written")
+
+
+class _Repository(ConfigRepository):
+    """Hydra's repository over one source, each file loaded once."""
+
+    def __init__(self, source: ConfigSource) -> None:
+        self.sources = [source]
+        self._loaded: dict[str, ConfigResult | None] = {}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        if config_path not in self._loaded:
+            self._loaded[config_path] = super().load_config(config_path)
+        return self._loaded[config_path]
+
+
+class _LibrarySource(ConfigSource):
+    """Gives Hydra the defaults lists of a library; keeps the contents, and collects the problems."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.provider = "lobule"
+        self.path = ""
+        self.problems: list[Problem] = []
+        self._contents: dict[str, dict[str, Any]] = {}
+
+    def content(self, config_path: str) -> dict[str, Any]:
+        return self._contents[config_path]
+
+    @staticmethod
+    def scheme() -> str:
+        return "lobule"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        defaults: list[Any] = []
+        content: dict[str, Any] = {}
+        try:
+            file = self.library.file(config_path)
+            content = {key: value for key, value in file.content.items() if key != "defaults"}
+            if config_path == PRIMARY:
+                content.pop("hydra", None)
+            if "defaults" in file.content:
+                defaults = self._defaults(file, config_path)
+        except ConfigError as error:
+            self.problems += error.problems
+        self._contents[config_path] = content
+        config = OmegaConf.create({"defaults": defaults})
+        return ConfigResult(self.provider, self.path, config, {"package": None})
+
+    def _defaults(self, file: ConfigFile, config_path: str) -> _Entries:
+        """Return a defaults list in Hydra's absolute form: what is wrong with it is collected and left out.
+
+        A group that a cohort names belongs at the root, not below the cohort where Hydra would put it.
+        """
+        given = file.content["defaults"]
+        if not isinstance(given, list):
+            self.problems.append(Problem(file.where("defaults"), MISSING, "defaults must be a list"))
+            return []
+        group = config_path.rpartition("/")[0]
+        made: list[Any] = []
+        for number, entry in enumerate(given):
+            where = file.where("defaults", number)
+            overriding = any(isinstance(item, dict) and next(iter(item)).startswith("override ") for item in made)
+            if entry == "_self_" and entry not in made:
+                made.append(entry)
+            elif isinstance(entry, str) and _NAME.fullmatch(entry) and group and not overriding:
+                if self._known(where, group, entry):
+                    made.append(entry)
+            elif isinstance(entry, dict) and len(entry) == 1:
+                (key, name), = entry.items()
+                match = re.fullmatch(r"(override )?/?(\w+(?:/\w+)?)(?:@(?:_global_\.)?(\w+))?", key)
+                if not group and key.startswith("override hydra/"):
+                    continue  # settings of Hydra's own main, which is not in use here
+                if not match or match[3] not in (None, match[2]) or (overriding and not match[1]):
+                    self.problems.append(Problem(where, f"{key}: {name}", _ENTRY))
+                elif match[2] not in self.library.groups:
+                    self.problems.append(unknown(where, match[2], self.library.groups, what="group"))
+                elif self._known(where, match[2], name):
+                    made.append({f"{match[1] or ''}/{match[2]}@_global_.{match[2]}": name})
+            else:
+                self.problems.append(Problem(where, entry, _ENTRY))
+        return made
+
+    def _known(self, where: str, group: str, name: object) -> bool:
+        options = self.library.options(group)
+        if isinstance(name, str) and name in options:
+            return True
+        self.problems.append(unknown(where, str(name), options, what=group))
+        return False
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", *self.library.groups)
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.rpartition("/")
+        return config_path == PRIMARY or (group in self.library.groups and name in self.library.options(group))
+
+    def available(self) -> bool:
+        return True
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> _Names:
+        if not config_path:
+            return [PRIMARY, *self.library.groups]
+        return sorted(self.library.options(config_path))
+
+
+_ENTRY = ("must be '_self_', '/<group>: <name>', the name of another file of the same folder, "
+          "or, last, 'override /<group>: <name>'")  # fmt: skip
+
+
+@contextmanager
+def hydra_lock() -> Iterator[None]:
+    """Hold Hydra's parser and singletons, made for one thread, for the milliseconds they are used."""
+    with _LOCK, _version_base():
+        yield
+
+
+@contextmanager
+def _version_base() -> Iterator[None]:
+    """Give Hydra a version base while it is used, where its host has set none, and take it back."""
+    before = Singleton._instances.get(version.VersionBase)
+    if before is not None and type(getattr(before, "version_base", None)) is not object:
+        yield
+        return
+    version.setbase(HYDRA_VERSION_BASE)
+    holder = version.VersionBase.instance()
+    ours = holder.version_base
+    try:
+        yield
+    finally:
+        if holder.version_base is ours:
+            holder.version_base = version._UNSPECIFIED_

@@ -1,0 +1,217 @@
+"""What a user sets: ``key=value`` in Hydra's grammar, each checked before anything is composed.
+
+Knows the grammar, its traps and the names that can begin a key; whether a key and its value mean anything
+is for the schema to say.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from antlr4.error.Errors import LexerNoViableAltException  # type: ignore[import-untyped]
+from hydra._internal.grammar.functions import FunctionCall, Functions
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString, Sweep
+from hydra.errors import HydraException
+
+from simulator.cli.compose import COHORT, Library, hydra_lock
+from simulator.cli.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
+from simulator.errors import MISSING, Problem, nearest, unknown
+
+LONGEST = 2000
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose")
+SWEEPS = ("choice", "range", "interval", "glob", "sort", "shuffle", "tag")
+PARAMETERS = "parameters"
+START = "start"
+LATER_PARAMETERS = ("calibrated", "posterior")
+
+SWEEP_REFUSED = "several values are a sweep, which needs --multirun and comes with a later version: give one value"
+_COMMA_REFUSED = ("has a comma: write a decimal point if it is one number; several values are a sweep, which needs "
+                  "--multirun and comes with a later version")  # fmt: skip
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*))*")
+_SIGN = re.compile(r"\+{0,2}")
+
+
+@dataclass
+class Overrides:
+    """What was set, by what it does; and what is wrong with it."""
+
+    choices: dict[str, str] = field(default_factory=dict)
+    values: list[tuple[str, Any]] = field(default_factory=list)
+    hydra: dict[str, str] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unknown_roots: list[tuple[str, str]] = field(default_factory=list)
+    """Keys that begin with nothing known, and their values: told once the valid keys are known."""
+
+
+class _NoFunctions(Functions):
+    """Hydra's grammar with every function refused."""
+
+    def eval(self, func: FunctionCall) -> Any:
+        raise _Refused(SWEEP_REFUSED if func.name in SWEEPS else f"calls {func.name}(); nothing can be called here, "
+                       "put it in quotes if it is text")  # fmt: skip
+
+
+class _Refused(Exception):
+    """A reason, on its way through Hydra's parser."""
+
+
+def read_overrides(texts: Sequence[str], library: Library, *, commands: Sequence[str] = ()) -> Overrides:
+    """Read ``key=value`` texts. Nothing is raised: problems are collected beside what could be read.
+
+    `commands` are the words that a text without ``=`` may have been meant for.
+    """
+    made = Overrides()
+    seen: dict[str, str] = {}
+    for text in texts:
+        problem = _argument_problem(text, commands)
+        if problem is None:
+            key, given = _split(text)
+            if key in seen and seen[key] != given:
+                problem = Problem(key, given, f"is set twice: before, to {seen[key]}; keep one")
+            else:
+                seen[key] = given
+                problem = _read_one(text, key, given, library, made)
+        if problem is not None:
+            made.problems.append(problem)
+    return made
+
+
+def _split(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    return _SIGN.sub("", key, count=1).strip(), value.strip()
+
+
+def _argument_problem(text: str, commands: Sequence[str]) -> Problem | None:
+    """Return what is wrong with an argument before its key is looked at."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return Problem("argument", ascii(text), "is not UTF-8 text")
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        return Problem("argument", repr(text), "holds a tab, line break or control character")
+    if text.startswith("~"):
+        return Problem(text, MISSING, "nothing can be deleted from a configuration; set a key with key=value")
+    if "=" not in text:
+        return Problem(text, MISSING, "must be key=value, such as cohort=ilp or course.interval=21",
+                       nearest(text, commands))  # fmt: skip
+    if len(text) > LONGEST:
+        key, value = _split(text)
+        return Problem(key[:80], value[:80] + "…", f"is {len(text):,} characters long; at most {LONGEST:,}")
+    return None
+
+
+def _read_one(text: str, key: str, given: str, library: Library, made: Overrides) -> Problem | None:
+    """Read one override into `made`, or return what is wrong with it."""
+    if re.match(r"hydra\b", key):
+        if key not in HYDRA_KEYS:
+            return Problem(key, given, f"of Hydra's own settings only {', '.join(HYDRA_KEYS)} can be set",
+                           *difflib.get_close_matches(key, HYDRA_KEYS, n=1, cutoff=0.8))  # fmt: skip
+        if not given or "${" in given:
+            return Problem(key, given or MISSING, INTERPOLATION_REFUSED if given else "has no value")
+        if key == "hydra.verbose" and not re.fullmatch(r"\[?[\w.]+(,\s*[\w.]+)*\]?", given):
+            return Problem(key, given, "must be true, false, or names of loggers")
+        made.hydra[key] = _unquoted(given)
+        return None
+    if any(runs_code(step) for step in re.split(r"[./@:]", key)):
+        return Problem(key, given, CODE_REFUSED)
+    if not _KEY.fullmatch(key):
+        shown = given if key else MISSING
+        return Problem(key or text, shown, "is no key: a key is one or more names joined by dots, such as "
+                       "course.interval", nearest(key.replace("/", "."), library.root_keys))  # fmt: skip
+    if "${" in given:
+        return Problem(key, given, INTERPOLATION_REFUSED)
+    if not given:
+        return Problem(key, MISSING, "has no value: write key=value (null for none)")
+    if reason := trap(given):
+        return Problem(key, given, _COMMA_REFUSED if "," in given else reason)
+    try:
+        parsed = _parse(f"{key}={given}")
+        value = _plain(parsed)
+    except _Refused as refused:
+        return Problem(key, given, str(refused))
+    root = key.split(".")[0]
+    if root not in library.root_keys:
+        made.unknown_roots.append((key, given))
+        return None
+    if key in library.groups and not isinstance(value, dict):
+        return _choose(key, given, value, library, made)
+    made.values.append((key, value))
+    made.texts.append(f"{key}={given}")
+    return None
+
+
+def _choose(group: str, given: str, value: object, library: Library, made: Overrides) -> Problem | None:
+    options = library.options(group)
+    if group == PARAMETERS and value == START:
+        return None  # what the cohort names
+    if isinstance(value, str) and value in options:
+        made.choices[group] = value
+        made.texts.append(f"{group}={value}")
+        return None
+    if group == PARAMETERS and (given in LATER_PARAMETERS or re.search(r"[/\\]|\.(ya?ml|nc)$", given)):
+        return Problem(group, given, f"calibrated parameters come with a later version; use {START}, "
+                       "the values that the cohort names")  # fmt: skip
+    if not isinstance(value, str):
+        return Problem(group, given, f"must be the name of one {group}: {', '.join(options)}")
+    known = (START, *options) if group == PARAMETERS else options
+    problem = unknown(group, value, known, what=group if group == COHORT else f"{group} file")
+    stem = value.removesuffix(".yaml")
+    return Problem(group, value, problem.allowed, stem) if stem in known else problem
+
+
+def _parse(text: str) -> Any:
+    """Return the value as Hydra's grammar reads it, or raise `_Refused` in our words."""
+    try:
+        with hydra_lock():
+            parsed = OverridesParser(functions=_NoFunctions()).parse_rule(text, "override")
+    except RecursionError:
+        raise _Refused("is nested too deeply") from None
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, _Refused):
+            raise cause from None
+        if isinstance(cause, LexerNoViableAltException):
+            odd = text[cause.startIndex : cause.startIndex + 1]
+            if odd in "'\"":
+                raise _Refused(f"has a quote ({odd}) that is not closed") from None
+            raise _Refused(f"has the character {odd!r}, which needs quotes around the value: '…'") from None
+        raise _Refused("cannot be read: check brackets and quotes; text with commas, brackets, colons or = "
+                       "needs quotes around it: '…'") from None  # fmt: skip
+    except ValueError:
+        raise _Refused("is not a number that can be read") from None
+    if isinstance(parsed._value, Sweep):
+        raise _Refused(SWEEP_REFUSED + "; a list is written in brackets, [a,b]")
+    return parsed._value
+
+
+def _plain(value: Any) -> Any:
+    """Return a parsed value as plain Python, or raise `_Refused` where it is a trap."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, str):
+        if reason := trap(value):
+            raise _Refused(f"holds {value}, which {reason}")
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _Refused("is not a finite number, or beyond the largest one; write a finite number")
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        made = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise _Refused(f"has the key {key!r}, which is not a name")
+            if runs_code(key):
+                raise _Refused(f"has the key {key}, which {CODE_REFUSED}")
+            made[key] = _plain(item)
+        return made
+    return value
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text

@@ -1,0 +1,246 @@
+"""Everything that can be refused is refused here, all at once, before any work and any folder.
+
+Knows arguments, the order of checks and where a run may write; imports neither xarray nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
+
+if TYPE_CHECKING:
+    from simulator.cli.compose import Library
+    from simulator.cli.overrides import Overrides
+    from simulator.declaration.schema import Experiment
+
+RUN, EXPLAIN, EVIDENCE, REPORT = "run", "explain", "evidence", "report"
+COMMANDS = (EXPLAIN, EVIDENCE, REPORT)
+_REFUSED_OPTIONS = {
+    ("--config-path", "-cp", "--config-name", "-cn"): "cannot be set; your own files go into a folder given "
+    "with --config-dir",
+    ("--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--package", "-p",
+     "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
+}  # fmt: skip
+_OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The command line, taken apart but not yet judged."""
+
+    command: str = RUN
+    overrides: tuple[str, ...] = ()
+    config_dir: str | None = None
+    cfg: bool = False
+    help: bool = False
+    version: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A valid experiment and what belongs to running it."""
+
+    container: dict[str, Any]
+    experiment: Experiment
+    cohort: str
+    overrides: tuple[str, ...]
+    folder: Path | None = None
+    verbose: str = "false"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(_option_problem(message))
+
+
+def read_arguments(argv: Sequence[str]) -> Arguments:
+    """Take a command line apart. Raises ConfigError."""
+    for argument in argv:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise ConfigError(Problem("argument", ascii(argument), "is not UTF-8 text"))
+    barred = {argument.partition("=")[0] for argument in argv} & {name for names in _REFUSED_OPTIONS for name in names}
+    if barred:
+        raise ConfigError([_option_problem(option) for option in sorted(barred)])
+    parser = _Parser(prog="python -m simulator", add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--run", "-r", action="store_true")
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--config-dir", "-cd", dest="config_dir")
+    known, rest = parser.parse_known_intermixed_args(list(argv))
+    problems = [_option_problem(argument) for argument in rest]
+    words: list[str] = known.words
+    commands = [word for word in words if word in COMMANDS]
+    words = [word for word in words if word not in COMMANDS]
+    command = commands[0] if commands else RUN
+    if len(commands) > 1:
+        problems.append(Problem(" ".join(commands), MISSING, "one command at a time"))
+    if known.cfg not in (None, "job"):
+        problems.append(Problem("--cfg", known.cfg, "must be job: the composed configuration"))
+    if known.multirun:
+        problems.append(Problem("--multirun", MISSING, "sweeps come with a later version; run the scenarios one "
+                                "by one, or call simulator.simulate([...]) in a loop"))  # fmt: skip
+    if command == REPORT:
+        problems.append(Problem("report", " ".join(words) or MISSING, "pages come with a later version; every run "
+                                "writes survival.png, and simulator.open_results(path) gives its numbers"))  # fmt: skip
+    if problems and not (known.help or known.version):
+        raise ConfigError(problems)
+    return Arguments(command, tuple(words), known.config_dir, known.cfg is not None, known.help, known.version)
+
+
+def _option_problem(said: str) -> Problem:
+    """Return the problem of an option, or of what argparse says of one."""
+    if found := re.match(r"argument (\S+?)(?:/\S+)*: expected one argument", said):
+        option = found[1]
+        return Problem(option, MISSING, f"needs a value: {'--cfg job' if 'cfg' in option else '--config-dir FOLDER'}")
+    if said.startswith("-"):
+        option = said.partition("=")[0]
+        for options, allowed in _REFUSED_OPTIONS.items():
+            if option in options:
+                return Problem(option, MISSING, allowed)
+        return Problem(option, MISSING, f"unknown option; known: {', '.join(_OPTIONS)}", nearest(option, _OPTIONS))
+    return Problem("arguments", MISSING, said)
+
+
+def prepare(
+    texts: Sequence[str], *, config_dir: str | os.PathLike[str] | None = None, output: bool = False
+) -> Prepared:
+    """Check everything and return the experiment. With `output`, also where it may be written.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found: of the arguments, the files, the declaration and the output folder.
+    """
+    from simulator.cli.overrides import read_overrides
+
+    library = open_library(config_dir)
+    made = read_overrides(texts, library, commands=COMMANDS)
+    problems = [*library.problems(), *made.problems]
+    composed = None
+    if not _misleads(problems, library):
+        from simulator.cli.compose import compose
+
+        try:
+            composed = compose(library, made.choices, made.values)
+        except ConfigError as error:
+            problems += error.problems
+    problems += _unknown_roots(made, library, composed.container if composed else {})
+    cohort = composed.choices["cohort"] if composed else ""
+    folder = None
+    if output and composed:
+        folder, refused = _output_folder(made, library, cohort)
+        problems += refused
+    elif not output:
+        problems += [Problem(key, value, "this command writes nothing; leave it out")
+                     for key, value in made.hydra.items() if key != "hydra.verbose"]  # fmt: skip
+    experiment = None
+    if composed:
+        from simulator.declaration.schema import declare
+
+        try:
+            experiment = declare(composed.container, overrides=made.texts)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list({str(problem): problem for problem in problems}.values()))
+    assert composed is not None and experiment is not None  # otherwise there were problems
+    return Prepared(
+        container=composed.container,
+        experiment=experiment,
+        cohort=cohort,
+        overrides=tuple(made.texts),
+        folder=folder,
+        verbose=made.hydra.get("hydra.verbose", "false"),
+    )
+
+
+def open_library(config_dir: str | os.PathLike[str] | None) -> Library:
+    """Return the configurations there are. Raises ConfigError where `config_dir` is no folder to look into."""
+    from simulator.cli.compose import Library
+
+    if config_dir is None:
+        return Library()
+    label = os.fspath(config_dir)
+    if not label:
+        raise ConfigError(Problem("--config-dir", MISSING, "needs a folder"))
+    own = Path(label).expanduser()
+    if own.exists() and own.resolve() == Library().shipped.resolve():
+        return Library()
+    return Library(own=own, own_label=label.rstrip("/\\") or label)
+
+
+def _misleads(problems: Iterable[Problem], library: Library) -> bool:
+    """Whether composing on would be about another cohort, or other files, than were asked for."""
+    return any(problem.key == "--config-dir" or problem.key in library.groups for problem in problems)
+
+
+def _unknown_roots(made: Overrides, library: Library, container: Mapping[str, Any]) -> Iterator[Problem]:
+    valid = list(_keys(container))
+    for key, value in made.unknown_roots:
+        head, *rest = key.split(".")
+        near = nearest(head, library.root_keys)
+        if near is not None and rest:
+            near = ".".join((near, *rest))
+        if near is None:
+            last = [name for name in valid if name.endswith(f".{key}")]
+            near = last[0] if last else nearest(key, valid)
+        problem = unknown(key, value, library.root_keys, what="key")
+        yield Problem(key, value, problem.allowed.replace("known:", "keys begin with:"), near)
+
+
+def _keys(container: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Yield the dotted keys a user may set: all but those of evidence and model."""
+    for key, value in container.items():
+        if not before and key in ("evidence", "model"):
+            continue
+        yield f"{before}{key}"
+        if isinstance(value, Mapping) and "value" not in value:
+            yield from _keys(value, f"{before}{key}.")
+
+
+def _output_folder(made: Overrides, library: Library, cohort: str) -> tuple[Path | None, list[Problem]]:
+    """Return where a run writes, or why it cannot. Creates nothing."""
+    key = "hydra.run.dir"
+    given = made.hydra.get(key)
+    template = str(library.primary["hydra"]["run"]["dir"])
+    shown = given if given is not None else _filled(template, cohort)
+    try:
+        folder = Path(shown).expanduser()
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return None, [Problem(key, shown, "is not empty; name a new folder, or leave it out for one "
+                                      "named after the time")]  # fmt: skip
+            lacks = not os.access(folder, os.W_OK | os.X_OK)
+        else:
+            above = folder
+            while not (above.exists() or above.is_symlink()):
+                above = above.parent
+            if above == folder or not above.is_dir():
+                return None, [Problem(key, shown, f"{above} is a file, so no folder can be made there")]
+            lacks = not os.access(above, os.W_OK | os.X_OK)
+            longest = os.pathconf(above, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+            if any(len(os.fsencode(part)) > longest for part in folder.parts):
+                return None, [Problem(key, shown, f"has a name of more than {longest} bytes")]
+    except (OSError, RuntimeError, ValueError) as error:
+        return None, [Problem(key, shown, f"cannot be used: {getattr(error, 'strerror', None) or error}")]
+    if lacks:
+        return None, [Problem(key, shown, "cannot be written to: no permission; set hydra.run.dir to a folder "
+                              "of your own")]  # fmt: skip
+    return folder, []
+
+
+def _filled(template: str, cohort: str) -> str:
+    """Fill in cohort and time, the two things that the default folder may name."""
+    named = template.replace("${hydra:runtime.choices.cohort}", cohort)
+    return re.sub(r"\$\{now:([^}]*)\}", lambda match: datetime.now().strftime(match[1]), named)

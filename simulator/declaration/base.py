@@ -1,0 +1,39 @@
+"""The base of everything declared. Knows strictness and units; knows nothing of cohorts.
+
+A declared number may be a literal, text with a unit, a reference to a parameter
+(``parameters.response.onset_median``), or a mapping from stratum to any of these. Which of them is a
+time, a rate or a plain number is known only where it is used; `values.resolve` turns it into an array.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from simulator import units
+
+
+class Declared(BaseModel):
+    """Strict, immutable: no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a name; YAML reads NO, YES, ON and OFF as true or false: put it in quotes")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name), Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+"""A name: a letter, then letters, digits and underscores."""
+
+Time = Annotated[float, BeforeValidator(units.days)]
+"""Days, from a number of days or text with a unit."""
+
+Number = Annotated[float, BeforeValidator(units.number)]
+"""A finite number without a unit."""
+
+Expression = float | int | str | dict[str, Any]
+"""A literal, text with a unit, ``parameters.<path>``, or a mapping from stratum to these."""

@@ -1,0 +1,116 @@
+"""Who is treated: arms, strata, covariates. Knows one cohort as declared; knows no disease."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from simulator.declaration.base import Declared, Expression, Name
+from simulator.declaration.values import Problems, Resolver
+from simulator.errors import MISSING
+from simulator.kernels.rng import stream_numbers
+from simulator.tables import NONE, Allocation, Floats, PatientTable
+
+MOST_PATIENTS = 2**32
+
+
+class Effects(Declared):
+    """What an arm changes: hazard ratios and odds ratios of named events."""
+
+    hazard_ratio: dict[Name, Expression] = {}
+    odds_ratio: dict[Name, Expression] = {}
+
+
+class Arm(Declared):
+    """One arm: its number of patients, its course where it differs, and its effects."""
+
+    n_patients: int = Field(ge=1, le=MOST_PATIENTS)
+    reference: bool = False
+    course: dict[str, Any] = {}
+    effects: Effects = Effects()
+    label: str | None = None
+
+
+class Cohort(Declared):
+    """A cohort: size, mix of strata, arms, covariates."""
+
+    name: Name
+    title: str | None = None
+    description: str | None = None
+    n_patients: Expression | None = None
+    mix: dict[Name, float | int | str] = {}
+    allocation: Literal["deficit", "random"] = "deficit"
+    arms: dict[Name, Arm] = {}
+    covariates: dict[Name, Any] = {}
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        return tuple(self.mix) or ("all",)
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        return tuple(self.arms) or ("all",)
+
+    def check(self, events: Any, problems: Problems) -> None:
+        """Collect contradictions between sizes, arms and effects."""
+        if self.arms:
+            total = sum(arm.n_patients for arm in self.arms.values())
+            if self.n_patients is not None and self.n_patients != total:
+                problems.add("cohort.n_patients", self.n_patients, f"the arms have {total} patients together; leave it out or make it agree")
+            references = [name for name, arm in self.arms.items() if arm.reference]
+            if len(self.arms) > 1 and len(references) != 1:
+                problems.add("cohort.arms", references, "exactly one arm must be the reference (reference: true)")
+        elif self.n_patients is None:
+            problems.add("cohort.n_patients", MISSING, "is missing")
+        for name, arm in self.arms.items():
+            for what in ("hazard_ratio", "odds_ratio"):
+                for event in getattr(arm.effects, what):
+                    if event not in events:
+                        problems.unknown(f"cohort.arms.{name}.effects.{what}", event, events, what="event")
+
+
+def compile_patients(cohort: Cohort, resolver: Resolver) -> PatientTable:
+    """Return the patient rules of every parameter set."""
+    n_sets, problems = resolver.parameters.n_sets, resolver.problems
+    if cohort.arms:
+        n_patients = np.full(n_sets, sum(arm.n_patients for arm in cohort.arms.values()))
+        arm_share = np.array([arm.n_patients for arm in cohort.arms.values()], dtype=float)
+    else:
+        n_patients = resolver.integers(cohort.n_patients or 1, "cohort.n_patients", least=1, most=MOST_PATIENTS)
+        arm_share = np.ones(1)
+    stratum_share = _shares(cohort, resolver)
+    share = (arm_share / arm_share.sum())[None, :, None] * stratum_share[:, None, :]
+    names = tuple(cohort.covariates)
+    codes, values = np.zeros(len(names), dtype=np.int64), np.zeros((n_sets, share[0].size, len(names), 3))
+    for x, name in enumerate(names):
+        kind = "duration" if name == "age" else "real"
+        codes[x], given = resolver.distribution(cohort.covariates[name], kind, f"cohort.covariates.{name}")
+        values[:, :, x] = np.tile(given, (1, len(arm_share), 1))
+    streams = stream_numbers([f"covariate.{name}" for name in names])
+    del problems
+    return PatientTable(
+        covariates=names,
+        n_patients=n_patients,
+        allocation=Allocation.DEFICIT if cohort.allocation == "deficit" else Allocation.RANDOM,
+        share=share.reshape(n_sets, -1),
+        covariate_code=codes,
+        covariate=values,
+        covariate_stream=np.array([streams[f"covariate.{name}"] for name in names], dtype=np.int64),
+        age=names.index("age") if "age" in names else NONE,
+    )
+
+
+def _shares(cohort: Cohort, resolver: Resolver) -> Floats:
+    """Shares of the strata in every set; the mix may be given as shares or as counts."""
+    n_sets = resolver.parameters.n_sets
+    if not cohort.mix:
+        return np.ones((n_sets, 1))
+    columns = [resolver.scalar(v, "ratio", f"cohort.mix.{k}") for k, v in cohort.mix.items()]
+    mix = np.stack(columns, axis=1)
+    total = mix.sum(axis=1, keepdims=True)
+    if np.any(total <= 0):
+        resolver.problems.add("cohort.mix", dict(cohort.mix), "at least one stratum needs a share > 0")
+        return np.full(mix.shape, 1.0 / mix.shape[1])
+    return mix / total

@@ -1,0 +1,259 @@
+"""A cohort's evidence: reported figures, how they must agree, and the readings they allow.
+
+Knows entries and readings; knows nothing of models, of calibration or of how anything is simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from simulator.declaration.base import Declared, Name
+from simulator.declaration.messages import Wrong, problems_of
+from simulator.declaration.relations import Relation, curve_checks, range_checks
+from simulator.declaration.reported import (
+    ROOT,
+    Check,
+    EvidenceEntry,
+    Source,
+    Statistic,
+    Text,
+    Variable,
+    Where,
+    listed,
+    variable,
+)
+from simulator.errors import MISSING, ConfigError, Problem, unknown
+
+__all__ = [
+    "Check",
+    "EvidenceEntry",
+    "EvidenceFile",
+    "Reading",
+    "ReadingAlternative",
+    "Relation",
+    "Selection",
+    "Source",
+    "SourceFile",
+    "Statistic",
+    "Variable",
+    "Where",
+    "load",
+    "variable",
+]
+
+GROUPS = ("cohort", "study", "parameters", "course")
+READING_KEY = "study.reading"
+
+
+class SourceFile(Declared):
+    """A text that was read, and what it is."""
+
+    file: Text
+    citation: Text
+
+
+class ReadingAlternative(Declared):
+    """One answer to a question the paper leaves open, and what it changes in the configuration."""
+
+    note: Text
+    cohort: dict[str, Any] = Field(default_factory=dict)
+    study: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    course: dict[str, Any] = Field(default_factory=dict)
+    entries: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Reading(Declared):
+    """A question the paper leaves open; one alternative is the default."""
+
+    question: Text
+    default: Name
+    alternatives: Annotated[dict[Name, ReadingAlternative], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The evidence under chosen readings: entries after their patches, and patches of the configuration."""
+
+    chosen: Mapping[str, str]
+    entries: tuple[EvidenceEntry, ...]
+    cohort: Mapping[str, Any]
+    study: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    course: Mapping[str, Any]
+
+    @property
+    def targets(self) -> tuple[EvidenceEntry, ...]:
+        """The entries that a simulated study computes."""
+        return tuple(entry for entry in self.entries if entry.is_target)
+
+
+class EvidenceFile(Declared):
+    """Everything that was reported about one cohort."""
+
+    name: Name
+    title: Text
+    sources: Annotated[list[SourceFile], Field(min_length=1)]
+    entries: list[EvidenceEntry]
+    readings: dict[Name, Reading] = Field(default_factory=dict)
+    checks: list[Relation] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _refers_to_what_exists(self) -> Self:
+        wrong = [*self._wrong_entries(), *self._wrong_readings(), *self._wrong_relations()]
+        if wrong:
+            raise Wrong(wrong)
+        return self
+
+    @property
+    def by_id(self) -> dict[str, EvidenceEntry]:
+        """The entries by their ids."""
+        return {entry.id: entry for entry in self.entries}
+
+    def _wrong_entries(self) -> Iterator[Problem]:
+        files = [source.file for source in self.sources]
+        seen: set[str] = set()
+        for entry in self.entries:
+            if entry.id in seen:
+                yield Problem(f"entries.{entry.id}.id", entry.id, "stands twice; an id must be unique")
+            seen.add(entry.id)
+            if entry.source.file not in files:
+                yield unknown(f"entries.{entry.id}.source.file", entry.source.file, files, what="source")
+
+    def _wrong_readings(self) -> Iterator[Problem]:
+        entries, owner = self.by_id, dict[str, str]()
+        for question, reading in self.readings.items():
+            if reading.default not in reading.alternatives:
+                key = f"readings.{question}.default"
+                yield unknown(key, reading.default, reading.alternatives, what="alternative")
+            for name, alternative in reading.alternatives.items():
+                here = f"readings.{question}.alternatives.{name}"
+                if name in owner:
+                    allowed = f"must be unique in the file; {owner[name]} has an alternative of this name"
+                    yield Problem(here, MISSING, allowed)
+                owner.setdefault(name, question)
+                for entry, patch in alternative.entries.items():
+                    if entry not in entries:
+                        yield unknown(f"{here}.entries.{entry}", entry, entries, what="entry")
+                        continue
+                    try:
+                        _patched(entries[entry], patch)
+                    except ValidationError as error:
+                        yield from problems_of(error, f"{here}.entries.{entry}", EvidenceEntry)
+
+    def _wrong_relations(self) -> Iterator[Problem]:
+        entries = self.by_id
+        for index, relation in enumerate(self.checks):
+            yield from relation.wrong(entries, f"checks.{index}")
+
+    def verify(self) -> list[Check]:
+        """Return every check with what it found: of each entry, of each curve, of the declared relations."""
+        entries = self.by_id
+        found = [check for entry in self.entries for check in entry.verify()]
+        found += [*range_checks(entries), *curve_checks(self.entries)]
+        found += [relation.verify(entries) for relation in self.checks]
+        for reading in self.readings.values():
+            for name, alternative in reading.alternatives.items():
+                for entry, patch in alternative.entries.items():
+                    checks = _patched(entries[entry], patch).verify()
+                    found += [replace(c, what=f"{c.what}, under {name}") for c in checks if not c.passed]
+        return found
+
+    def select(self, reading_names: str | Sequence[str] | None = None) -> Selection:
+        """Return the evidence under the named alternatives; the default where a question is not answered.
+
+        Raises ConfigError for a name nobody declared, for two alternatives of one question, and where two
+        chosen alternatives set the same key to different values.
+        """
+        names: Any = [reading_names] if isinstance(reading_names, str) else reading_names or []
+        owner = {name: question for question, r in self.readings.items() for name in r.alternatives}
+        if isinstance(names, bool) or not isinstance(names, Sequence):
+            raise ConfigError(Problem(READING_KEY, names, f"must be one or more of: {listed(sorted(owner))}"))
+        chosen: dict[str, str] = {}
+        wrong = []
+        for name in names:
+            if name not in owner:
+                wrong.append(unknown(READING_KEY, str(name), owner, what="reading"))
+            elif chosen.setdefault(owner[name], name) != name:
+                both = f"{chosen[owner[name]]} and {name} both answer {owner[name]}"
+                allowed = f"must name one alternative a question: {both}"
+                wrong.append(Problem(READING_KEY, list(names), allowed))
+        if wrong:
+            raise ConfigError(wrong)
+        chosen = {question: chosen.get(question, r.default) for question, r in self.readings.items()}
+        patches: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, "entries")}
+        for question, name in chosen.items():
+            alternative = self.readings[question].alternatives[name]
+            for group, patch in patches.items():
+                clash = _merge(patch, getattr(alternative, group), group)
+                if clash:
+                    allowed = f"{name} and another chosen reading both set {clash}; they cannot go together"
+                    wrong.append(Problem(READING_KEY, list(chosen.values()), allowed))
+        if wrong:
+            raise ConfigError(wrong)
+        changed = patches.pop("entries")
+        entries = (_patched(e, changed[e.id]) if e.id in changed else e for e in self.entries)
+        return Selection(chosen=chosen, entries=tuple(entries), **patches)
+
+
+def load(container: object) -> EvidenceFile:
+    """Return the evidence a configuration holds, checked; ConfigError lists everything wrong with it."""
+    if not isinstance(container, Mapping):
+        raise ConfigError(Problem(ROOT, container, "must be a mapping of keys to values"))
+    try:
+        file = EvidenceFile.model_validate(dict(container))
+    except ValidationError as error:
+        problems = problems_of(error, ROOT, EvidenceFile, container)
+        raise ConfigError([*problems, *_problems(_checks_of_sound_entries(container))]) from None
+    problems = _problems(file.verify())
+    if problems:
+        raise ConfigError(problems)
+    return file
+
+
+def _problems(checks: Sequence[Check]) -> list[Problem]:
+    failed = [check for check in checks if not check.passed]
+    return [Problem(c.key, c.value, f"must hold: {c.what}; found: {c.outcome}") for c in failed]
+
+
+def _checks_of_sound_entries(container: Mapping[Any, Any]) -> list[Check]:
+    """Check the entries that are well formed although others are not, so that all problems show at once."""
+    given = container.get("entries")
+    checks = []
+    for item in given if isinstance(given, list) else []:
+        try:
+            checks += EvidenceEntry.model_validate(item).verify()
+        except ValidationError:
+            continue
+    return checks
+
+
+def _patched(entry: EvidenceEntry, patch: Mapping[str, Any]) -> EvidenceEntry:
+    return EvidenceEntry.model_validate(_over(entry.model_dump(exclude_unset=True), patch))
+
+
+def _over(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in patch.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _over(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _merge(into: dict[str, Any], patch: Mapping[str, Any], here: str) -> str | None:
+    """Add one alternative's patch to another's; return the key that both set differently, if any."""
+    for key, value in patch.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key, {}), dict):
+            clash = _merge(into.setdefault(key, {}), value, f"{here}.{key}")
+            if clash:
+                return clash
+        elif key in into and into[key] != value:
+            return f"{here}.{key}"
+        else:
+            into[key] = value
+    return None

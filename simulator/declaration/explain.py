@@ -1,0 +1,165 @@
+"""What follows from a declaration, in words. Knows tables and names; simulates nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from simulator.declaration.model import Model
+from simulator.declaration.schema import Experiment
+from simulator.kernels.hazards import FAMILIES, cumulative_hazard, inverse_cumulative_hazard
+from simulator.tables import NONE, Clock, Driver, ModelTables
+
+CONFIGURATIONS = 100_000
+"""More reachable configurations (state and set of markers) than this are not enumerated."""
+LN2 = 0.6931471805599453
+
+
+def explain(experiment: Experiment) -> str:
+    """Return a description of what a declaration implies, for a modeler to check against their intentions."""
+    return "\n".join(_lines(experiment)) + "\n"
+
+
+def _lines(experiment: Experiment) -> Iterator[str]:
+    model, tables, cohort = experiment.model, experiment.tables, experiment.cohort
+    yield f"{cohort.title or cohort.name} ({cohort.name})"
+    yield ""
+    yield f"Patients   {int(tables.patients.n_patients[0])} a study, {experiment.study.replicates} studies, followed at most {tables.horizon[0]:g} days"
+    shares = tables.patients.share[0].reshape(len(tables.arms), -1)
+    yield "Strata     " + ", ".join(f"{name} {share:.1%}" for name, share in zip(tables.strata, shares.sum(axis=0), strict=True))
+    if len(tables.arms) > 1:
+        yield "Arms       " + ", ".join(f"{name} {share:.1%}" for name, share in zip(tables.arms, shares.sum(axis=1), strict=True))
+    if tables.patients.covariates:
+        yield f"Covariates {', '.join(tables.patients.covariates)}"
+    yield f"States     {', '.join(s + (' (absorbing)' if s in model.absorbing else '') for s in model.states)}; all start in {model.initial}"
+    if model.markers:
+        yield f"Markers    {', '.join(model.markers)}"
+    yield ""
+    yield "At risk of, by state"
+    for s, state in enumerate(tables.states):
+        if not tables.absorbing[s]:
+            yield f"  {state}: {', '.join(e for i, e in enumerate(tables.events) if tables.event_from[i, s]) or 'nothing'}"
+    yield ""
+    yield "Events (net: as if nothing else happened, all hazard ratios 1)"
+    for e, name in enumerate(tables.events):
+        yield from _event(tables, e, name, model)
+    yield ""
+    yield from _course(experiment)
+    if experiment.solved.values:
+        yield ""
+        yield "Solved, so that what the paper saw comes out"
+        for what, by_stratum in experiment.solved.values.items():
+            values = {f"{v:.4g}" for v in by_stratum.values()}
+            shown = values.pop() if len(values) == 1 else ", ".join(f"{k} {v:.4g}" for k, v in by_stratum.items())
+            yield f"  {what}: {shown}"
+    if experiment.solved.effect:
+        effect = experiment.solved.effect[0]
+        meaning = {
+            "prognostic": "response announces survival; overall survival stays the calibrated curve whatever response does",
+            "causal": "assumed: response causes survival; the baseline is that of the reference study",
+        }[effect]
+        yield f"  response effect: {effect} ({meaning})"
+    yield ""
+    yield "Readings   " + (", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose")
+    yield "Parameters, with where they come from"
+    for path, leaf in experiment.parameters.items():
+        yield f"  {path} = {leaf.value} [{leaf.provenance}]" + (f" {leaf.note}" if leaf.note else "")
+    told = [*experiment.warnings, *recurrence_warnings(model)]
+    if told:
+        yield ""
+        yield "Surely meant?"
+        yield from (f"  {text}" for text in told)
+
+
+def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str]:
+    families = {code: family for family, code in FAMILIES.items()}
+    to = "" if tables.event_to[e] == NONE else f" → {tables.states[tables.event_to[e]]}"
+    declared = model.events[name]
+    extra = []
+    if declared.set or declared.clear:
+        extra.append("; ".join([*(f"sets {m}" for m in declared.set), *(f"clears {m}" for m in declared.clear)]))
+    if tables.event_clock[e] != Clock.FORWARD:
+        extra.append(f"clock {Clock(tables.event_clock[e]).name.lower()}")
+    if tables.event_recurrent[e]:
+        extra.append(f"may recur, at most {tables.event_maximum[e]} times")
+    yield f"  {name}{to}" + (f" ({'; '.join(extra)})" if extra else "")
+    for c in range(tables.n_cells):
+        cell = tables.strata[c % len(tables.strata)] + (f", {tables.arms[c // len(tables.strata)]}" if len(tables.arms) > 1 else "")
+        ever = float(tables.probability[0, e, c])
+        if tables.event_driver[e] == Driver.ADMINISTRATION:
+            yield f"    {cell}: {tables.success[0, e, c]:.3g} per administration" + (f", in {ever:.3g} of patients" if ever < 1 else "")
+            continue
+        family, table = int(tables.family[0, e, c]), int(tables.table[0, e, c])
+        start, stop = (int(tables.knot_offset[table]), int(tables.knot_offset[table + 1])) if table != NONE else (0, 0)
+        rest = (*map(float, tables.parameters[0, e, c]), start, stop, tables.knot_time, tables.knot_hazard)
+        median = inverse_cumulative_hazard(family, LN2, *rest)
+        by_horizon = ever * -np.expm1(-cumulative_hazard(family, float(tables.horizon[0]), *rest))
+        often = f"ever in {ever:.3g}, " if ever < 1 else ""
+        at = f"median {median:.4g} d" if np.isfinite(median) else "median not reached"
+        yield f"    {cell}: {families[family]}, {often}{at}, by the horizon {by_horizon:.3g}"
+
+
+def _course(experiment: Experiment) -> Iterator[str]:
+    course, tables = experiment.course, experiment.tables.course
+    if not np.any(tables.given):
+        yield "Course     nothing is administered"
+        return
+    interval = "once" if course.interval is None else f"every {_said(course.interval)}"
+    stops = ", ".join([*course.stop.states, *course.stop.markers])
+    yield f"Course     {interval}, at most {int(tables.maximum.max())} administrations; stops at {stops or 'death only'}"
+    for term in course.adverse_events.terms:
+        declared = course.adverse_events.terms[term]
+        yield f"  {term}: {_said(declared.probability)} ({declared.scale.replace('_', ' ')})"
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict) and len(value) == 1:
+        name, given = next(iter(value.items()))
+        return f"{name} {', '.join(map(str, given)) if isinstance(given, list) else given}"
+    return f"{value} days" if isinstance(value, (int, float)) else str(value)
+
+
+def recurrence_warnings(model: Model) -> list[str]:
+    """Return events that could happen again but are not declared to (`maximum`), by walking configurations."""
+    index = {marker: i for i, marker in enumerate(model.markers)}
+
+    def mask(names: list[str]) -> int:
+        return sum(1 << index[n] for n in set(names))
+
+    start = (model.initial, mask(model.initial_markers))
+    after: dict[str, set[tuple[str, int]]] = {name: set() for name in model.events}
+    seen, queue = {start}, [start]
+    moves: dict[tuple[str, int], list[tuple[str, tuple[str, int]]]] = {}
+    while queue:
+        state, markers = here = queue.pop()
+        moves[here] = []
+        for name, event in model.events.items():
+            when, unless = mask(event.when), mask(event.unless)
+            if state not in event.from_ or markers & when != when or markers & unless:
+                continue
+            base = (markers & ~mask(event.clear)) | mask(event.set)
+            for chosen in [mask(o.set) for o in event.choose.values()] or [0]:
+                there = (event.to or state, base | chosen)
+                moves[here].append((name, there))
+                after[name].add(there)
+                if there not in seen:
+                    seen.add(there)
+                    queue.append(there)
+        if len(seen) > CONFIGURATIONS:
+            return []
+    told = []
+    for name, event in model.events.items():
+        if event.maximum is not None or event.to is None:
+            continue
+        reached, queue = set(after[name]), list(after[name])
+        while queue:
+            for again, there in moves.get(queue.pop(), []):
+                if again == name:
+                    told.append(f"model.events.{name} could happen again but happens at most once; give `maximum` if it may recur")
+                    queue.clear()
+                    break
+                if there not in reached:
+                    reached.add(there)
+                    queue.append(there)
+    return told

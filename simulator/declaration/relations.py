@@ -1,0 +1,154 @@
+"""How reported figures must agree with one another. Knows entries; knows nothing of readings or models."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from simulator.declaration.base import Declared
+from simulator.declaration.messages import Wrong
+from simulator.declaration.reported import TINY, Check, Count, EvidenceEntry, Text, Where, check_of, listed
+from simulator.errors import MISSING, Problem, unknown
+
+FIELDS = ("numerator", "denominator", "value", "at")
+KINDS = ("sum", "order", "equal", "prints")
+Terms = Annotated[list[Text], Field(min_length=2)]
+
+
+class Relation(Declared):
+    """How entries must agree. Exactly one of ``sum``, ``order``, ``equal``, ``prints``.
+
+    A term is ``<id>.<field>``, the field one of numerator, denominator, value (times in days, shares 0-1)
+    and ``at`` (the time of a landmark, the value of a mode). ``sum`` needs ``equals`` or ``at_most``;
+    ``order`` is non-decreasing; ``prints``: of the ``denominators`` from the first to the last, ``only``
+    these have a whole count that prints as the entry does.
+    """
+
+    sum: Terms | None = None
+    equals: Text | None = None
+    at_most: Text | None = None
+    order: Terms | None = None
+    equal: Terms | None = None
+    prints: Text | None = None
+    denominators: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    only: list[Count] | None = None
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [kind for kind in KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"must have exactly one of {listed(KINDS)}; it has {listed(given) or 'none'}")
+        wrong = []
+        bounds = [key for key in ("equals", "at_most") if getattr(self, key) is not None]
+        if given == ["sum"] and len(bounds) != 1:
+            wrong.append(Problem("sum", self.sum, "must go with equals or with at_most, and not with both"))
+        if given != ["sum"]:
+            wrong += [Problem(key, getattr(self, key), "only sum takes it") for key in bounds]
+        for key in ("denominators", "only"):
+            value = getattr(self, key)
+            if value is None and given == ["prints"]:
+                wrong.append(Problem(key, MISSING, "must be given with prints"))
+            elif value is not None and given != ["prints"]:
+                wrong.append(Problem(key, value, "only prints takes it"))
+        if wrong:
+            raise Wrong(wrong)
+        return self
+
+    @property
+    def terms(self) -> list[str]:
+        """The terms it speaks of, the bound of a sum last."""
+        bound = [term for term in (self.equals, self.at_most) if term]
+        return [*(self.sum or self.order or self.equal or []), *bound]
+
+    def wrong(self, entries: Mapping[str, EvidenceEntry], here: str) -> Iterator[Problem]:
+        """Yield what it refers to that does not exist."""
+        if self.prints is not None and self.prints not in entries:
+            yield unknown(f"{here}.prints", self.prints, entries, what="entry")
+        for term in self.terms:
+            entry, _, field = term.rpartition(".")
+            if not entry or field not in FIELDS:
+                allowed = f"must be an entry and one of {listed(FIELDS)}, as in 'D07.numerator'"
+                yield Problem(here, term, allowed)
+            elif entry not in entries:
+                yield unknown(here, entry, entries, what="entry")
+            elif _number(entries[entry], field) is None:
+                yield Problem(f"entries.{entry}.{field}", MISSING, f"must be given: {here} speaks of it")
+
+    def verify(self, entries: Mapping[str, EvidenceEntry]) -> Check:
+        """Return whether the entries agree, and what was found."""
+        if self.prints is not None:
+            return self._verified_counts(entries[self.prints])
+        terms = self.terms
+        values = [_value(entries, term) for term in terms]
+        shown = [f"{term} {value:g}" for term, value in zip(terms, values, strict=True)]
+        if self.sum is not None:
+            total, bound = sum(values[:-1]), values[-1]
+            passed = abs(total - bound) < TINY if self.equals else total <= bound + TINY
+            what = f"{' + '.join(terms[:-1])} {'=' if self.equals else '≤'} {terms[-1]}"
+            outcome = f"{' + '.join(f'{value:g}' for value in values[:-1])} = {total:g}; {shown[-1]}"
+            return _on(terms[-1], what, outcome, passed, bound)
+        steps = enumerate(itertools.pairwise(values), start=1)
+        bad = [i for i, (a, b) in steps if (a > b + TINY if self.order else abs(a - b) > TINY)]
+        first = bad[0] if bad else 0
+        what = (" ≤ " if self.order else " = ").join(terms)
+        return _on(terms[first], what, listed(shown), not bad, values[first])
+
+    def _verified_counts(self, entry: EvidenceEntry) -> Check:
+        (first, last), only = self.denominators or (0, 0), self.only or []
+        fits = {n: entry.counts_of(n) for n in range(max(first, 1), last + 1)}
+        outcome = listed(f"{count}/{n}" for n, counts in fits.items() for count in counts) or "no count does"
+        between = f"{first} to {last}" if first < last else f"{first}"
+        what = f"denominators among {between} that print {entry.printed}: {listed(only) or 'none'}"
+        passed = [n for n, counts in fits.items() if counts] == only
+        return check_of(entry.id, "value", what, outcome, passed, entry.value)
+
+
+def range_checks(entries: Mapping[str, EvidenceEntry]) -> Iterator[Check]:
+    """Check that the two ends of every reported range are in order."""
+    for name, low in entries.items():
+        high = entries.get(f"{name.removesuffix('.min')}.max")
+        if name.endswith(".min") and high is not None and low.value is not None and high.value is not None:
+            outcome = f"{low.value:g} to {high.value:g} {high.unit}"
+            yield check_of(name, "value", "a range in order", outcome, low.value <= high.value, low.value)
+
+
+def curve_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
+    """Check that landmarks of one curve fall with time, and lie on the right side of its median."""
+    curves: dict[tuple[str, Where], list[tuple[float, float, float, EvidenceEntry]]] = {}
+    for entry in entries:
+        statistic, reported, half = entry.statistic, entry.reported, entry.half_width
+        if statistic is None or reported is None or not statistic.estimator.startswith("kaplan_meier"):
+            continue
+        median = statistic.time is None
+        point = (
+            (reported, 0.5, 0.0, entry) if median else (statistic.time or 0.0, reported, half or 0.0, entry)
+        )
+        curves.setdefault((statistic.population, statistic.where), []).append(point)
+    for points in curves.values():
+        points.sort(key=lambda point: point[0])
+        for (t, s, half, earlier), (u, lower, also, later) in itertools.pairwise(points):
+            outcome = f"{s:.3f} at {t:g} d, {lower:.3f} at {u:g} d"
+            what = f"survival does not rise from {earlier.id} to {later.id}"
+            yield check_of(later.id, "value", what, outcome, lower <= s + half + also + TINY, later.value)
+
+
+def _number(entry: EvidenceEntry, field: str) -> float | None:
+    if field == "value":
+        return None if entry.value is None else entry.scaled(entry.value)
+    if field == "at":
+        return None if entry.statistic is None else entry.statistic.time or entry.statistic.value
+    return entry.numerator if field == "numerator" else entry.denominator
+
+
+def _value(entries: Mapping[str, EvidenceEntry], term: str) -> float:
+    entry, _, field = term.rpartition(".")
+    return float(_number(entries[entry], field) or 0.0)
+
+
+def _on(term: str, what: str, outcome: str, passed: bool, value: float) -> Check:
+    entry, _, field = term.rpartition(".")
+    return check_of(entry, "statistic" if field == "at" else field, what, outcome, passed, f"{value:g}")

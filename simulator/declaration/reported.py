@@ -1,0 +1,360 @@
+"""One reported figure: how it was printed, where, and what a simulated study must compute to get the same.
+
+Knows a figure and its own arithmetic; knows nothing of other figures, of models or of how they are simulated.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from simulator import units
+from simulator.declaration.base import Declared, Name, Number, Time
+from simulator.declaration.messages import Wrong
+from simulator.errors import MISSING, Problem
+
+ROOT = "evidence"
+Estimator = Literal[
+    "proportion",
+    "kaplan_meier_median",
+    "kaplan_meier_median_midpoint",
+    "kaplan_meier_landmark",
+    "naive_median",
+    "median",
+    "mean",
+    "minimum",
+    "maximum",
+    "mode_share",
+]
+Label = Estimator | Literal["range", "not_reached"]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+
+_SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
+_SUMMARIES = ("follow_up", "administrations", "administrations_before", "dose", "entered", "event")
+_SUITED: dict[str, tuple[str, ...]] = {
+    "proportion": ("adverse_event", "state", "population", "entered", "event"),
+    **dict.fromkeys(
+        ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark"), ("survival",)
+    ),
+    "naive_median": ("survival", "follow_up"),
+    **dict.fromkeys(("median", "mean", "minimum", "maximum"), _SUMMARIES),
+    "mode_share": ("administrations", "administrations_before", "dose"),
+}
+_PLAIN = ("survival", "follow_up", "administrations", "dose", "entered")
+_NAMING = ("administrations_before", "adverse_event", "state", "population")
+_TIMES = ("survival", "follow_up", "entered", "event")
+_DOTTED = re.compile(r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$")
+_FIGURE = re.compile(
+    r"(?P<whole>\d+) (?P<over>\d+)/(?P<under>\d+)"
+    r"|(?P<figure>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?:\s*[x×]\s*10\^?\(?(?P<power>\d+)\)?)?"
+)
+TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A column of the study data: ``kind`` is one of the reserved words or ``event``."""
+
+    kind: str
+    name: str | None = None
+    outcome: str | None = None
+
+
+def variable(text: str) -> Variable:
+    """Return the parts of a column's name; ValueError where it cannot be one."""
+    kind, *rest = text.split(".")
+    if not _DOTTED.match(text) or len(rest) > 1:
+        raise ValueError("must be a name, or two names with a dot between, as in 'response.complete'")
+    if kind in _PLAIN:
+        if rest:
+            raise ValueError(f"{kind!r} takes no second name")
+        return Variable(kind)
+    if kind in _NAMING:
+        if not rest:
+            raise ValueError(f"needs a second name, as in '{kind}.<name>'")
+        return Variable(kind, rest[0])
+    return Variable("event", kind, rest[0] if rest else None)
+
+
+class Where(Declared):
+    """A subgroup of the population; several keys narrow it together."""
+
+    stratum: Name | None = None
+    arm: Name | None = None
+    status: Literal["alive", "dead"] | None = None
+    ever: Name | None = None
+    never: Name | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.ever is not None and self.ever == self.never:
+            raise Wrong([Problem("never", self.never, "nobody is left: the same name stands under ever")])
+        return self
+
+
+class Statistic(Declared):
+    """What a simulated study must compute to get the same number as the paper."""
+
+    estimator: Estimator
+    variable: Text
+    population: Name = "treated"
+    where: Where = Where()
+    time: Time | None = None
+    value: Number | None = None
+
+    @model_validator(mode="after")
+    def _combines(self) -> Self:
+        wrong = []
+        try:
+            kind = variable(self.variable).kind
+        except ValueError as error:
+            raise Wrong([Problem("variable", self.variable, str(error))]) from None
+        if kind not in _SUITED[self.estimator]:
+            fit = [name for name, kinds in _SUITED.items() if kind in kinds]
+            allowed = f"{self.estimator} has no meaning for it; it may have: {', '.join(fit)}"
+            wrong.append(Problem("variable", self.variable, allowed))
+        for key, estimator, what in (
+            ("time", "kaplan_meier_landmark", "days, or text with a unit such as '1 y'"),
+            ("value", "mode_share", "the value whose share was printed"),
+        ):
+            given = getattr(self, key)
+            if self.estimator == estimator and given is None:
+                wrong.append(Problem(key, MISSING, f"must be given for {estimator}: {what}"))
+            if self.estimator != estimator and given is not None:
+                wrong.append(Problem(key, given, f"only {estimator} takes it, not {self.estimator}"))
+        if self.time is not None and self.time <= 0:
+            wrong.append(Problem("time", self.time, "must be > 0 days"))
+        if wrong:
+            raise Wrong(wrong)
+        return self
+
+    @property
+    def column(self) -> Variable:
+        """The variable in its parts."""
+        return variable(self.variable)
+
+
+class Source(Declared):
+    """Where a figure stands: a file of the evidence's sources, and a place in it."""
+
+    file: Text
+    locator: Text
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing checked about the evidence; ``key`` is where to mend it when it did not pass."""
+
+    entry: str
+    what: str
+    outcome: str
+    passed: bool
+    key: str = ""
+    value: object = MISSING
+
+
+class EvidenceEntry(Declared):
+    """One reported figure or statement. With a ``statistic`` it is a target."""
+
+    id: Text
+    name: Text
+    printed: Text
+    normalised: Text | None = None
+    value: Number | None = None
+    interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
+    unit: Text
+    numerator: Count | None = None
+    denominator: Annotated[int, Field(ge=1)] | None = None
+    denominator_unknown: bool = False
+    population: Text
+    kind: Literal["statistic", "design", "dose", "qualitative"]
+    estimator: Label | None = None
+    source: Source
+    provenance: Literal["reported", "derived", "read", "borrowed", "assumed"]
+    formula: Text | None = None
+    citation: Text | None = None
+    note: Text | None = None
+    role: Literal["fitted", "held_out", "borrowed"] | None = None
+    statistic: Statistic | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        wrong = []
+        if not _DOTTED.match(self.id):
+            wrong.append(Problem("id", self.id, "must be a name, with a dotted part for one end of a range"))
+        needs = {"derived": "formula", "borrowed": "citation", "read": "note", "assumed": "note"}
+        need = needs.get(self.provenance)
+        if need and getattr(self, need) is None:
+            why = {"read": "; name the other interpretations", "assumed": "; give the reason"}
+            allowed = f"must be given when provenance is {self.provenance}{why.get(self.provenance, '')}"
+            wrong.append(Problem(need, MISSING, allowed))
+        if self.numerator is not None and self.denominator is None:
+            wrong.append(Problem("denominator", MISSING, "must be given with a numerator"))
+        if self.denominator_unknown and self.denominator is not None:
+            wrong.append(Problem("denominator", self.denominator, "must be left out where it is unknown"))
+        if self.statistic is None:
+            if self.role is not None:
+                wrong.append(Problem("role", self.role, "only an entry with a statistic has a role"))
+        else:
+            wrong += self._wrong_for_target(self.statistic)
+        if wrong:
+            raise Wrong(wrong)
+        return self
+
+    def _wrong_for_target(self, statistic: Statistic) -> Iterator[Problem]:
+        if self.kind != "statistic":
+            yield Problem("kind", self.kind, "must be statistic, since a statistic is given")
+        if self.value is None:
+            yield Problem("value", MISSING, "must be given for a target, in the printed unit")
+        if self.role is None:
+            yield Problem("role", MISSING, "must be given for a target: fitted, held_out or borrowed")
+        if self.estimator is not None:
+            yield Problem("estimator", self.estimator, "must be left out: the statistic names it")
+        kind, share = statistic.column.kind, statistic.estimator in _SHARES
+        time = _days_per(self.unit) is not None
+        if share and self.unit not in ("%", "1", "patients"):
+            yield Problem("unit", self.unit, f"must be %, 1 or patients for {statistic.estimator}")
+        elif self.unit == "patients" and not self.counted:
+            yield Problem("unit", self.unit, "patients are a target only as numerator of a denominator")
+        elif not share and kind in _TIMES and not time:
+            yield Problem("unit", self.unit, "must be a time: d, wk, mo or y")
+        elif not share and kind.startswith("administrations") and self.unit != "administrations":
+            yield Problem("unit", self.unit, "must be administrations")
+        elif kind == "dose" and not share and (time or self.unit in ("%", "1", "administrations")):
+            yield Problem("unit", self.unit, "must be a unit of dose")
+        proportion = statistic.estimator in ("proportion", "mode_share")
+        if proportion and self.denominator is None and not self.denominator_unknown:
+            allowed = "must be given, or denominator_unknown: true where the paper does not say"
+            yield Problem("denominator", MISSING, allowed)
+
+    @property
+    def is_target(self) -> bool:
+        """Whether a simulated study computes it."""
+        return self.statistic is not None
+
+    @property
+    def estimator_name(self) -> str | None:
+        """The estimator of a target, or the label of another entry."""
+        return self.statistic.estimator if self.statistic else self.estimator
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is a proportion whose numerator and denominator are both known."""
+        known = self.numerator is not None and self.denominator is not None
+        return known and self.estimator_name in ("proportion", "mode_share")
+
+    @property
+    def reported(self) -> float | None:
+        """n/N where counted, else the value: shares 0-1, times in days, anything else as printed."""
+        if self.counted and self.numerator is not None and self.denominator is not None:
+            return self.numerator / self.denominator
+        return None if self.value is None else self.scaled(self.value)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half a printed unit on the scale of ``reported``; half a patient where counted."""
+        if self.counted and self.denominator is not None:
+            return 0.5 / self.denominator
+        decimals = self.decimals
+        return None if decimals is None else self.scaled(0.5 * 10.0**-decimals)
+
+    @property
+    def decimals(self) -> int | None:
+        """Decimals of the printed figure (negative for powers of ten); None when no figure is the value."""
+        figures = _figures(self.normalised or self.printed)
+        return next((places for figure, places in figures if figure == self.value), None)
+
+    def scaled(self, figure: float) -> float:
+        """Return a figure in the printed unit as a share 0-1, in days, or as it is."""
+        return figure / 100 if self.unit == "%" else figure * (_days_per(self.unit) or 1.0)
+
+    def verify(self) -> list[Check]:
+        """Return what the entry's own arithmetic says."""
+        return list(self._verified())
+
+    def _verified(self) -> Iterator[Check]:
+        n, of, value = self.numerator, self.denominator, self.value
+        check = functools.partial(check_of, self.id)
+        if value is not None:
+            text, found = self.normalised or self.printed, self.decimals is not None
+            stands = f"{value:g} {'stands' if found else 'does not stand'} in {text!r}"
+            yield check("printed", "the printed text holds the value", stands, found, text)
+            if self.unit in ("%", "1"):
+                most = 100 if self.unit == "%" else 1
+                inside = 0 <= value <= most
+                yield check("value", f"between 0 and {most}", f"{value:g}", inside, value)
+            elif _days_per(self.unit) is not None:
+                yield check("value", "a time is not negative", f"{value:g} {self.unit}", value >= 0, value)
+        if n is not None and of is not None:
+            yield check("numerator", "numerator at most the denominator", f"{n} of {of}", n <= of, n)
+            yield from self._verified_counts(n, of)
+        elif of is not None and self.estimator_name in ("proportion", "mode_share", "mean"):
+            whole = self.estimator_name != "mean" or self.unit == "administrations"
+            counts = self.counts_of(of)
+            outcome = listed(f"{count}/{of}" for count in counts) or f"no count of {of} prints {self.printed}"
+            if whole:
+                yield check("denominator", "a whole count prints the figure", outcome, bool(counts), of)
+        if self.interval is not None:
+            low, high = self.interval
+            inside = low < high and (value is None or low <= value <= high)
+            outcome = f"{low:g} to {high:g}" + ("" if value is None else f" around {value:g}")
+            yield check("interval", "ends in order, the value between them", outcome, inside, self.interval)
+
+    def _verified_counts(self, n: int, of: int) -> Iterator[Check]:
+        check = functools.partial(check_of, self.id)
+        if self.unit == "patients" and self.value is not None:
+            yield check("numerator", "numerator is the printed count", f"{n}", n == self.value, n)
+        elif self.unit in ("%", "1") and self.counted and self.decimals is not None:
+            figure = (100 if self.unit == "%" else 1) * n / of
+            outcome = f"{n}/{of} is {figure:.{self.decimals + 2}f}, printed {self.printed}"
+            yield check(
+                "numerator", "n/N prints the figure within rounding", outcome, self._prints(figure), n
+            )
+
+    def _prints(self, figure: float) -> bool:
+        """Whether a figure in the printed unit rounds to the printed value; a tie may round either way."""
+        if self.value is None or self.decimals is None:
+            return False
+        return abs(figure - self.value) <= 0.5 * 10.0**-self.decimals + TINY
+
+    def counts_of(self, denominator: int) -> list[int]:
+        """Return the whole counts of ``denominator`` that print as this share or mean."""
+        if self.value is None or self.decimals is None:
+            return []
+        factor = denominator / (100 if self.unit == "%" else 1)
+        middle, reach = self.value * factor, 0.5 * 10.0**-self.decimals * factor + 1
+        around = range(max(0, math.floor(middle - reach)), math.ceil(middle + reach) + 1)
+        return [count for count in around if self._prints(count / factor)]
+
+
+def _days_per(unit: str) -> float | None:
+    try:
+        return units.days(f"1 {unit}")
+    except ValueError:
+        return None
+
+
+def _figures(text: str) -> Iterator[tuple[float, int]]:
+    for match in _FIGURE.finditer(text):
+        if match["whole"]:
+            yield int(match["whole"]) + int(match["over"]) / int(match["under"]), 0
+            continue
+        figure, power = match["figure"].replace(",", ""), int(match["power"] or 0)
+        yield float(f"{figure}e{power}"), len(figure.partition(".")[2]) - power
+
+
+def check_of(entry: str, key: str, what: str, outcome: str, passed: bool, value: object = MISSING) -> Check:
+    """Return a check of one key of an entry."""
+    return Check(entry, what, outcome, passed, f"{ROOT}.entries.{entry}.{key}", value)
+
+
+def listed(items: Iterable[object]) -> str:
+    """Return items with commas between."""
+    return ", ".join(map(str, items))

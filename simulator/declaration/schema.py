@@ -1,0 +1,457 @@
+"""From a composed configuration to everything declared, checked, and to tables. Knows all groups' keys."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from simulator.declaration import evidence as evidence_file
+from simulator.declaration.base import Declared, Time
+from simulator.declaration.baseline import Solved, solve
+from simulator.declaration.cohort import Cohort, compile_patients
+from simulator.declaration.course import Course, compile_course
+from simulator.declaration.latent import Reference
+from simulator.declaration.messages import problems_of
+from simulator.declaration.model import Model, compile_events, references
+from simulator.declaration.study import Study
+from simulator.declaration.values import PREFIX, Leaf, Parameters, Problems, Resolver, parameter_leaves
+from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
+from simulator.kernels.hazards import FAMILIES
+from simulator.tables import NONE, Floats, ModelTables
+
+GROUPS: dict[str, type[Declared]] = {"cohort": Cohort, "model": Model, "course": Course, "study": Study}
+OPEN = ("cohort", "study", "parameters", "course")
+"""Groups that a reading may patch."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Output(Declared):
+    """What to keep."""
+
+    patients: bool = False
+    events: bool = False
+    time_step: Time = Field(default=7.0, gt=0)
+
+
+class Root(Declared):
+    """Keys at the top of a configuration, beside the groups."""
+
+    seed: int = Field(default=0, ge=0, lt=2**64)
+    engine: Literal["auto", "reference", "compiled"] = "auto"
+    launcher: Literal["local"] = "local"
+    output: Output = Output()
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """One declared cohort, ready to run: what was declared, what was solved, and the tables."""
+
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    root: Root
+    evidence: evidence_file.EvidenceFile
+    selection: evidence_file.Selection
+    model: Model
+    cohort: Cohort
+    course: Course
+    study: Study
+    parameters: Mapping[str, Leaf]
+    solved: Solved
+    tables: ModelTables
+    design: Mapping[str, Any]  # keyword arguments of study.design.StudyDesign
+    warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return self.cohort.name
+
+
+def declare(
+    container: Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    varied: Mapping[str, Sequence[Any]] | None = None,
+) -> Experiment:
+    """Check a composed configuration and compile it.
+
+    Parameters
+    ----------
+    container : the composed configuration as plain Python values, without ``hydra``.
+    overrides : the user's ``key=value`` texts; they win over a reading's patches, and
+        ``cohort.mix.<stratum>=share`` rescales the other strata.
+    varied : parameter path → one value a parameter set, for a batch of parameter sets.
+
+    Raises
+    ------
+    ConfigError
+        With every problem that was found.
+    """
+    problems = Problems()
+    groups = {name: copy.deepcopy(container.get(name)) for name in (*GROUPS, "parameters", "evidence")}
+    _check_keys(container, groups, problems)
+    problems.raise_any()
+    try:
+        evidence = evidence_file.load(groups.pop("evidence"))
+    except ConfigError as refusal:
+        problems.found.extend(refusal.problems)
+        evidence = None
+    if evidence is not None:
+        selection = _select(evidence, groups, overrides, problems)
+    _rescale_mix(groups["cohort"], overrides, problems)
+    root = _validated(Root, {k: v for k, v in container.items() if k not in {*GROUPS, "parameters", "evidence"}}, "", problems)
+    parsed = {name: _validated(kind, groups[name], name, problems) for name, kind in GROUPS.items()}
+    reference = groups["parameters"].pop("reference", None) or {}
+    leaves = parameter_leaves(groups["parameters"], problems)
+    model, cohort, course, study = (parsed[name] for name in ("model", "cohort", "course", "study"))
+    if isinstance(model, Model) and isinstance(cohort, Cohort):
+        model.check(problems)
+        cohort.check(model.events, problems)
+        if isinstance(course, Course):
+            course.check(model.states, model.markers, model.events, problems, "course")
+        if isinstance(study, Study):
+            study.check(model.events, problems)
+    problems.raise_any()
+    if not (
+        isinstance(model, Model) and isinstance(cohort, Cohort) and isinstance(course, Course)
+        and isinstance(study, Study) and isinstance(root, Root) and evidence is not None
+    ):  # fmt: skip
+        raise AssertionError("unreachable: problems were raised")
+    parameters = Parameters(leaves, 1).replaced(varied or {})
+    resolver = Resolver(parameters, cohort.strata, problems)
+    compiled = _Compilation(model, cohort, course, study, reference, resolver, groups["course"])
+    tables, design, solved = compiled.run()
+    _check_targets(selection, model, cohort, course, study, problems)
+    problems.raise_any()
+    referred = parameters.used | references(groups)
+    unused = tuple(p for p in leaves if p not in referred and p.rpartition(".")[0] not in referred)
+    told = [*compiled.warnings, *(f"{PREFIX}{path} is not used by any declaration of this cohort" for path in unused)]
+    for text in told:
+        warnings.warn(text, DeclarationWarning, stacklevel=2)
+    return Experiment(
+        container, tuple(overrides), root, evidence, selection, model, cohort, course, study, leaves, solved, tables, design, tuple(told), unused
+    )
+
+
+def _check_keys(container: Mapping[str, Any], groups: Mapping[str, Any], problems: Problems) -> None:
+    known = {*groups, *Root.model_fields}
+    for key in container:
+        if key not in known:
+            problems.unknown(str(key), str(key), known, what="key")
+    for name, group in groups.items():
+        if not isinstance(group, Mapping):
+            problems.add(name, MISSING if group is None else group, f"is missing: the cohort's defaults must name a {name} file")
+
+
+def _validated(kind: type[_Model], data: Any, root: str, problems: Problems) -> _Model | None:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problems.found.extend(problems_of(error, root, kind, data))
+        return None
+
+
+def _select(
+    evidence: evidence_file.EvidenceFile, groups: dict[str, Any], overrides: Sequence[str], problems: Problems
+) -> evidence_file.Selection:
+    """Choose readings and lay their patches over the groups; what the user set by hand stays."""
+    reading = groups["study"].get("reading") if isinstance(groups["study"], Mapping) else None
+    try:
+        selection = evidence.select(reading)
+    except ConfigError as refusal:
+        problems.found.extend(refusal.problems)
+        return evidence.select(None)
+    by_hand = {key for key, _ in map(_split, overrides)}
+    for name in OPEN:
+        _lay_over(groups[name], getattr(selection, name), name, by_hand)
+    return selection
+
+
+def _lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str]) -> None:
+    for name, value in patch.items():
+        here = f"{key}.{name}"
+        if here in by_hand:
+            continue
+        if isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and not {"value"} & set(value):
+            _lay_over(base[name], value, here, by_hand)
+        else:
+            base[name] = copy.deepcopy(value)
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key.lstrip("+").strip(), value
+
+
+def _rescale_mix(cohort: Any, overrides: Sequence[str], problems: Problems) -> None:
+    """``cohort.mix.<stratum>=share``: that stratum gets the share, the others keep their proportions."""
+    prefix = "cohort.mix."
+    mine = [key[len(prefix) :] for key, _ in map(_split, overrides) if key.startswith(prefix)]
+    mix = cohort.get("mix") if isinstance(cohort, Mapping) else None
+    if not mine or not isinstance(mix, dict) or any(name not in mix for name in mine):
+        return
+    fixed = {name: mix[name] for name in mine}
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not 0 <= v <= 1 for v in fixed.values()):
+        for name, value in fixed.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                problems.add(prefix + name, value, "must be a share between 0 and 1; the other strata are rescaled")
+        return
+    others = {name: value for name, value in mix.items() if name not in fixed}
+    rest, total = 1.0 - sum(fixed.values()), sum(others.values())
+    if rest < -1e-9 or (not others and abs(rest) > 1e-9):
+        problems.add("cohort.mix", fixed, "the shares must sum to at most 1 (to 1 if all are given)")
+        return
+    for name, value in others.items():
+        mix[name] = max(rest, 0.0) * (value / total if total > 0 else 1.0 / len(others))
+
+
+def _check_targets(
+    selection: evidence_file.Selection, model: Model, cohort: Cohort, course: Course, study: Study, problems: Problems
+) -> None:
+    """Every target must refer to what this cohort has."""
+    known = {
+        "stratum": cohort.strata,
+        "arm": cohort.arm_names,
+        "population": ("treated", *study.populations),
+        "adverse_event": ("any", *course.adverse_events.terms),
+        "state": model.states,
+        "event": model.events,
+        "administrations_before": model.events,
+    }
+    seen = {*model.events, *model.markers}
+    for entry in selection.targets:
+        statistic, key = entry.statistic, f"evidence.entries.{entry.id}.statistic"
+        if statistic is None:
+            continue
+        column = statistic.column
+        if column.kind in known and column.name is not None and column.name not in known[column.kind]:
+            problems.unknown(f"{key}.variable", statistic.variable, known[column.kind], what=f"{column.kind} of this cohort")
+        elif column.outcome is not None and column.name is not None and column.outcome not in model.events[column.name].choose:
+            problems.unknown(f"{key}.variable", statistic.variable, model.events[column.name].choose, what=f"outcome of {column.name}")
+        if statistic.population not in known["population"]:
+            problems.unknown(f"{key}.population", statistic.population, known["population"], what="population of the study")
+        for what in ("stratum", "arm"):
+            name = getattr(statistic.where, what)
+            if name is not None and name not in known[what]:
+                problems.unknown(f"{key}.where.{what}", name, known[what], what=f"{what} of the cohort")
+        for what in ("ever", "never"):
+            name = getattr(statistic.where, what)
+            if name is not None and name not in seen:
+                problems.unknown(f"{key}.where.{what}", name, seen, what="event or marker of the model")
+
+
+@dataclass
+class _Compilation:
+    """Turns checked declarations into tables; every array has the parameter sets first."""
+
+    model: Model
+    cohort: Cohort
+    course: Course
+    study: Study
+    reference: Mapping[str, Any]
+    resolver: Resolver
+    raw_course: Mapping[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    def run(self) -> tuple[ModelTables, dict[str, Any], Solved]:
+        model, cohort, study, resolver = self.model, self.cohort, self.study, self.resolver
+        problems, arms = resolver.problems, self._arm_courses()
+        n_arms = len(arms)
+        keys = ["course" if not cohort.arms else f"cohort.arms.{name}.course" for name in cohort.arm_names]
+        horizon = resolver.scalar(study.horizon, "time", "study.horizon")
+        patients = compile_patients(cohort, resolver)
+        covariates = tuple(cohort.covariates)
+        events = compile_events(model, resolver, n_arms=n_arms, covariates=covariates, response=self.course.response)
+        for name, event in model.events.items():
+            if event.clock == "age" and "age" not in covariates:
+                problems.add(f"model.events.{name}.clock", "age", "needs a covariate `age` in cohort.covariates")
+        design = self._design(patients.n_patients.size)
+        reference = self._reference()
+        _no_nan(events.arrays, problems)
+        problems.raise_any()
+        thresholds, solved = solve(
+            model,
+            events,
+            resolver,
+            reference=reference,
+            horizon=horizon,
+            shares=_stratum_shares(patients.share, len(cohort.strata)),
+            n_arms=n_arms,
+            course=self.course,
+        )
+        self._apply_arms(events.arrays)
+        course = compile_course(
+            arms,
+            resolver,
+            states=model.states,
+            markers=model.markers,
+            absorbing=model.absorbing,
+            events=list(model.events),
+            thresholds=thresholds,
+            keys=keys,
+        )
+        self._warn(events.arrays, events.knots, course)
+        problems.raise_any()
+        arrays = dict(events.arrays)
+        sizes = [len(time) for time, _ in events.knots]
+        tables = ModelTables(
+            states=tuple(model.states),
+            markers=tuple(model.markers),
+            events=tuple(model.events),
+            arms=cohort.arm_names,
+            strata=cohort.strata,
+            outcomes=arrays.pop("outcomes"),
+            causes=tuple(event.cause or name for name, event in model.events.items()),
+            course=course,
+            patients=patients,
+            horizon=horizon,
+            absorbing=np.array([s in model.absorbing for s in model.states]),
+            initial_state=model.states.index(model.initial),
+            initial_markers=sum(1 << model.markers.index(m) for m in set(model.initial_markers)),
+            knot_offset=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            knot_time=np.concatenate([time for time, _ in events.knots] or [np.zeros(0)]),
+            knot_hazard=np.concatenate([hazard for _, hazard in events.knots] or [np.zeros(0)]),
+            **arrays,
+        )
+        return tables, design, solved
+
+    def _arm_courses(self) -> list[Course]:
+        """The course of each arm: the common one with the arm's own keys laid over it."""
+        courses = []
+        problems = self.resolver.problems
+        for name, arm in self.cohort.arms.items():
+            raw = copy.deepcopy(dict(self.raw_course))
+            _lay_over(raw, arm.course, "course", set())
+            key = f"cohort.arms.{name}.course"
+            course = _validated(Course, raw, key, problems)
+            if course is not None:
+                course.check(self.model.states, self.model.markers, self.model.events, problems, key)
+                if "adverse_events" in arm.course or "response" in arm.course or "marker" in arm.course:
+                    problems.add(key, sorted(arm.course), "adverse events, response mode and marker are common to all arms: give them in `course`")
+                courses.append(course)
+        problems.raise_any()
+        return courses or [self.course]
+
+    def _reference(self) -> Reference:
+        allowed = ("course", "assessment_interval", "parameters")
+        problems = self.resolver.problems
+        for name in self.reference:
+            if name not in allowed:
+                problems.unknown(f"parameters.reference.{name}", str(name), allowed, what="key of the reference design")
+        raw = copy.deepcopy(dict(self.raw_course))
+        _lay_over(raw, self.reference.get("course") or {}, "course", set())
+        raw["response"] = self.course.response
+        course = _validated(Course, raw, "parameters.reference.course", problems) or self.course
+        assessment = self.reference.get("assessment_interval", self.study.assessment_interval)
+        return Reference(course, assessment, self.reference.get("parameters") or {})
+
+    def _apply_arms(self, arrays: dict[str, Any]) -> None:
+        """Hazard ratios and odds ratios of the arms, on top of what was solved for the reference arm."""
+        n_strata = len(self.cohort.strata)
+        names = list(self.model.events)
+        arrays["cell_ratio"] = np.ones_like(arrays["probability"])
+        for a, (arm, declared) in enumerate(self.cohort.arms.items()):
+            cells = slice(a * n_strata, (a + 1) * n_strata)
+            key = f"cohort.arms.{arm}.effects"
+            for event, expression in declared.effects.hazard_ratio.items():
+                arrays["cell_ratio"][:, names.index(event), cells] = self.resolver.array(expression, "ratio", f"{key}.hazard_ratio.{event}")
+            for event, expression in declared.effects.odds_ratio.items():
+                e = names.index(event)
+                ratio = self.resolver.array(expression, "positive", f"{key}.odds_ratio.{event}")
+                where = "probability" if np.any(arrays["probability"][:, e, cells] < 1.0) else "success"
+                p = arrays[where][:, e, cells]
+                arrays[where][:, e, cells] = ratio * p / (1.0 - p + ratio * p)
+                if where == "success" and not np.any(p):
+                    self.resolver.problems.add(f"{key}.odds_ratio.{event}", expression, "the event has no probability that an odds ratio could change; give a hazard ratio")
+
+    def _design(self, n_sets: int) -> dict[str, Any]:
+        """Arrays of the study's design, as keyword arguments of `study.design`."""
+        study, model, resolver = self.study, self.model, self.resolver
+        events = list(model.events)
+        entry_code, entry = resolver.distribution(study.accrual, "duration", "study.accrual")
+        cut = np.full(n_sets, np.inf)
+        if study.data_cut is not None:
+            cut = resolver.scalar(study.data_cut, "duration", "study.data_cut")
+        assessment_code, assessment = NONE, np.zeros((n_sets, 1, 3))
+        if study.assessment_interval is not None:
+            assessment_code, assessment = resolver.distribution(study.assessment_interval, "time", "study.assessment_interval")
+            if np.any(assessment[:, :, 0] < 0.02):
+                resolver.problems.add("study.assessment_interval", study.assessment_interval, "must be at least half an hour (0.02 days)")
+        loss_family, loss = self._loss(n_sets)
+        populations = []
+        for name, declared in study.populations.items():
+            key = f"study.populations.{name}"
+            by_stratum = resolver.array(declared.probability, "probability", f"{key}.probability")
+            alive_at = np.full(n_sets, np.inf)
+            if declared.alive_at is not None:
+                alive_at = resolver.scalar(declared.alive_at, "duration", f"{key}.alive_at")
+            populations.append(
+                {
+                    "name": name,
+                    "of": declared.of,
+                    "probability": np.tile(by_stratum, (1, len(self.cohort.arm_names))),
+                    "always_event": NONE if declared.always is None else events.index(declared.always),
+                    "exclude_event": NONE if declared.exclude is None else events.index(declared.exclude),
+                    "alive_at": alive_at,
+                }
+            )
+        return {
+            "populations": populations,
+            "entry_code": np.full(n_sets, entry_code),
+            "entry": entry[:, 0],
+            "data_cut": cut,
+            "loss_family": loss_family,
+            "loss": loss,
+            "assessment_code": np.full(n_sets, assessment_code),
+            "assessment": assessment[:, 0],
+            "assessed": np.array([name in study.assessed for name in events]),
+            "counted": np.array([term.counted for term in self.course.adverse_events.terms.values()], dtype=bool),
+        }
+
+    def _loss(self, n_sets: int) -> tuple[Any, Floats]:
+        """Loss to follow-up as a hazard; the same families as events, without tables or cure."""
+        from simulator.declaration.model import Event
+
+        declared = self.study.loss_to_follow_up
+        if declared is None:
+            return np.full(n_sets, NONE), np.zeros((n_sets, 3))
+        state = self.model.initial
+        event = Event.model_validate({"from": [state], "set": ["x"], "hazard": declared})
+        lone = Model.model_construct(states=self.model.states, absorbing=self.model.absorbing, initial=state, markers=["x"], initial_markers=[], events={"study.loss_to_follow_up": event})
+        arrays = compile_events(lone, self.resolver, n_arms=1, covariates=(), response="continuous").arrays
+        if np.any(arrays["family"] == FAMILIES["tabulated"]) or np.any(arrays["probability"] != 1.0):
+            self.resolver.problems.add("study.loss_to_follow_up", MISSING, "must be a plain hazard family, without tables or a probability")
+        return arrays["family"][:, 0, 0], arrays["parameters"][:, 0, 0]
+
+    def _warn(self, arrays: Mapping[str, Any], knots: list[Any], course: Any) -> None:
+        if np.all(course.maximum <= 1) and self.course.interval is not None:
+            self.warnings.append("course.interval is inert: at most one administration is given")
+        for e, name in enumerate(self.model.events):
+            for table in np.unique(arrays["table"][:, e]):
+                hazard = self.model.events[name].hazard
+                if table != NONE and hazard is not None and hazard.family == "tabulated":
+                    end = knots[int(table)][0][-1]
+                    self.warnings.append(f"model.events.{name}.hazard ends at day {end:g}: nothing happens after the last point of the table")
+
+
+def _no_nan(arrays: Mapping[str, Any], problems: Problems) -> None:
+    if problems.found:
+        return
+    for name, array in arrays.items():
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f" and np.isnan(array).any():
+            problems.found.append(Problem(f"model ({name})", MISSING, "a value could not be computed from what was declared"))
+
+
+def _stratum_shares(share: Floats, n_strata: int) -> Floats:
+    n_sets = share.shape[0]
+    return np.asarray(share.reshape(n_sets, -1, n_strata).sum(axis=1))
+
+
+__all__ = ["GROUPS", "Experiment", "Output", "Root", "declare", "references"]

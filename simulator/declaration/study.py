@@ -1,0 +1,57 @@
+"""What the investigators did: accrual, follow-up, assessments, populations. Knows a study as declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from simulator.declaration.base import Declared, Expression, Name
+from simulator.declaration.model import Hazard
+from simulator.declaration.values import Problems
+
+MOST_REPLICATES = 2**32
+
+
+class Population(Declared):
+    """An analysis set: who of another set belongs, by chance or by what was seen of them."""
+
+    of: Name = "treated"
+    probability: Expression = 1
+    always: Name | None = None
+    exclude: Name | None = None
+    alive_at: Expression | None = None
+    label: str | None = None
+
+
+class Study(Declared):
+    """The design of the virtual study."""
+
+    name: str | None = None
+    description: str | None = None
+    replicates: int = Field(default=1000, ge=1, le=MOST_REPLICATES)
+    horizon: Expression
+    reading: str | list[str] | None = None
+    assessment_interval: Any = None
+    assessed: list[Name] = []
+    accrual: Any = 0
+    data_cut: Expression | None = None
+    loss_to_follow_up: Hazard | None = None
+    populations: dict[Name, Population] = {}
+
+    def check(self, events: Any, problems: Problems) -> None:
+        """Collect names that refer to nothing."""
+        for event in self.assessed:
+            if event not in events:
+                problems.unknown("study.assessed", event, events, what="event")
+        known = ["treated", *self.populations]
+        if "treated" in self.populations:
+            problems.add("study.populations.treated", "treated", "is always there and holds everybody; choose another name")
+        for i, (name, population) in enumerate(self.populations.items()):
+            key = f"study.populations.{name}"
+            if population.of not in known[: i + 1]:
+                problems.unknown(f"{key}.of", population.of, known[: i + 1], what="population declared before it")
+            for what in ("always", "exclude"):
+                event = getattr(population, what)
+                if event is not None and event not in events:
+                    problems.unknown(f"{key}.{what}", event, events, what="event")

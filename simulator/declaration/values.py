@@ -1,0 +1,350 @@
+"""From declared numbers to arrays. Knows parameters, strata and dimensions; knows no model.
+
+An `Expression` becomes an array of shape (parameter sets, strata). Problems are collected, never
+raised one at a time, so that a modeler sees all of them at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from simulator import units
+from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
+from simulator.kernels.quantiles import DISTRIBUTIONS, PARAMETERS
+from simulator.tables import Floats
+
+PREFIX = "parameters."
+PROVENANCES = ("reported", "derived", "read", "borrowed", "assumed", "calibrated")
+SET_BY_USER = "set by the user"
+
+Kind = Literal["time", "duration", "rate", "probability", "ratio", "positive", "real", "correlation"]
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """How a number of this kind is read, and which values are allowed."""
+
+    read: Callable[[object], float]
+    holds: Callable[[float], bool]
+    allowed: str
+
+
+DIMENSIONS: dict[str, Dimension] = {
+    "time": Dimension(units.days, lambda x: x > 0, "must be > 0 days"),
+    "duration": Dimension(units.days, lambda x: x >= 0, "must be ≥ 0 days"),
+    "rate": Dimension(units.per_day, lambda x: x >= 0, "must be ≥ 0 per day"),
+    "probability": Dimension(units.number, lambda x: 0 <= x <= 1, "must be a probability between 0 and 1"),
+    "ratio": Dimension(units.number, lambda x: x >= 0, "must be a ratio ≥ 0"),
+    "positive": Dimension(units.number, lambda x: x > 0, "must be > 0"),
+    "real": Dimension(units.number, lambda x: True, "must be a number"),
+    "signed_rate": Dimension(units.per_day, lambda x: True, "must be a rate per day"),
+    "signed_time": Dimension(units.days, lambda x: True, "must be a time"),
+    "correlation": Dimension(units.number, lambda x: 0 <= x < 1, "must be a correlation ≥ 0 and < 1"),
+}
+# A weight of 1e300 and a half-life of 1e-300 days are numbers, not plans.
+SMALLEST, LARGEST = 1e-12, 1e12
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One parameter: its value as declared, and where it comes from."""
+
+    path: str
+    value: Any
+    provenance: str
+    note: str | None = None
+    interval: tuple[Any, Any] | None = None
+    source: str | None = None
+
+
+@dataclass
+class Problems:
+    """Everything found wrong so far, in order."""
+
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, key: str, value: object, allowed: str, near: str | None = None) -> None:
+        problem = Problem(key, value, allowed, near)
+        if str(problem) not in map(str, self.found):
+            self.found.append(problem)
+
+    def unknown(self, key: str, name: str, known: Iterable[str], *, what: str) -> None:
+        problem = unknown(key, name, known, what=what)
+        if str(problem) not in map(str, self.found):
+            self.found.append(problem)
+
+    def raise_any(self) -> None:
+        if self.found:
+            raise ConfigError(self.found)
+
+
+@dataclass
+class Parameters:
+    """Named parameters of one or more parameter sets.
+
+    ``leaves`` are common to all sets; ``varied`` holds, for some paths, one value a set.
+    ``used`` collects the paths that a declaration has referred to.
+    """
+
+    leaves: Mapping[str, Leaf]
+    n_sets: int = 1
+    varied: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def raw(self, path: str) -> list[Any]:
+        """Return the value of a leaf in every parameter set."""
+        self.used.add(path)
+        if path in self.varied:
+            return list(self.varied[path])
+        return [self.leaves[path].value] * self.n_sets
+
+    def below(self, path: str) -> dict[str, str]:
+        """Return the leaves directly under a path: last word → full path."""
+        start = path + "."
+        return {p[len(start) :]: p for p in self.leaves if p.startswith(start) and "." not in p[len(start) :]}
+
+    def replaced(self, values: Mapping[str, Sequence[Any]]) -> Parameters:
+        """Return the same parameters with some of them varied over sets."""
+        n_sets = {len(v) for v in values.values()}
+        if len(n_sets) > 1:
+            raise ValueError(f"parameter columns of different lengths: {sorted(n_sets)}")
+        return Parameters(self.leaves, n_sets.pop() if n_sets else self.n_sets, {**self.varied, **values})
+
+
+LEAF_KEYS = {"value", "provenance", "note", "interval", "source", "formula", "citation"}
+
+
+def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[str, Leaf]:
+    """Flatten the ``parameters`` group. A leaf is a bare value or a mapping with ``value``."""
+    leaves: dict[str, Leaf] = {}
+
+    def visit(node: Mapping[str, Any], path: str) -> None:
+        for name, child in node.items():
+            here = f"{path}.{name}" if path else str(name)
+            key = PREFIX + here
+            if not isinstance(name, str):
+                problems.add(key, name, "a parameter's name must be text; quote names that YAML reads as NO or 12")
+            elif isinstance(child, Mapping) and "value" in child:
+                _leaf(child, here, key)
+            elif isinstance(child, Mapping):
+                visit(child, here)
+            elif child is None:
+                problems.add(key, child, "must have a value")
+            else:
+                leaves[here] = Leaf(here, child, "assumed", note=SET_BY_USER)
+
+    def _leaf(child: Mapping[str, Any], here: str, key: str) -> None:
+        for extra in sorted(set(map(str, child)) - LEAF_KEYS):
+            problems.unknown(f"{key}.{extra}", extra, LEAF_KEYS, what="key of a parameter")
+        provenance = child.get("provenance", "assumed")
+        if provenance not in PROVENANCES:
+            problems.unknown(f"{key}.provenance", str(provenance), PROVENANCES, what="provenance class")
+        interval = child.get("interval")
+        if interval is not None and (not isinstance(interval, (list, tuple)) or len(interval) != 2):
+            problems.add(f"{key}.interval", interval, "must be a list of two values, lower and upper")
+            interval = None
+        leaves[here] = Leaf(
+            here,
+            child["value"],
+            str(provenance),
+            child.get("note"),
+            tuple(interval) if interval is not None else None,
+            child.get("source") or child.get("citation") or child.get("formula"),
+        )
+
+    visit(container, "")
+    return leaves
+
+
+@dataclass
+class Resolver:
+    """Turns expressions into arrays of shape (sets, strata), collecting problems."""
+
+    parameters: Parameters
+    strata: tuple[str, ...]
+    problems: Problems
+
+    def array(self, expression: Any, kind: str, key: str) -> Floats:
+        """Return numbers of one kind; NaN where a problem was found (and collected)."""
+        n_sets, n_strata = self.parameters.n_sets, len(self.strata)
+        columns = self._by_stratum(expression, key)
+        if columns is None:
+            return np.full((n_sets, n_strata), np.nan)
+        dimension = DIMENSIONS[kind]
+        out = np.empty((n_sets, n_strata))
+        for j, (source, values) in enumerate(columns):
+            if all(value is values[0] for value in values):
+                out[:, j] = self._number(values[0], dimension, source)
+            else:
+                out[:, j] = [self._number(value, dimension, source) for value in values]
+        return out
+
+    def scalar(self, expression: Any, kind: str, key: str) -> Floats:
+        """Return one number a set, shape (sets,); refuse a value that differs by stratum."""
+        values = self.array(expression, kind, key)
+        if values.shape[1] and not np.array_equal(values, np.repeat(values[:, :1], values.shape[1], 1), equal_nan=True):
+            self.problems.add(key, expression, "must be the same for every stratum")
+        return np.ascontiguousarray(values[:, 0])
+
+    def names(self, expression: Any, allowed: Iterable[str], key: str, *, what: str) -> list[str]:
+        """Return a name in every set, from a literal or a parameter."""
+        path = self._path(expression)
+        if path is None:
+            raw, source = [expression] * self.parameters.n_sets, key
+        elif path in self.parameters.leaves:
+            raw, source = self.parameters.raw(path), PREFIX + path
+        else:
+            self._no_parameter(path, key)
+            return [next(iter(allowed))] * self.parameters.n_sets
+        known = tuple(allowed)
+        for value in raw:
+            if value not in known:
+                self.problems.unknown(source, str(value), known, what=what)
+        return [value if value in known else known[0] for value in raw]
+
+    def integers(self, expression: Any, key: str, *, least: int = 0, most: int = 2**31) -> np.ndarray[Any, Any]:
+        """Return whole numbers, shape (sets,)."""
+        values = self.scalar(expression, "real", key)
+        for value in values[~np.isnan(values)]:
+            if value != math.floor(value) or not least <= value <= most:
+                self.problems.add(key, expression, f"must be a whole number between {least} and {most}")
+                return np.full(values.shape, least, dtype=np.int64)
+        return np.where(np.isnan(values), least, values).astype(np.int64)
+
+    def distribution(self, declared: Any, kind: str, key: str) -> tuple[int, Floats]:
+        """Return a distribution's code and its parameters, shape (sets, strata, 3).
+
+        ``declared`` is an expression (a fixed value) or a mapping with one key, the distribution's name,
+        to its parameters: a list in their order or a mapping by name.
+        """
+        name, given = distribution_of(declared)
+        if name is None:
+            return self._fixed(given, kind, key)
+        if name not in DISTRIBUTIONS:
+            self.problems.unknown(key, str(name), DISTRIBUTIONS, what="distribution")
+            return self._fixed(0.0, "real", key)
+        wanted = PARAMETERS[name]
+        if isinstance(given, (list, tuple)):
+            if len(given) != len(wanted):
+                self.problems.add(f"{key}.{name}", list(given), f"must be {len(wanted)} values: {', '.join(wanted)}")
+                return self._fixed(0.0, "real", key)
+            given = dict(zip(wanted, given, strict=True))
+        if not isinstance(given, Mapping):
+            given = {next(iter(wanted)): given}
+        for extra in sorted(set(map(str, given)) - set(wanted)):
+            self.problems.unknown(f"{key}.{name}.{extra}", extra, wanted, what=f"parameter of {name}")
+        out = np.zeros((self.parameters.n_sets, len(self.strata), 3))
+        for i, (parameter, dimension) in enumerate(wanted.items()):
+            if parameter not in given:
+                self.problems.add(f"{key}.{name}.{parameter}", MISSING, f"is missing; {name} needs {', '.join(wanted)}")
+                continue
+            out[:, :, i] = self.array(given[parameter], _as_kind(dimension, kind), f"{key}.{name}.{parameter}")
+        if name == "uniform" and np.any(out[..., 0] > out[..., 1]):
+            self.problems.add(f"{key}.uniform", [given["low"], given["high"]], "must be ordered: low ≤ high")
+        if name == "triangular" and np.any((out[..., 0] > out[..., 1]) | (out[..., 1] > out[..., 2])):
+            self.problems.add(f"{key}.triangular", list(given.values()), "must be ordered: low ≤ mode ≤ high")
+        return DISTRIBUTIONS[name], out
+
+    def _fixed(self, value: Any, kind: str, key: str) -> tuple[int, Floats]:
+        out = np.zeros((self.parameters.n_sets, len(self.strata), 3))
+        out[:, :, 0] = self.array(value, kind, key)
+        return DISTRIBUTIONS["fixed"], out
+
+    def _number(self, value: Any, dimension: Dimension, key: str) -> float:
+        try:
+            converted = dimension.read(value)
+        except ValueError as refusal:
+            self.problems.add(key, value, _decimal_comma(value) or str(refusal))
+            return math.nan
+        if not dimension.holds(converted):
+            self.problems.add(key, value, dimension.allowed)
+            return math.nan
+        if converted and not SMALLEST <= abs(converted) <= LARGEST:
+            self.problems.add(key, value, f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size")
+            return math.nan
+        return converted
+
+    def _by_stratum(self, expression: Any, key: str) -> list[tuple[str, list[Any]]] | None:
+        """Return, for every stratum, where its value stands and the value in each set."""
+        path = self._path(expression)
+        if path is not None:
+            if path in self.parameters.leaves:
+                inner = self.parameters.raw(path)
+                if inner and isinstance(inner[0], Mapping):
+                    return self._mapping({k: [v[k] for v in inner] for k in inner[0]}, PREFIX + path)
+                return [(PREFIX + path, inner)] * len(self.strata)
+            below = self.parameters.below(path)
+            if below:
+                return self._mapping({k: self.parameters.raw(p) for k, p in below.items()}, PREFIX + path)
+            self._no_parameter(path, key)
+            return None
+        if isinstance(expression, Mapping):
+            found: dict[str, Any] = {}
+            for name, value in expression.items():
+                inner_path = self._path(value)
+                if inner_path is None:
+                    found[str(name)] = [value] * self.parameters.n_sets
+                elif inner_path in self.parameters.leaves:
+                    found[str(name)] = self.parameters.raw(inner_path)
+                else:
+                    self._no_parameter(inner_path, f"{key}.{name}")
+                    return None
+            return self._mapping(found, key)
+        return [(key, [expression] * self.parameters.n_sets)] * len(self.strata)
+
+    def _mapping(self, found: Mapping[str, list[Any]], key: str) -> list[tuple[str, list[Any]]] | None:
+        extra = sorted(set(found) - set(self.strata))
+        missing = [name for name in self.strata if name not in found]
+        for name in extra:
+            self.problems.unknown(f"{key}.{name}", name, self.strata, what="stratum")
+        for name in missing:
+            self.problems.add(f"{key}.{name}", MISSING, "is missing: every stratum of the cohort needs a value")
+        if extra or missing:
+            return None
+        return [(f"{key}.{name}", found[name]) for name in self.strata]
+
+    @staticmethod
+    def _path(expression: Any) -> str | None:
+        if isinstance(expression, str) and expression.startswith(PREFIX):
+            return expression[len(PREFIX) :]
+        return None
+
+    def _no_parameter(self, path: str, key: str) -> None:
+        known = set(self.parameters.leaves) | {p.rpartition(".")[0] for p in self.parameters.leaves} - {""}
+        self.problems.add(key, PREFIX + path, "refers to a parameter that is not declared", _prefixed(nearest(path, known)))
+
+
+def distribution_of(declared: Any) -> tuple[str | None, Any]:
+    """Split a declared distribution into its name (None: a fixed value) and what follows."""
+    if isinstance(declared, Mapping) and len(declared) == 1:
+        name, given = next(iter(declared.items()))
+        if name in DISTRIBUTIONS or isinstance(given, (list, tuple, Mapping)):
+            return str(name), given
+    return None, declared
+
+
+def _as_kind(dimension: str, kind: str) -> str:
+    """Give the parameters of a distribution the kind of what is distributed."""
+    timed = kind in ("time", "duration", "signed_time")
+    if dimension == "value":
+        return kind
+    if dimension == "positive_value":
+        return "time" if timed else "positive"
+    if dimension == "spread":
+        return "duration" if timed else "ratio"
+    return dimension
+
+
+def _prefixed(path: str | None) -> str | None:
+    return None if path is None else PREFIX + path
+
+
+def _decimal_comma(value: Any) -> str | None:
+    if isinstance(value, str) and value.replace(",", "", 1).replace("-", "", 1).isdigit() and "," in value:
+        return "must be a number: write the decimal point as '.', not ','"
+    return None

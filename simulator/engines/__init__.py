@@ -1,0 +1,1 @@
+"""Two engines that read tables and write trajectories."""

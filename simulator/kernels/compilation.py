@@ -1,0 +1,228 @@
+"""Compilation of kernels: one set of numba options and a cache on disk that notices every edit.
+
+Knows numba, the kernel sources and a folder; knows nothing of what a kernel computes.
+
+Numba's own cache stamps a function with the file it stands in, so that an edit in a helper of another file
+gives stale results. Here every kernel is cached in a folder named by a hash of *all* kernel sources, of the
+versions of numba and llvmlite, of the processor and of the optimisation level. One file holds one compiled
+signature, its name is derived from the signature, and it is written under a temporary name and renamed: there
+is no index that two processes could overwrite. Whatever goes wrong with the disk costs time, never a result:
+without a writable folder kernels are compiled in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+from llvmlite import binding as llvm
+from numba.core import caching, config
+
+CACHE_VARIABLE = "LOBULE_CACHE_DIR"
+"""Environment variable that names the root of the cache."""
+
+COMPILED_SOURCES = ("kernels/*.py", "engines/compiled.py")
+"""Files with kernels, below the package `simulator`. A file whose kernels others call **must** be listed."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def compiled_sources(package: Path = _PACKAGE) -> Iterator[Path]:
+    """Existing files with kernels below `package`, in sorted order."""
+    for pattern in COMPILED_SOURCES:
+        yield from sorted(package.glob(pattern))
+
+
+def cache_key(package: Path = _PACKAGE) -> str:
+    """Hash (32 hexadecimal digits) of all that compiled code depends on; OSError on an unreadable source."""
+    digest = hashlib.blake2s(digest_size=16)
+    for path in compiled_sources(package):
+        source = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()} {len(source)}\n".encode())
+        digest.update(source)
+    for part in (numba.__version__, llvmlite.__version__, *_processor(), str(config.OPT)):
+        digest.update(f"\n{part}".encode())
+    return digest.hexdigest()
+
+
+def _processor() -> tuple[str, str]:
+    """Name and features of the processor that code is made for; numba's settings may choose another."""
+    features = config.CPU_FEATURES
+    return (
+        config.CPU_NAME or llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten() if features is None else features,
+    )
+
+
+def cache_root() -> Path | None:
+    """LOBULE_CACHE_DIR, else the platform's folder for caches of this user; None where there is no home."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) / "lobule" / "Cache" if local else None
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "lobule"
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg and Path(xdg).is_absolute() else home / ".cache") / "lobule"
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """This process's folder of compiled kernels, created and probed once; None where nothing is writable."""
+    root = cache_root()
+    if root is None:
+        return None
+    try:
+        folder = root / f"kernels-{cache_key()}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return None
+    return folder
+
+
+@functools.cache
+def _source_stamp(path: str) -> str:
+    """Hash of a kernel's own file, for kernels outside `COMPILED_SOURCES`; OSError where it is no file."""
+    return hashlib.blake2s(Path(path).read_bytes(), digest_size=12).hexdigest()
+
+
+class _KernelLocator(caching._CacheLocator):
+    """Tells numba where a kernel is cached: `cache_folder`, whose name already stands for the sources."""
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        self._py_file = function.__code__.co_filename  # numba names the file in its warnings
+        self._line = function.__code__.co_firstlineno
+        self._folder = folder
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._folder.name
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _KernelCacheImpl(caching.CompileResultCacheImpl):
+    """Numba's serialisation of compiled functions, with our locator in place of its search for one."""
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        # Not super().__init__: it lets NUMBA_CACHE_DIR and the like choose another, unkeyed place.
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _KernelLocator(function, folder)
+        name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
+        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
+
+
+class _KernelCacheFile:
+    """One file for each compiled signature, so that processes never share a file they both change."""
+
+    def __init__(self, folder: Path, name: str, stamp: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._stamp = stamp
+
+    def _path(self, key: object) -> Path:
+        digest = hashlib.blake2s(f"{self._stamp} {key!r}".encode(), digest_size=12).hexdigest()
+        return self._folder / f"{self._name}.{digest}.nbc"
+
+    def load(self, key: object) -> Any:
+        try:
+            return pickle.loads(self._path(key).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def save(self, key: object, data: object) -> None:
+        path = self._path(key)
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        try:
+            temporary.write_bytes(caching.dumps(data))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        for path in self._folder.glob(f"{self._name}.*.nbc"):
+            path.unlink(missing_ok=True)
+
+
+class _KernelCache(caching.FunctionCache):
+    """Numba's function cache, which may fail without a word: a kernel that cannot be cached is compiled."""
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        self._name = repr(function)
+        self._py_func = function
+        self._impl = _KernelCacheImpl(function, folder)
+        self._cache_path = str(folder)
+        self._cache_file = _KernelCacheFile(
+            folder, self._impl.filename_base, _source_stamp(function.__code__.co_filename)
+        )
+        self.enable()
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged file, whatever it raises on being read, is only a missing one
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk, a folder removed meanwhile
+            super().save_overload(sig, data)
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Any:
+    # A C wrapper, for kernels passed as arguments, is never needed and costs a tenth of the compile time.
+    dispatcher = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True, **options)(function)
+    folder = cache_folder()
+    if folder is not None and hasattr(dispatcher, "_cache"):  # no dispatcher under NUMBA_DISABLE_JIT
+        with contextlib.suppress(OSError):  # a kernel whose source is not a file, as in a notebook
+            dispatcher._cache = _KernelCache(function, folder)
+    return dispatcher
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile `function`: nopython, IEEE arithmetic as written (no fastmath), no GIL, cached on disk."""
+    compiled: _Function = _compile(function)
+    return compiled
+
+
+def inlined_kernel(function: _Function) -> _Function:
+    """Like `kernel`, and always inlined where another kernel calls it, so that loops over it vectorise."""
+    compiled: _Function = _compile(function, forceinline=True)
+    return compiled
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Typed form of `numba.extending.intrinsic`: an instruction that Python cannot spell."""
+    compiled: Callable[..., Any] = numba.extending.intrinsic(function)
+    return compiled
+
+
+def compiled_form(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Typed form of `numba.extending.overload`: what kernels call in place of `function`; inlined."""
+    options = {"error_model": "numpy", "nogil": True, "forceinline": True}
+    decorator: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.extending.overload(
+        function, jit_options=options
+    )
+    return decorator

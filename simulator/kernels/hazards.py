@@ -1,0 +1,638 @@
+"""Families of hazards: cumulative hazard and its inverse. Knows time in days; knows nothing of events.
+
+Every family is two scalar kernels of one form, `<family>_cumulative(t, p0, p1, p2)` and
+`<family>_inverse(x, p0, p1, p2)`, which a loop over arrays inlines; `cumulative_hazard` and
+`inverse_cumulative_hazard` choose among them by code. t is in days; x, a cumulative hazard, has no unit.
+H(t ≤ 0) = 0 and H⁻¹(0) = 0 (but for `fixed`), H never decreases, H⁻¹(x) = inf where x is never reached.
+Valid parameters and t or x in [0, inf] never give NaN. H(H⁻¹(x)) = x to 1e-13 relative, the gamma families
+to 1e-10. `kernel_parameters` turns the parameters that people name into p0, p1, p2; they are stated here,
+beside the names of the same law in R and scipy.stats.
+
+| family            | H(t)                         | p0, p1, p2            | R; scipy.stats                  |
+|-------------------|------------------------------|-----------------------|---------------------------------|
+| exponential       | rate·t                       | rate                  | exp(rate); expon(scale=1/rate)  |
+| weibull           | (t/scale)^shape              | scale, shape, 1/shape | weibull(shape, scale);          |
+|                   |                              |                       | weibull_min(shape, scale=scale) |
+| gompertz          | rate/shape·(e^(shape·t) − 1) | rate, shape           | flexsurv gompertz(shape, rate); |
+|                   |                              |                       | gompertz(p0/p1, scale=1/p1)     |
+| log_logistic      | log(1 + (t/scale)^shape)     | scale, shape, 1/shape | flexsurv llogis(shape, scale);  |
+|                   |                              |                       | fisk(shape, scale=scale)        |
+| log_normal        | −log Φ(−log(t/median)/sigma) | median, sigma         | lnorm(log(median), sigma);      |
+|                   |                              |                       | lognorm(sigma, scale=median)    |
+| gamma             | −log Q(shape, t/scale)       | scale, shape          | gamma(shape, scale=scale)       |
+| generalised_gamma | −log S(t), see below         | mu, sigma, Q          | flexsurv gengamma(mu, sigma, Q) |
+| tabulated         | linear through knots         | slope after the last  |                                 |
+| fixed             | 0 before, inf from the delay | delay                 |                                 |
+Generalised gamma (Prentice 1974, Biometrika 61; Jackson 2016, J. Stat. Softw. 70(8)), with P and Q(·, ·) the
+regularised incomplete gamma functions: w = (log t − mu)/sigma, u = Q⁻²·e^(Q·w); S = Q(Q⁻², u) for Q > 0,
+P(Q⁻², u) for Q < 0, Φ(−w) for Q = 0. Q = 1 is Weibull(1/sigma, e^mu), Q = sigma gamma, Q = 0 log-normal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simulator.kernels.compilation import inlined_kernel, kernel
+from simulator.kernels.elementary import (
+    INFINITY,
+    LN2,
+    exp,
+    expm1,
+    log,
+    log1p,
+    log_gamma_inverse,
+    log_gamma_tails,
+    normal_hazard,
+    normal_inverse_hazard,
+    power,
+    root,
+    root_of_expm1,
+)
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Codes stand in tables and in stored results: never renumbered.
+EXPONENTIAL = 0
+WEIBULL = 1
+GOMPERTZ = 2
+LOG_LOGISTIC = 3
+LOG_NORMAL = 4
+GAMMA = 5
+GENERALISED_GAMMA = 6
+TABULATED = 7
+FIXED = 8
+
+FAMILIES: Mapping[str, int] = MappingProxyType(
+    {
+        "exponential": EXPONENTIAL,
+        "weibull": WEIBULL,
+        "gompertz": GOMPERTZ,
+        "log_logistic": LOG_LOGISTIC,
+        "log_normal": LOG_NORMAL,
+        "gamma": GAMMA,
+        "generalised_gamma": GENERALISED_GAMMA,
+        "tabulated": TABULATED,
+        "fixed": FIXED,
+    }
+)
+"""Code of each family."""
+
+_NORMAL_LIMIT = 1e-100  # |Q| below which generalised gamma is log-normal to the last bit
+
+
+# ------------------------------------------------------------------------------------------------- families
+
+
+@inlined_kernel
+def exponential_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """rate·t; rate in [0, inf)."""
+    return p0 * t if (t > 0.0) & (p0 > 0.0) else 0.0
+
+
+@inlined_kernel
+def exponential_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """x/rate; inf at rate 0."""
+    return x / p0 if x > 0.0 else 0.0
+
+
+@inlined_kernel
+def weibull_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """(t/scale)^shape; scale, shape in (0, inf)."""
+    return power(t / p0, p1) if t > 0.0 else 0.0
+
+
+@inlined_kernel
+def weibull_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """scale·x^(1/shape)."""
+    return p0 * root(x, p1, p2) if x > 0.0 else 0.0
+
+
+@inlined_kernel
+def gompertz_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """(rate/shape)·(e^(shape·t) − 1), rate·t at shape 0; rate in [0, inf), shape real, per day."""
+    grown = p1 * t if p1 != 0.0 else 0.0
+    small = (grown < 1e-20) & (grown > -1e-20)
+    clock = t if small else expm1(grown) / p1
+    return p0 * clock if (t > 0.0) & (p0 > 0.0) else 0.0
+
+
+@inlined_kernel
+def gompertz_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """log(1 + shape·x/rate)/shape; inf where a negative shape's hazard never adds up to x."""
+    clock = x / p0
+    grown = p1 * clock if p1 != 0.0 else 0.0
+    small = (grown < 1e-20) & (grown > -1e-20)
+    t = clock if small else log1p(grown) / p1
+    t = t if grown > -1.0 else INFINITY
+    return t if x > 0.0 else 0.0
+
+
+@inlined_kernel
+def log_logistic_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """log(1 + (t/scale)^shape); scale (the median), shape in (0, inf)."""
+    odds = power(t / p0, p1)
+    value = log1p(odds) if odds < 1e300 else p1 * log(t / p0)
+    return value if t > 0.0 else 0.0
+
+
+@inlined_kernel
+def log_logistic_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """scale·(e^x − 1)^(1/shape)."""
+    return p0 * root_of_expm1(x, p1, p2) if x > 0.0 else 0.0
+
+
+@inlined_kernel
+def log_normal_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """−log Φ(−log(t/median)/sigma); median, sigma in (0, inf)."""
+    return normal_hazard(log(t / p0) / p1) if t > 0.0 else 0.0
+
+
+@inlined_kernel
+def log_normal_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """median·e^(sigma·z) with −log Φ(−z) = x."""
+    return p0 * exp(p1 * normal_inverse_hazard(x)) if x > 0.0 else 0.0
+
+
+@kernel
+def gamma_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """−log Q(shape, t/scale); scale, shape in (0, inf)."""
+    if not t > 0.0:
+        return 0.0
+    _, log_survival = log_gamma_tails(p1, log(t / p0 / p1))
+    return -log_survival
+
+
+@kernel
+def gamma_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """scale·u with −log Q(shape, u) = x."""
+    if not x > 0.0:
+        return 0.0
+    return p0 * (p1 * exp(log_gamma_inverse(p1, log(-expm1(-x)), -x)))
+
+
+@kernel
+def generalised_gamma_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """−log S(t) in Prentice's parameters mu, Q real, sigma in (0, inf)."""
+    if not t > 0.0:
+        return 0.0
+    w = (log(t) - p0) / p1
+    if -_NORMAL_LIMIT < p2 < _NORMAL_LIMIT:
+        return normal_hazard(w)
+    log_lower, log_upper = log_gamma_tails(1.0 / (p2 * p2), p2 * w)
+    return -log_upper if p2 > 0.0 else -log_lower
+
+
+@kernel
+def generalised_gamma_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """e^(mu + sigma·w) with −log S = x."""
+    if not x > 0.0:
+        return 0.0
+    if x == INFINITY:
+        return x
+    if -_NORMAL_LIMIT < p2 < _NORMAL_LIMIT:
+        return exp(p0 + p1 * normal_inverse_hazard(x))
+    shape = 1.0 / (p2 * p2)
+    log_event = log(-expm1(-x))
+    if p2 > 0.0:
+        return exp(p0 + p1 * (log_gamma_inverse(shape, log_event, -x) / p2))
+    return exp(p0 + p1 * (log_gamma_inverse(shape, -x, log_event) / p2))
+
+
+@kernel
+def tabulated_cumulative(
+    t: float, p0: float, start: int, stop: int, knot_time: Floats, knot_hazard: Floats
+) -> float:
+    """Linear from (0, 0) through the knots [start, stop), then with slope p0 ≥ 0 (0: no more events).
+
+    Knot times and hazards never decrease and are finite; two knots at one time are a jump.
+    """
+    if not t > 0.0:
+        return 0.0
+    low = start
+    high = stop
+    while low < high:  # first knot after t
+        middle = (low + high) >> 1
+        if knot_time[middle] <= t:
+            low = middle + 1
+        else:
+            high = middle
+    time = knot_time[low - 1] if low > start else 0.0
+    hazard = knot_hazard[low - 1] if low > start else 0.0
+    if low == stop:
+        return hazard + p0 * (t - time) if p0 > 0.0 else hazard
+    slope = (knot_hazard[low] - hazard) / (knot_time[low] - time)
+    value = hazard + (t - time) * slope
+    return value if value < knot_hazard[low] else knot_hazard[low]
+
+
+@kernel
+def tabulated_inverse(
+    x: float, p0: float, start: int, stop: int, knot_time: Floats, knot_hazard: Floats
+) -> float:
+    """First t with H(t) ≥ x; inf beyond the last knot where p0 is 0."""
+    if not x > 0.0:
+        return 0.0
+    low = start
+    high = stop
+    while low < high:  # first knot with a hazard of at least x
+        middle = (low + high) >> 1
+        if knot_hazard[middle] < x:
+            low = middle + 1
+        else:
+            high = middle
+    time = knot_time[low - 1] if low > start else 0.0
+    hazard = knot_hazard[low - 1] if low > start else 0.0
+    if low == stop:
+        return time + (x - hazard) / p0 if p0 > 0.0 else INFINITY
+    slope = (knot_time[low] - time) / (knot_hazard[low] - hazard)
+    value = time + (x - hazard) * slope
+    return value if value < knot_time[low] else knot_time[low]
+
+
+@inlined_kernel
+def fixed_cumulative(t: float, p0: float, p1: float, p2: float) -> float:
+    """A timer: 0 before the delay, inf from it on; delay in [0, inf]."""
+    return 0.0 if t < p0 else INFINITY
+
+
+@inlined_kernel
+def fixed_inverse(x: float, p0: float, p1: float, p2: float) -> float:
+    """Return the delay, whatever x."""
+    return p0
+
+
+# --------------------------------------------------------------------------------------- choice by the code
+
+
+@kernel
+def cumulative_hazard(
+    family: int,
+    t: float,
+    p0: float,
+    p1: float,
+    p2: float,
+    start: int,
+    stop: int,
+    knot_time: Floats,
+    knot_hazard: Floats,
+) -> float:
+    """H(t) of the family with this code; `tabulated` reads knots [start, stop). NaN: unknown code."""
+    if family == EXPONENTIAL:
+        return exponential_cumulative(t, p0, p1, p2)
+    if family == WEIBULL:
+        return weibull_cumulative(t, p0, p1, p2)
+    if family == GOMPERTZ:
+        return gompertz_cumulative(t, p0, p1, p2)
+    if family == LOG_LOGISTIC:
+        return log_logistic_cumulative(t, p0, p1, p2)
+    if family == LOG_NORMAL:
+        return log_normal_cumulative(t, p0, p1, p2)
+    if family == GAMMA:
+        return gamma_cumulative(t, p0, p1, p2)
+    if family == GENERALISED_GAMMA:
+        return generalised_gamma_cumulative(t, p0, p1, p2)
+    if family == TABULATED:
+        return tabulated_cumulative(t, p0, start, stop, knot_time, knot_hazard)
+    if family == FIXED:
+        return fixed_cumulative(t, p0, p1, p2)
+    return np.nan
+
+
+@kernel
+def inverse_cumulative_hazard(
+    family: int,
+    x: float,
+    p0: float,
+    p1: float,
+    p2: float,
+    start: int,
+    stop: int,
+    knot_time: Floats,
+    knot_hazard: Floats,
+) -> float:
+    """H⁻¹(x) of the family with this code, inf where x is never reached. NaN: unknown code."""
+    if family == EXPONENTIAL:
+        return exponential_inverse(x, p0, p1, p2)
+    if family == WEIBULL:
+        return weibull_inverse(x, p0, p1, p2)
+    if family == GOMPERTZ:
+        return gompertz_inverse(x, p0, p1, p2)
+    if family == LOG_LOGISTIC:
+        return log_logistic_inverse(x, p0, p1, p2)
+    if family == LOG_NORMAL:
+        return log_normal_inverse(x, p0, p1, p2)
+    if family == GAMMA:
+        return gamma_inverse(x, p0, p1, p2)
+    if family == GENERALISED_GAMMA:
+        return generalised_gamma_inverse(x, p0, p1, p2)
+    if family == TABULATED:
+        return tabulated_inverse(x, p0, start, stop, knot_time, knot_hazard)
+    if family == FIXED:
+        return fixed_inverse(x, p0, p1, p2)
+    return np.nan
+
+
+@kernel
+def _each_cumulative(
+    family: Integers, t: Floats, p0: Floats, p1: Floats, p2: Floats, knot_time: Floats, knot_hazard: Floats
+) -> Floats:
+    values = np.empty(t.size, np.float64)
+    stop = knot_time.size
+    for i in range(t.size):
+        values[i] = cumulative_hazard(family[i], t[i], p0[i], p1[i], p2[i], 0, stop, knot_time, knot_hazard)
+    return values
+
+
+@kernel
+def _each_inverse(
+    family: Integers, x: Floats, p0: Floats, p1: Floats, p2: Floats, knot_time: Floats, knot_hazard: Floats
+) -> Floats:
+    values = np.empty(x.size, np.float64)
+    stop = knot_time.size
+    for i in range(x.size):
+        values[i] = inverse_cumulative_hazard(
+            family[i], x[i], p0[i], p1[i], p2[i], 0, stop, knot_time, knot_hazard
+        )
+    return values
+
+
+def cumulative_hazards(
+    family: int | Integers,
+    t: ArrayLike,
+    p0: ArrayLike,
+    p1: ArrayLike = 0.0,
+    p2: ArrayLike = 0.0,
+    *,
+    knot_time: ArrayLike = (),
+    knot_hazard: ArrayLike = (),
+) -> Floats:
+    """H at arrays of times, families and parameters that broadcast; every `tabulated` reads all knots."""
+    codes, (t, p0, p1, p2), shape = _flattened(family, t, p0, p1, p2)
+    times, hazards = (
+        np.ascontiguousarray(knot_time, np.float64),
+        np.ascontiguousarray(knot_hazard, np.float64),
+    )
+    return _each_cumulative(codes, t, p0, p1, p2, times, hazards).reshape(shape)
+
+
+def inverse_cumulative_hazards(
+    family: int | Integers,
+    x: ArrayLike,
+    p0: ArrayLike,
+    p1: ArrayLike = 0.0,
+    p2: ArrayLike = 0.0,
+    *,
+    knot_time: ArrayLike = (),
+    knot_hazard: ArrayLike = (),
+) -> Floats:
+    """H⁻¹ at arrays that broadcast, as `cumulative_hazards`."""
+    codes, (x, p0, p1, p2), shape = _flattened(family, x, p0, p1, p2)
+    times, hazards = (
+        np.ascontiguousarray(knot_time, np.float64),
+        np.ascontiguousarray(knot_hazard, np.float64),
+    )
+    return _each_inverse(codes, x, p0, p1, p2, times, hazards).reshape(shape)
+
+
+def _flattened(
+    family: int | Integers, x: ArrayLike, p0: ArrayLike, p1: ArrayLike, p2: ArrayLike
+) -> tuple[Integers, tuple[Floats, Floats, Floats, Floats], tuple[int, ...]]:
+    arrays = np.broadcast_arrays(
+        *(np.asarray(value, np.float64) for value in (x, p0, p1, p2)), np.asarray(family)
+    )
+    x, p0, p1, p2 = (np.array(array, np.float64, order="C").ravel() for array in arrays[:4])
+    return np.array(arrays[4], np.int64, order="C").ravel(), (x, p0, p1, p2), arrays[4].shape
+
+
+# ----------------------------------------------------------------------------------------- named parameters
+
+
+class Dimension(NamedTuple):
+    """What a named parameter is measured in, and the range it must lie in."""
+
+    unit: str
+    allowed: str
+
+
+DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(
+    {
+        "time": Dimension("days", "must be > 0 days and finite"),
+        "delay": Dimension("days", "must be ≥ 0 days"),
+        "rate": Dimension("per day", "must be ≥ 0 per day and finite"),
+        "signed_rate": Dimension("per day", "must be a finite number per day"),
+        "positive": Dimension("", "must be > 0 and finite"),
+        "real": Dimension("", "must be a finite number"),
+    }
+)
+
+PARAMETERS: Mapping[str, tuple[Mapping[str, str], ...]] = MappingProxyType(
+    {
+        "exponential": ({"rate": "rate", "mean": "time", "median": "time"},),
+        "weibull": ({"shape": "positive", "weibull_shape": "positive"}, {"scale": "time", "median": "time"}),
+        "gompertz": ({"shape": "signed_rate"}, {"rate": "rate", "median": "time"}),
+        "log_logistic": (
+            {"shape": "positive", "weibull_shape": "positive"},
+            {"scale": "time", "median": "time"},
+        ),
+        "log_normal": (
+            {"sigma": "positive", "weibull_shape": "positive"},
+            {"median": "time", "meanlog": "real"},
+        ),
+        "gamma": ({"shape": "positive"}, {"rate": "rate", "scale": "time", "mean": "time", "median": "time"}),
+        "generalised_gamma": ({"mu": "real", "median": "time"}, {"sigma": "positive"}, {"Q": "real"}),
+        "tabulated": ({"rate_after": "rate"},),
+        "fixed": ({"delay": "delay"},),
+    }
+)
+"""For each family its choices: of every choice exactly one name is given; the value names the `DIMENSIONS`.
+
+`rate_after` of `tabulated`, the hazard after the last knot, may be left out: 0.
+"""
+
+# The 75th over the 25th percentile of a Weibull law of shape k is (log 4 / log(4/3))^(1/k).
+_LOG_QUARTILE_RATIO = float(np.log(np.log(4.0)) - np.log(np.log(4.0 / 3.0)))
+_NORMAL_UPPER_QUARTILE = 0.674489750196082
+
+
+def kernel_parameters(family: str, **named: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """(p0, p1, p2) of a family from named parameters, each a number or an array; they broadcast.
+
+    `PARAMETERS` lists the names. `weibull_shape` stands for the spread of the Weibull law of that shape: the
+    family gets its ratio of 75th to 25th percentile, so that one can change family and keep two numbers.
+    ValueError names every unknown, missing, doubled or impossible parameter and what is allowed.
+    """
+    given = _checked(family, named)
+    with np.errstate(over="ignore", under="ignore"):
+        p0, p1, p2 = _CONVERSIONS[family](given)
+    p0, p1, p2 = np.broadcast_arrays(*(np.asarray(p, np.float64) for p in (p0, p1, p2)))
+    representable = np.isfinite(p0) & np.isfinite(p1) & np.isfinite(p2)
+    if family in ("weibull", "log_logistic", "log_normal", "gamma"):
+        representable &= (p0 > 0.0) & (p1 > 0.0)
+    if family != "fixed" and not np.all(representable):
+        shown = ", ".join(f"{name} = {value!r}" for name, value in named.items())
+        raise ValueError(f"{family}: {shown}: beyond the range of floating point")
+    return p0, p1, p2
+
+
+def piecewise_exponential_knots(starts: ArrayLike, rates: ArrayLike) -> tuple[Floats, Floats, float]:
+    """(knot_time, knot_hazard, rate_after) of rates[i] per day from starts[i] days on; starts[0] = 0."""
+    knot_time = np.array(starts, np.float64, ndmin=1)
+    slopes = np.array(rates, np.float64, ndmin=1)
+    if knot_time.shape != slopes.shape or knot_time.ndim != 1:
+        raise ValueError(f"starts and rates: {knot_time.size} and {slopes.size} values, must be as many")
+    if knot_time[0] != 0.0 or not np.all(np.diff(knot_time) > 0.0) or not np.isfinite(knot_time[-1]):
+        raise ValueError("starts: must begin with 0 days and increase")
+    if not np.all((slopes >= 0.0) & np.isfinite(slopes)):
+        raise ValueError("rates: must be ≥ 0 per day and finite")
+    knot_hazard = np.concatenate([[0.0], np.cumsum(slopes[:-1] * np.diff(knot_time))])
+    return knot_time, knot_hazard, float(slopes[-1])
+
+
+def _checked(family: str, named: Mapping[str, ArrayLike]) -> dict[str, Floats]:
+    if family not in PARAMETERS:
+        raise ValueError(f"family {family!r}: must be one of {', '.join(PARAMETERS)}")
+    choices = PARAMETERS[family]
+    allowed = " and ".join(" | ".join(choice) for choice in choices)
+    problems = []
+    dimensions = {name: dimension for choice in choices for name, dimension in choice.items()}
+    for name in named:
+        if name not in dimensions:
+            problems.append(f"{name}: not a parameter of {family}, which takes {allowed}")
+    for choice in choices:
+        used = [name for name in choice if name in named]
+        if len(used) > 1:
+            problems.append(f"{' and '.join(used)}: only one of {' | '.join(choice)} may be given")
+        if not used and family != "tabulated":
+            problems.append(f"{' | '.join(choice)}: missing; {family} takes {allowed}")
+    values = {}
+    for name, value in named.items():
+        if name not in dimensions:
+            continue
+        try:
+            values[name] = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            problems.append(f"{name} = {value!r}: must be a number")
+            continue
+        if not _within(dimensions[name], values[name]):
+            problems.append(f"{name} = {value!r}: {DIMENSIONS[dimensions[name]].allowed}")
+    if problems:
+        raise ValueError(f"{family}: " + "; ".join(problems))
+    try:
+        np.broadcast_shapes(*(value.shape for value in values.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in values.items())
+        raise ValueError(f"{family}: shapes do not fit together: {shapes}") from None
+    return values
+
+
+def _within(dimension: str, value: Floats) -> bool:
+    if dimension == "delay":
+        return bool(np.all(value >= 0.0))
+    finite = bool(np.all(np.isfinite(value)))
+    if dimension in ("real", "signed_rate"):
+        return finite
+    return finite and bool(np.all(value >= 0.0 if dimension == "rate" else value > 0.0))
+
+
+Named = dict[str, Floats]
+Triple = tuple[ArrayLike, ArrayLike, ArrayLike]
+
+
+def _exponential(given: Named) -> Triple:
+    if "rate" in given:
+        return given["rate"], 0.0, 0.0
+    return (1.0 / given["mean"] if "mean" in given else LN2 / given["median"]), 0.0, 0.0
+
+
+def _weibull(given: Named) -> Triple:
+    shape = given["shape"] if "shape" in given else given["weibull_shape"]
+    scale = given["scale"] if "scale" in given else given["median"] * LN2 ** (-1.0 / shape)
+    return scale, shape, 1.0 / shape
+
+
+def _gompertz(given: Named) -> Triple:
+    shape = given["shape"]
+    if "rate" in given:
+        return given["rate"], shape, 0.0
+    median = given["median"]
+    growth = shape * median
+    still = np.abs(growth) < 1e-20
+    clock = np.where(still, median, np.expm1(growth) / np.where(still, 1.0, shape))
+    return LN2 / clock, shape, 0.0
+
+
+def _log_logistic(given: Named) -> Triple:
+    if "shape" in given:
+        shape = given["shape"]
+    else:
+        shape = given["weibull_shape"] * (2.0 * np.log(3.0) / _LOG_QUARTILE_RATIO)
+    return (given["scale"] if "scale" in given else given["median"]), shape, 1.0 / shape
+
+
+def _log_normal(given: Named) -> Triple:
+    if "sigma" in given:
+        sigma = given["sigma"]
+    else:
+        sigma = _LOG_QUARTILE_RATIO / (2.0 * _NORMAL_UPPER_QUARTILE * given["weibull_shape"])
+    return (given["median"] if "median" in given else np.exp(given["meanlog"])), sigma, 0.0
+
+
+def _gamma(given: Named) -> Triple:
+    shape = given["shape"]
+    if "scale" in given:
+        return given["scale"], shape, 0.0
+    if "rate" in given:
+        with np.errstate(divide="ignore"):
+            return 1.0 / given["rate"], shape, 0.0
+    if "mean" in given:
+        return given["mean"] / shape, shape, 0.0
+    from scipy.special import gammaincinv
+
+    with np.errstate(divide="ignore"):
+        return given["median"] / gammaincinv(shape, 0.5), shape, 0.0
+
+
+def _generalised_gamma(given: Named) -> Triple:
+    sigma, q = given["sigma"], given["Q"]
+    if "mu" in given:
+        return given["mu"], sigma, q
+    from scipy.special import gammaincinv
+
+    square = q * q
+    large = square < 1e-4  # shape above 10⁴: median/shape by Choi 1994, Proc. Amer. Math. Soc. 121
+    shape = 1.0 / np.where(large, 1.0, square)
+    offset = square * (-1.0 / 3.0 + square * (8.0 / 405.0 + square * (184.0 / 25515.0)))
+    log_ratio = np.where(
+        large, np.log1p(np.where(large, offset, 0.0)), np.log(gammaincinv(shape, 0.5) / shape)
+    )
+    w = np.where(square > 0.0, log_ratio / np.where(square > 0.0, q, 1.0), -q / 3.0)
+    return np.log(given["median"]) - sigma * w, sigma, q
+
+
+def _tabulated(given: Named) -> Triple:
+    return given.get("rate_after", np.zeros(())), 0.0, 0.0
+
+
+def _fixed(given: Named) -> Triple:
+    return given["delay"], 0.0, 0.0
+
+
+_CONVERSIONS = MappingProxyType(
+    {
+        "exponential": _exponential,
+        "weibull": _weibull,
+        "gompertz": _gompertz,
+        "log_logistic": _log_logistic,
+        "log_normal": _log_normal,
+        "gamma": _gamma,
+        "generalised_gamma": _generalised_gamma,
+        "tabulated": _tabulated,
+        "fixed": _fixed,
+    }
+)

@@ -1,0 +1,126 @@
+"""A baseline hazard under a mixture. Knows survival curves on a grid; knows nothing of what they mean."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.kernels.compilation import kernel
+from simulator.kernels.elementary import exp, log
+from numpy.typing import NDArray
+
+NEWTON_STEPS = 60
+
+
+@kernel
+def baseline_hazard(marginal, onset, atom, ratio):  # type: ignore[no-untyped-def]
+    """Cumulative baseline hazard H₀ such that a mixture over a multiplier has a given survival.
+
+    The living are those without the multiplier, ``(1 − G(t))·exp(−H₀(t))``, and those with it since s,
+    ``∫₀ᵗ exp(−H₀(s) − r·(H₀(t) − H₀(s))) dG(s)``. Solved forward, one knot at a time, by Newton's method on
+    the logarithm of survival, so that the mixture equals ``marginal`` at every knot.
+
+    Parameters
+    ----------
+    marginal : survival at the knots, (n,), 1 at the first, not increasing.
+    onset : G at the knots, (n,): probability that the multiplier has set in, absent death; G[0] = 0.
+    atom : mass of G that sits exactly on a knot, (n,).
+    ratio : hazard ratio r > 0 of the multiplier.
+
+    Returns
+    -------
+    H₀ at the knots, (n,), not decreasing.
+    """
+    n = marginal.size
+    hazard = np.zeros(n)
+    settled = 0.0  # ∫ exp(−(1 − r)·H₀) dG up to the last knot
+    for i in range(1, n):
+        previous = hazard[i - 1]
+        if marginal[i] <= 0.0:
+            hazard[i] = previous
+            continue
+        spread = onset[i] - onset[i - 1] - atom[i]
+        before = exp(-(1.0 - ratio) * previous)
+        free = 1.0 - onset[i] + 0.5 * spread + atom[i]
+        held = settled + 0.5 * spread * before
+        target = log(marginal[i])
+        h = previous
+        for _ in range(NEWTON_STEPS):
+            a, b = free * exp(-h), held * exp(-ratio * h)
+            step = (log(a + b) - target) * (a + b) / (a + ratio * b)
+            h = h + step
+            if abs(step) <= 1e-14 * (1.0 + h):
+                break
+        h = max(h, previous)
+        hazard[i] = h
+        settled = settled + 0.5 * spread * (before + exp(-(1.0 - ratio) * h)) + atom[i] * exp(-(1.0 - ratio) * h)
+    return hazard
+
+
+@kernel
+def mixture_survival(hazard, onset, atom, ratio):  # type: ignore[no-untyped-def]
+    """Survival of the mixture at the knots for a given baseline: the inverse question, same quadrature."""
+    n = hazard.size
+    survival = np.ones(n)
+    settled = 0.0
+    for i in range(1, n):
+        spread = onset[i] - onset[i - 1] - atom[i]
+        before, now = exp(-(1.0 - ratio) * hazard[i - 1]), exp(-(1.0 - ratio) * hazard[i])
+        settled = settled + 0.5 * spread * (before + now) + atom[i] * now
+        survival[i] = (1.0 - onset[i]) * exp(-hazard[i]) + exp(-ratio * hazard[i]) * settled
+    return survival
+
+
+def negative_exponential(hazard: NDArray[np.float64]) -> NDArray[np.float64]:
+    """exp(−H), element by element, in the same arithmetic as the engines."""
+    survival: NDArray[np.float64] = _negative_exponential(np.ascontiguousarray(hazard, dtype=np.float64).ravel())
+    return survival.reshape(np.shape(hazard))
+
+
+@kernel
+def _negative_exponential(hazard):  # type: ignore[no-untyped-def]
+    out = np.empty(hazard.size)
+    for i in range(hazard.size):
+        out[i] = exp(-hazard[i])
+    return out
+
+
+@kernel
+def convolved(mass, step):  # type: ignore[no-untyped-def]
+    """Distribution of a sum on the grid: mass (n,) of one term, step (m,) of the other; cut at n."""
+    n = mass.size
+    out = np.zeros(n)
+    for i in range(n):
+        if mass[i] > 0.0:
+            for j in range(min(step.size, n - i)):
+                out[i + j] += mass[i] * step[j]
+    return out
+
+
+@kernel
+def renewal_mass(step, n):  # type: ignore[no-untyped-def]
+    """Expected number of visits at each grid point, the one at 0 included: m = δ₀ + step ∗ m (step[0] = 0)."""
+    mass = np.zeros(n)
+    mass[0] = 1.0
+    for i in range(1, n):
+        total = 0.0
+        for j in range(1, min(step.size, i + 1)):
+            total += step[j] * mass[i - j]
+        mass[i] = total
+    return mass
+
+
+@kernel
+def seen_mass(visits, step, gained, kept):  # type: ignore[no-untyped-def]
+    """Mass of onsets first seen at each grid point.
+
+    An onset in (u, v] is seen at v when u and v are successive visits: ``kept(v)·Σ_u m(u)·f(v − u)·(A(v) −
+    A(u))`` with A the onsets weighted by 1/kept at onset (``gained``) and kept the chance to be seen still.
+    """
+    n = visits.size
+    seen = np.zeros(n)
+    for v in range(1, n):
+        total = 0.0
+        for j in range(1, min(step.size, v + 1)):
+            total += visits[v - j] * step[j] * (gained[v] - gained[v - j])
+        seen[v] = total * kept[v]
+    return seen

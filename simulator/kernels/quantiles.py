@@ -1,0 +1,210 @@
+"""Distributions of intervals, lags, covariates and accrual. Knows a uniform and three numbers; draws nothing.
+
+A draw is `quantile(code, u, p0, p1, p2)` at a uniform u in (0, 1): by inversion, a larger u never gives a
+smaller value. `cumulative` is the distribution function, for solvers. Values have the unit of the parameters.
+
+| distribution | p0, p1, p2      | support     | scipy.stats                                           |
+|--------------|-----------------|-------------|-------------------------------------------------------|
+| fixed        | value           | value       |                                                       |
+| uniform      | low, high       | [low, high] | uniform(low, high − low)                              |
+| triangular   | low, mode, high | [low, high] | triang((mode − low)/(high − low), low, high − low)    |
+| normal       | mean, sd        | real        | norm(mean, sd)                                        |
+| log_normal   | median, sigma   | > 0         | lognorm(sigma, scale=median)                          |
+| exponential  | mean            | ≥ 0         | expon(scale=mean)                                     |
+| weibull      | median, shape   | ≥ 0         | weibull_min(shape, scale=median/log(2)^(1/shape))     |
+| gamma        | mean, sd        | ≥ 0         | gamma((mean/sd)², scale=sd²/mean)                     |
+
+A spread of 0 (sd, sigma, high − low) is allowed and gives the fixed value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import sqrt
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simulator.kernels.compilation import kernel
+from simulator.kernels.elementary import (
+    INFINITY,
+    LN2,
+    exp,
+    expm1,
+    gamma_lower,
+    gamma_lower_inverse,
+    log,
+    log1p,
+    normal_cdf,
+    normal_quantile,
+    power,
+    root,
+)
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Codes stand in tables: never renumbered.
+FIXED = 0
+UNIFORM = 1
+TRIANGULAR = 2
+NORMAL = 3
+LOG_NORMAL = 4
+EXPONENTIAL = 5
+WEIBULL = 6
+GAMMA = 7
+
+DISTRIBUTIONS: Mapping[str, int] = MappingProxyType(
+    {
+        "fixed": FIXED,
+        "uniform": UNIFORM,
+        "triangular": TRIANGULAR,
+        "normal": NORMAL,
+        "log_normal": LOG_NORMAL,
+        "exponential": EXPONENTIAL,
+        "weibull": WEIBULL,
+        "gamma": GAMMA,
+    }
+)
+"""Code of each distribution."""
+
+PARAMETERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "fixed": {"value": "value"},
+        "uniform": {"low": "value", "high": "value"},
+        "triangular": {"low": "value", "mode": "value", "high": "value"},
+        "normal": {"mean": "value", "sd": "spread"},
+        "log_normal": {"median": "positive_value", "sigma": "ratio"},
+        "exponential": {"mean": "positive_value"},
+        "weibull": {"median": "positive_value", "shape": "positive"},
+        "gamma": {"mean": "positive_value", "sd": "spread"},
+    }
+)
+"""Names of p0, p1, p2, in this order, and their `DIMENSIONS`."""
+
+DIMENSIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "value": "must be a finite number, in the unit of the quantity",
+        "positive_value": "must be > 0 and finite, in the unit of the quantity",
+        "spread": "must be ≥ 0 and finite, in the unit of the quantity",
+        "ratio": "must be ≥ 0 and finite",
+        "positive": "must be > 0 and finite",
+    }
+)
+"""What each dimension allows, in words for a message."""
+
+
+def distribution_parameters(distribution: str, **named: float) -> tuple[float, float, float]:
+    """(p0, p1, p2) from named numbers; ValueError names every unknown, missing or impossible one."""
+    if distribution not in PARAMETERS:
+        raise ValueError(f"distribution {distribution!r}: must be one of {', '.join(PARAMETERS)}")
+    dimensions = PARAMETERS[distribution]
+    takes = f"{distribution} takes {', '.join(dimensions)}"
+    problems = [f"{name}: unknown; {takes}" for name in named if name not in dimensions]
+    values = []
+    for name, dimension in dimensions.items():
+        if name not in named:
+            problems.append(f"{name}: missing; {takes}")
+            continue
+        value = float(named[name])
+        values.append(value)
+        positive = dimension in ("positive_value", "positive")
+        bounded = dimension in ("spread", "ratio")
+        if not np.isfinite(value) or (positive and value <= 0.0) or (bounded and value < 0.0):
+            problems.append(f"{name} = {value:g}: {DIMENSIONS[dimension]}")
+    if not problems and distribution in ("uniform", "triangular") and sorted(values) != values:
+        problems.append(f"{' = {:g}, '.join(dimensions).format(*values)} = {values[-1]:g}: must not decrease")
+    if problems:
+        raise ValueError(f"{distribution}: " + "; ".join(problems))
+    p0, p1, p2 = [*values, 0.0, 0.0][:3]
+    return p0, p1, p2
+
+
+@kernel
+def quantile(code: int, u: float, p0: float, p1: float, p2: float) -> float:
+    """Value whose distribution function is u, for u in (0, 1); relative error ≤ 1e-13 (gamma 1e-10).
+
+    NaN: unknown code.
+    """
+    if code == FIXED:
+        return p0
+    if code == UNIFORM:
+        return p0 + u * (p1 - p0)
+    if code == TRIANGULAR:
+        width = p2 - p0
+        if not width > 0.0:
+            return p0
+        if u * width <= p1 - p0:
+            return p0 + sqrt(u * width * (p1 - p0))
+        return p2 - sqrt((1.0 - u) * width * (p2 - p1))
+    if code == NORMAL:
+        return p0 + p1 * normal_quantile(u)
+    if code == LOG_NORMAL:
+        return p0 * exp(p1 * normal_quantile(u))
+    if code == EXPONENTIAL:
+        return -p0 * log1p(-u)
+    if code == WEIBULL:
+        return p0 * root(-log1p(-u) / LN2, p1, 1.0 / p1)
+    if code == GAMMA:
+        if not p1 > 0.0:
+            return p0
+        ratio = p0 / p1
+        return gamma_lower_inverse(ratio * ratio, u) * (p1 / ratio)
+    return np.nan
+
+
+@kernel
+def cumulative(code: int, x: float, p0: float, p1: float, p2: float) -> float:
+    """Probability of a value ≤ x, absolute error ≤ 1e-13 (gamma 1e-10). NaN: unknown code."""
+    if code == FIXED:
+        return 1.0 if x >= p0 else 0.0
+    if code == UNIFORM:
+        if x >= p1:
+            return 1.0
+        return (x - p0) / (p1 - p0) if x > p0 else 0.0
+    if code == TRIANGULAR:
+        if x >= p2:
+            return 1.0
+        if x <= p0:
+            return 0.0
+        if x <= p1:
+            return (x - p0) / (p2 - p0) * ((x - p0) / (p1 - p0))
+        return 1.0 - (p2 - x) / (p2 - p0) * ((p2 - x) / (p2 - p1))
+    if code == NORMAL:
+        if not p1 > 0.0:
+            return 1.0 if x >= p0 else 0.0
+        return normal_cdf((x - p0) / p1)
+    if code == LOG_NORMAL:
+        if not (p1 > 0.0 and x > 0.0):
+            return 1.0 if x >= p0 else 0.0
+        return normal_cdf(log(x / p0) / p1)
+    if code == EXPONENTIAL:
+        return -expm1(-x / p0) if x > 0.0 else 0.0
+    if code == WEIBULL:
+        return -expm1(-LN2 * power(x / p0, p1)) if x > 0.0 else 0.0
+    if code == GAMMA:
+        if not (p1 > 0.0 and x > 0.0):
+            return 1.0 if x >= p0 else 0.0
+        ratio = p0 / p1
+        return gamma_lower(ratio * ratio, x / (p1 / ratio)) if x < INFINITY else 1.0
+    return np.nan
+
+
+@kernel
+def _each_quantile(code: Integers, u: Floats, p0: Floats, p1: Floats, p2: Floats) -> Floats:
+    values = np.empty(u.size, np.float64)
+    for i in range(u.size):
+        values[i] = quantile(code[i], u[i], p0[i], p1[i], p2[i])
+    return values
+
+
+def quantiles(
+    code: int | Integers, u: ArrayLike, p0: ArrayLike, p1: ArrayLike = 0.0, p2: ArrayLike = 0.0
+) -> Floats:
+    """`quantile` at arrays that broadcast against each other."""
+    codes, *arrays = np.broadcast_arrays(
+        np.asarray(code, np.int64), *(np.asarray(value, np.float64) for value in (u, p0, p1, p2))
+    )
+    contiguous = [np.array(array, order="C").ravel() for array in arrays]
+    return _each_quantile(np.array(codes, order="C").ravel(), *contiguous).reshape(codes.shape)

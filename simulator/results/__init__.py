@@ -1,0 +1,1 @@
+"""The only place where xarray objects are built, saved and opened."""

@@ -1,0 +1,149 @@
+"""The run record. Knows what a run was made of and how to say it; knows nothing of arrays.
+
+A record is flat: text and numbers, so that it can be the attributes of a file. It holds no time, host
+or absolute path: two runs of the same thing have the same record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import simulator
+from simulator.errors import ConfigError, Problem
+
+Record = dict[str, str | int | float]
+
+SOFTWARE = "lobule"
+RESULTS_FORMAT = 1
+"""Version of the layout of the tree; a reader refuses what is newer than itself."""
+
+POINT_VALUES = "no parameter uncertainty: point values"
+
+_PACKAGES = ("numpy", "numba", "scipy", "simpy", "xarray")
+_ABSOLUTE_PATH = re.compile(r"^(/\S|~|\\\\|[A-Za-z]:[\\/]|file:)")
+
+
+def record(
+    config: Mapping[str, Any],
+    *,
+    seed: int,
+    evidence: Mapping[str, Any] | Sequence[Any],
+    parameters: Mapping[str, Any],
+    engine: str,
+    parameter_uncertainty: str = POINT_VALUES,
+    **facts: str | int | float,
+) -> Record:
+    """Return what a run was made of, in a fixed order: enough to run it again bit for bit.
+
+    ``config`` is the composed configuration; its ``hydra`` branch and every value that is an absolute
+    path are left out. ``evidence`` and ``parameters`` are the resolved values. ``facts`` are further
+    attributes, such as ``cohort`` and ``n_patients``. All three mappings keep their order, which has a
+    meaning: patients are allotted to strata in declared order.
+    """
+    from simulator.kernels.rng import STREAM_VERSION  # opening results needs no kernels
+
+    made: Record = {
+        "Conventions": "CF-1.11",
+        "software": SOFTWARE,
+        "software_version": simulator.__version__,
+        "results_format": RESULTS_FORMAT,
+        "stream_version": STREAM_VERSION,
+        "engine": engine,
+        "seed": seed,
+        **facts,
+        "parameter_uncertainty": parameter_uncertainty,
+        "config": _json(_without_paths({key: value for key, value in config.items() if key != "hydra"})),
+        "evidence": _json(evidence),
+        "parameters": _json(parameters),
+        "python_version": platform.python_version(),
+    }
+    made |= {f"{package}_version": metadata.version(package) for package in _PACKAGES}
+    commit = _commit_of_this_checkout()
+    return made | ({"source_commit": commit} if commit else {})
+
+
+def config_of(tree: xr.DataTree) -> dict[str, Any]:
+    """Return the composed configuration a tree was made from.
+
+    Raises
+    ------
+    ConfigError
+        If the tree carries no run record of ours.
+    """
+    if "config" not in tree.root.attrs:
+        allowed = (
+            "must carry a run record: it has no attribute 'config', so Lobule did not write it or it was lost"
+        )
+        raise ConfigError(Problem("results", tree.root.name or "DataTree", allowed))
+    config: dict[str, Any] = json.loads(tree.root.attrs["config"])
+    return config
+
+
+def _json(value: object) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if hasattr(value, "model_dump"):
+        return _plain(value.model_dump(mode="json"))
+    if isinstance(value, Iterable):
+        return [_plain(item) for item in value]
+    raise TypeError(f"a run record holds text, numbers, lists and mappings, not {type(value).__name__}")
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_paths(item) for key, item in value.items() if not _is_path(item)}
+    if isinstance(value, list | tuple):
+        return [_without_paths(item) for item in value if not _is_path(item)]
+    return value
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, os.PathLike) or (isinstance(value, str) and bool(_ABSOLUTE_PATH.match(value)))
+
+
+def _commit_of_this_checkout() -> str | None:
+    """Commit of the sources in use, marked when they differ from it; None for an installed package."""
+    root = Path(simulator.__file__).resolve().parent.parent
+    if not (root / ".git").exists() or not (root / "pyproject.toml").is_file():
+        return None
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    if not commit:
+        return None
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return commit if changed == "" else f"{commit}, with uncommitted changes"
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=10,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,193 @@
+"""Trees on disk. Knows files, bytes and how to replace one safely; knows nothing of what is in a tree.
+
+A run is one NetCDF-4 file with a group per node. The same tree always gives the same bytes: no times,
+no host, a fixed order of everything.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simulator.errors import ConfigError, LobuleError, Problem
+from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
+
+LOADED_BELOW = 256 * 2**20
+"""Trees smaller than this many bytes are read whole and their file is closed."""
+
+_CHUNK_BYTES = 2**20
+_NETCDF_MAGIC = (b"\x89HDF\r\n\x1a\n",)
+_OTHER_NETCDF = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+
+
+def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
+    """Write a tree as one NetCDF-4 file; an existing file is replaced whole or not at all.
+
+    The file is written under a temporary name in the same folder, flushed to disk and renamed, so a
+    reader never sees half a file and trees opened from the old one keep their contents.
+
+    Raises
+    ------
+    ConfigError
+        If the folder does not exist or may not be written.
+    LobuleError
+        If writing fails on the way, as on a full disk. Nothing is left behind.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        _claim(temporary)
+        tree.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(tree))
+        _flush(temporary)
+        temporary.replace(target)
+        _flush(target.parent)
+    except (OSError, RuntimeError) as error:
+        raise _refusal(target, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
+    """Open the results of a run: the file, or the folder that holds its ``results.nc``.
+
+    Trees of less than 256 MiB are loaded and the file closed. Larger ones are read as they are used and
+    keep the file open until ``tree.close()``; the file may be replaced or deleted meanwhile.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing at the path, or it is not results, or of an unknown format or a newer version.
+    """
+    found = _located(Path(path))
+    try:
+        opened = xr.open_datatree(found, engine="netcdf4")
+    except PermissionError as error:
+        raise _refused(found, "must be readable: permission denied") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _refused(found, "must be a whole NetCDF-4 file: it is damaged or cut short") from error
+    try:
+        _check_record(found, opened.attrs)
+        lazy = opened.nbytes >= LOADED_BELOW
+        tree = xr.DataTree.from_dict({node.path: _restored(node, lazy=lazy) for node in opened.subtree})
+    except BaseException:
+        opened.close()
+        raise
+    if lazy:
+        tree.set_close(opened.close)
+    else:
+        opened.close()
+    return tree
+
+
+def _encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
+    own = {node.path: node.to_dataset(inherit=False).variables for node in tree.subtree}
+    return {path: {str(name): _storage(each) for name, each in found.items()} for path, found in own.items()}
+
+
+def _storage(variable: xr.Variable) -> dict[str, Any]:
+    """Light compression, chunks of about 1 MiB that cut the leading dimensions first."""
+    if variable.dtype == object or variable.ndim == 0 or variable.size == 0:
+        return {}
+    chunks = list(variable.shape)
+    for dim in range(variable.ndim):
+        rest = int(np.prod(chunks[dim + 1 :], dtype=np.int64)) * variable.dtype.itemsize
+        chunks[dim] = max(1, min(chunks[dim], _CHUNK_BYTES // rest))
+        if chunks[dim] > 1:
+            break
+    return {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": tuple(chunks)}
+
+
+def _claim(path: Path) -> None:
+    """Create the file exclusively: refuses a folder that cannot be written before any work is done."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _flush(path: Path) -> None:
+    """Force a file, or the names in a folder, to disk; where folders cannot be opened there is no need."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refusal(target: Path, error: OSError | RuntimeError) -> LobuleError:
+    if isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.EROFS:
+        return _refused(target, "must be a file in a folder that can be written: permission denied")
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return _refused(target, f"must be a file in a folder that exists: there is no {target.parent}")
+    if isinstance(error, IsADirectoryError):
+        return _refused(target, "must be a file: a folder of this name is there")
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return LobuleError(f"cannot write {target}: {reason}; is the disk full? Nothing was left behind")
+
+
+def _refused(path: Path, allowed: str) -> ConfigError:
+    return ConfigError(Problem("results", str(path), allowed))
+
+
+def _located(path: Path) -> Path:
+    if path.is_dir() and (path / "results.nc").is_file():
+        return path / "results.nc"
+    if path.is_dir() and (path / "zarr.json").is_file():
+        raise _refused(path, "must be a results.nc: this version does not open Zarr stores")
+    if path.is_dir():
+        raise _refused(path, "must hold a results.nc: this folder has none")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except FileNotFoundError as error:
+        raise _refused(path, "must be a file of results: there is nothing at this path") from error
+    except PermissionError as error:
+        raise _refused(path, "must be readable: permission denied") from error
+    except OSError as error:
+        raise _refused(path, f"must be a file that can be read: {error.strerror}") from error
+    if head.startswith(_OTHER_NETCDF):
+        raise _refused(path, "must be NetCDF-4: this is classic NetCDF, so not written by Lobule")
+    if not head.startswith(_NETCDF_MAGIC):
+        raise _refused(path, "must be results of Lobule: this is no NetCDF-4 file")
+    return path
+
+
+def _check_record(path: Path, attributes: Mapping[Any, Any]) -> None:
+    if attributes.get("software") != SOFTWARE:
+        raise _refused(path, "must be results of Lobule: this NetCDF file has no run record of ours")
+    version = attributes.get("results_format", 0)
+    if not 1 <= version <= RESULTS_FORMAT:
+        raise _refused(
+            path, f"must have format 1 to {RESULTS_FORMAT}, not {version}; a newer Lobule may open it"
+        )
+
+
+def _restored(node: xr.DataTree, *, lazy: bool) -> xr.Dataset:
+    """Undo what the file format does: fixed-width text, attributes of one value, NumPy scalars."""
+    dataset = node.to_dataset(inherit=False)
+    if not lazy:
+        dataset = dataset.load()
+    variables = {}
+    for name, variable in dataset.variables.items():
+        restored = variable.to_base_variable()
+        restored = restored.astype(object) if variable.dtype.kind in "UT" else restored.copy(deep=False)
+        restored.attrs = {
+            key: np.atleast_1d(value) if key == "flag_values" else _native(value)
+            for key, value in variable.attrs.items()
+        }
+        restored.encoding = {}
+        variables[name] = restored
+    attributes = {key: _native(value) for key, value in dataset.attrs.items()}
+    return xr.Dataset(variables, attrs=attributes).set_coords(list(dataset.coords))
+
+
+def _native(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,370 @@
+"""Arrays in, one self-describing tree out. Knows the names of nodes, variables and attributes; knows nothing
+of how anything was simulated, and estimates nothing but the spread of replicates.
+
+The only place where xarray objects are built. Every variable has ``long_name`` and ``units`` ("" for text);
+times are days, shares 0 to 1; text is object dtype; codes carry ``flag_values`` and ``flag_meanings``;
+missing is NaN and "not reached" +inf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from simulator import units
+from simulator.declaration.reported import EvidenceEntry
+from simulator.study.observe import StudyData
+from simulator.study.ranks import CENTRAL, TOLERANCE, mid_rank, order_statistics
+from simulator.study.statistics import EVERYBODY, Variable
+from simulator.tables import NONE, Floats, ModelTables
+
+_STORED = "see stored_unit"
+_REPLICATE = {"long_name": "replicate study", "units": "1"}
+_PATIENT = {"long_name": "patient of a study", "units": "1"}
+_DOMAINS = ("AE", "CE", "DD", "DS", "EX", "RS")
+_CENSORING = ("death", "end_of_horizon", "data_cut", "lost_to_follow_up")
+
+Column = tuple[Any, NDArray[Any], dict[str, Any]]
+"""Dimensions, values and attributes of a variable."""
+
+
+def build(
+    *,
+    targets: xr.Dataset,
+    statistics: xr.Dataset,
+    record: Mapping[str, str | int | float],
+    patients: xr.Dataset | None = None,
+    events: xr.Dataset | None = None,
+) -> xr.DataTree:
+    """Return the tree of a run: the record as its attributes, a node for each dataset that is given.
+
+    Raises
+    ------
+    ValueError
+        If a variable has no ``long_name`` or no ``units``; each is named.
+    """
+    nodes = {"targets": targets, "statistics": statistics, "patients": patients, "events": events}
+    given = {name: node for name, node in nodes.items() if node is not None}
+    bare = [
+        f"{name}.{variable}: no {attribute}"
+        for name, node in given.items()
+        for variable, values in node.variables.items()
+        for attribute in ("long_name", "units")
+        if attribute not in values.attrs
+    ]
+    if bare:
+        raise ValueError("; ".join(bare))
+    root = xr.Dataset(attrs=dict(record))
+    return xr.DataTree.from_dict({"/": root, **{f"/{name}": node for name, node in given.items()}})
+
+
+def targets_dataset(entries: Sequence[EvidenceEntry], simulated: ArrayLike) -> xr.Dataset:
+    """Return each reported number beside what the simulated studies of the same size report.
+
+    ``simulated`` has the shape (replicate, target): shares 0 to 1, times in days, anything else in the
+    printed unit; +inf where a median was not reached, NaN where nobody was in the group.
+    """
+    values = np.asarray(simulated, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != len(entries):
+        raise ValueError(f"simulated targets: shape {values.shape}, expected (replicates, {len(entries)})")
+    reported = np.array([_reported(entry) for entry in entries], dtype=np.float64)
+    half_width = np.array([entry.half_width or 0.0 for entry in entries], dtype=np.float64)
+    every_replicate = {"long_name": "value in each simulated study; +inf not reached, NaN undefined"}
+    return xr.Dataset(
+        {
+            "reported": _of_target(reported, "reported value", _STORED),
+            "simulated": (("replicate", "target"), values, every_replicate | {"units": _STORED}),
+            **_spread(values, reported, half_width),
+        },
+        coords={
+            "target": _of_target([entry.id for entry in entries], "evidence id", ""),
+            "replicate": ("replicate", np.arange(len(values)), _REPLICATE),
+            **{
+                name: _of_target([text(entry) for entry in entries], long_name, "")
+                for name, (long_name, text) in _TEXTS.items()
+            },
+            "time": _of_target([_time(entry) for entry in entries], "time of a landmark", "d"),
+            "scale": _of_target([_scale(entry) for entry in entries], "printed units per stored unit", "1"),
+            "decimals": _of_target([entry.decimals or 0 for entry in entries], "decimals as printed", "1"),
+            "half_width": _of_target(half_width, "half a printed unit, half a patient if counted", _STORED),
+        },
+    )
+
+
+def _spread(values: Floats, reported: Floats, half_width: Floats) -> dict[str, Column]:
+    """Where the replicates lie and where the reported value falls among them, with Monte-Carlo errors."""
+    each = list(zip(values.T, reported, half_width, strict=True))
+    ranks = [mid_rank(column, float(number), float(width)) for column, number, width in each]
+    percentile = np.array([rank.percentile for rank in ranks], dtype=np.float64)
+    n_undefined = np.array([rank.n_undefined for rank in ranks], dtype=np.int64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        percentile_error = np.sqrt(percentile * (1 - percentile) / (len(values) - n_undefined))
+    median = order_statistics(values, (0.5,))[0] if len(values) else np.full(reported.size, np.nan)
+    found = {
+        "median": (median, "median over the simulated studies"),
+        "lower": ([rank.lower for rank in ranks], "2.5 % quantile over the simulated studies"),
+        "upper": ([rank.upper for rank in ranks], "97.5 % quantile over the simulated studies"),
+    }
+    spread = {name: _of_target(data, long_name, _STORED) for name, (data, long_name) in found.items()}
+    spread["percentile"] = _of_target(percentile, "mid-rank of the reported value among the simulated", "1")
+    for name, level in (("median", 0.5), ("lower", CENTRAL[0]), ("upper", CENTRAL[1])):
+        errors = [_error(column, level) for column in values.T]
+        what = f"Monte-Carlo standard error of {name}"
+        spread[f"{name}_standard_error"] = _of_target(errors, what, _STORED)
+    what = "Monte-Carlo standard error of percentile"
+    spread["percentile_standard_error"] = _of_target(percentile_error, what, "1")
+    misses = [_miss_probability(column, float(width)) for column, _, width in each]
+    what = "probability that one of the simulated studies itself falls outside the central 95 %"
+    spread["miss_probability"] = _of_target(misses, what, "1")
+    not_reached = np.array([rank.n_not_reached for rank in ranks], dtype=np.int64)
+    spread["n_not_reached"] = _of_target(not_reached, "simulated studies in which it was not reached", "1")
+    spread["n_undefined"] = _of_target(n_undefined, "simulated studies in which it is undefined", "1")
+    return spread
+
+
+def statistics_dataset(variables: Mapping[str, Variable]) -> xr.Dataset:
+    """Return the node of the statistics; a variable named like its only dimension becomes its index.
+
+    A variable without units is a number of its own kind ("1") or text ("").
+    """
+    columns = {name: _column(variable.values) for name, variable in variables.items()}
+    return xr.Dataset(
+        {
+            name: (variable.dims, columns[name], {"units": _units_of(columns[name])} | variable.attrs)
+            for name, variable in variables.items()
+        }
+    )
+
+
+def patients_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
+    """Return one row a patient, dims (replicate, patient): what happened and what was seen.
+
+    ``parts`` are blocks of replicate studies of one parameter set, in order.
+    """
+    blocks = [_patient_columns(part) for part in parts]
+    return xr.Dataset(
+        {
+            name: (("replicate", "patient"), np.concatenate([block[name][0] for block in blocks]), attrs)
+            for name, (_, attrs) in blocks[0].items()
+        },
+        coords={
+            "replicate": ("replicate", np.concatenate([part.replicate for part in parts]), _REPLICATE),
+            "patient": ("patient", np.arange(parts[0].shape[1]), _PATIENT),
+        },
+    )
+
+
+def _patient_columns(data: StudyData) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
+    """Columns of a block, each (R, N), with their attributes."""
+    model, codes = data.trajectories.model, data.trajectories.codes
+    columns: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {}
+
+    def add(name: str, values: NDArray[Any], long_name: str, units: str = "1", **attrs: Any) -> None:
+        columns[name] = values, {"long_name": long_name, "units": units, **attrs}
+
+    def add_code(name: str, code: NDArray[Any], what: str, names: Sequence[str], first: int = 0) -> None:
+        add(name, code.astype(np.int16), what, **_flags(names, first=first))
+
+    add_code("arm", data.arm, "arm", model.arms)
+    add_code("stratum", data.stratum, "stratum", model.strata)
+    for x, covariate in enumerate(model.patients.covariates):
+        values = data.trajectories.covariates[:, x].reshape(data.shape)
+        add(covariate, values, f"{covariate} at entry", "d" if x == model.patients.age else "1")
+    add("entry", data.entry, "entry into the study since accrual opened", "d")
+    add("observation", data.observed, "time under observation since entry", "d")
+    why = "why observation ended; 0 is the event, as CNSR of ADaM"
+    add_code("censoring", _censoring(data), why, _CENSORING)
+    causes = tuple(dict.fromkeys(model.causes))
+    cause_of_event = np.array([*(causes.index(cause) for cause in model.causes), NONE])
+    why = "cause of a death that was seen, -1 none"
+    add_code("cause_of_death", cause_of_event[data.cause], why, ("none", *causes), NONE)
+    add_code("state", data.state, "state at the end of observation, as seen", model.states)
+    add("administrations", data.administrations(data.end), "administrations under observation")
+    for e, event in enumerate(model.events):
+        add(f"{event}_onset", _finite(data.onset(e)), f"first {event}, as it happened, since entry", "d")
+        add(f"{event}_seen", _finite(data.seen(e)), f"first {event}, as it was seen, since entry", "d")
+        if outcomes := _outcomes(model, e):
+            chosen = np.where(np.isnan(data.outcome(e)), NONE, data.outcome(e))
+            what = f"outcome of {event}, as seen, -1 none"
+            add_code(f"{event}_outcome", chosen, what, ("none", *outcomes), NONE)
+    for t, term in enumerate(model.course.terms):
+        had = np.isfinite(data.seen(codes.first_term + t))
+        add(f"adverse_event_{term}", had, f"ever had {term}, as seen")
+    for name in data.populations:
+        add(f"population_{name}", data.population(name), f"belongs to: {name}")
+    return columns
+
+
+def events_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
+    """Return every history as a CF contiguous ragged array; ``parts`` as in `patients_dataset`.
+
+    Trajectory i owns ``row_size[i]`` consecutive rows of ``obs``. Domains are SDTM's: EX administrations,
+    AE adverse events, DD entry into an absorbing state, RS events that are assessed at visits, CE other
+    events, DS the end of the course.
+    """
+    histories = [part.trajectories for part in parts]
+    model = histories[0].model
+    terms = (*model.events, "administration", *model.course.terms, "end_of_course")
+    code = np.concatenate([history.log_code for history in histories]).astype(np.int16)
+    columns: dict[str, Column] = {}
+
+    def add(
+        dim: str, name: str, values: NDArray[Any], long_name: str, units: str = "1", **attrs: Any
+    ) -> None:
+        columns[name] = dim, values, {"long_name": long_name, "units": units, **attrs}
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(history, name) for history in histories])
+
+    replicate, patient = (joined(name) for name in ("replicate", "patient"))
+    row_size = np.concatenate([np.diff(history.offset) for history in histories])
+    add("trajectory", "replicate", replicate, **_REPLICATE)
+    add("trajectory", "patient", patient, **_PATIENT)
+    add("trajectory", "arm", joined("arm").astype(np.int16), "arm", **_flags(model.arms))
+    add("trajectory", "stratum", joined("stratum").astype(np.int16), "stratum", **_flags(model.strata))
+    add("trajectory", "row_size", row_size, "number of rows of this patient", sample_dimension="obs")
+    add("obs", "term", code, "what happened (EVTERM)", **_flags(terms))
+    add("obs", "domain", _domain_of_code(parts[0])[code], "SDTM domain (DOMAIN)", **_flags(_DOMAINS))
+    add("obs", "time", joined("log_time"), "time at which it happened, since entry", "d")
+    seen = _finite(np.concatenate([part.log_seen for part in parts]))
+    add("obs", "seen", seen, "time at which it was seen, since entry; NaN never", "d")
+    add("obs", "value", joined("log_value"), "value, by term", comment=_meaning_of_values(model))
+    dataset = xr.Dataset(columns, attrs={"featureType": "trajectory"})
+    return dataset.set_coords(["replicate", "patient", "arm", "stratum"])
+
+
+def _error(values: Floats, level: float) -> float:
+    """Monte-Carlo standard error of a quantile over the replicates.
+
+    Half the distance between the order statistics one binomial standard deviation of the rank to either side:
+    0 where the replicates repeat one value there, +inf where one of them is not reached.
+    """
+    ranked = np.sort(values[~np.isnan(values)])
+    n = ranked.size
+    if n == 0:
+        return np.nan
+    rank, reach = int(np.ceil(level * n)) - 1, int(np.ceil(np.sqrt(n * level * (1 - level))))
+    low, high = ranked[max(rank - reach, 0)], ranked[min(rank + reach, n - 1)]
+    return 0.0 if low == high else float((high - low) / 2)
+
+
+def _miss_probability(values: Floats, half_width: float) -> float:
+    """Share of the replicates that would themselves lie outside the central 95 % if they were reported."""
+    ranked = np.sort(values[~np.isnan(values)])
+    if ranked.size == 0:
+        return np.nan
+    reach = half_width + TOLERANCE * np.maximum(1.0, np.abs(ranked))
+    with np.errstate(invalid="ignore"):
+        low, high = (np.where(np.isinf(ranked), ranked, ranked + side * reach) for side in (-1, 1))
+    below, upto = np.searchsorted(ranked, low, side="left"), np.searchsorted(ranked, high, side="right")
+    own = (below + upto) / (2 * ranked.size)
+    return float(np.mean((own < CENTRAL[0]) | (own > CENTRAL[1])))
+
+
+def _reported(entry: EvidenceEntry) -> float:
+    if entry.reported is None:
+        raise ValueError(f"{entry.id}: has no reported value, so it is no target")
+    return entry.reported
+
+
+def _stored_unit(entry: EvidenceEntry) -> str:
+    if entry.unit == "%" or entry.counted:
+        return "1"
+    try:
+        units.days(f"1 {entry.unit}")
+    except ValueError:
+        return entry.unit
+    return "d"
+
+
+def _scale(entry: EvidenceEntry) -> float:
+    """Printed units in one stored unit."""
+    if entry.unit == "patients" and entry.denominator is not None:
+        return float(entry.denominator)
+    return 1.0 / entry.scaled(1.0)
+
+
+def _time(entry: EvidenceEntry) -> float:
+    time = entry.statistic.time if entry.statistic else None
+    return np.nan if time is None else time
+
+
+def _group(entry: EvidenceEntry) -> str:
+    where = entry.statistic.where if entry.statistic else None
+    if where is None or where.status or where.ever or where.never:
+        return ""
+    if where.arm and where.stratum:
+        return ""
+    return f"arm.{where.arm}" if where.arm else where.stratum or EVERYBODY
+
+
+def _outcomes(model: ModelTables, event: int) -> tuple[str, ...]:
+    start, stop = model.outcome_offset[event : event + 2]
+    return tuple(name.rpartition(".")[2] for name in model.outcomes[start:stop])
+
+
+def _meaning_of_values(model: ModelTables) -> str:
+    outcomes = {event: _outcomes(model, e) for e, event in enumerate(model.events)}
+    said = [f"{event}: outcome, index into {' '.join(names)}" for event, names in outcomes.items() if names]
+    said += ["administration: dose", "adverse event: number of the administration that caused it"]
+    return "; ".join([*said, f"end_of_course: reason, index into {' '.join(model.course.reasons)}"])
+
+
+def _domain_of_code(data: StudyData) -> NDArray[np.int16]:
+    model, codes = data.trajectories.model, data.trajectories.codes
+    domain = ["CE"] * codes.n_events + ["EX"] + ["AE"] * codes.n_terms + ["DS"]
+    for event in range(codes.n_events):
+        to = model.event_to[event]
+        if to != NONE and model.absorbing[to]:
+            domain[event] = "DD"
+        elif data.design.assessed[event]:
+            domain[event] = "RS"
+    return np.array([_DOMAINS.index(name) for name in domain], dtype=np.int16)
+
+
+def _censoring(data: StudyData) -> NDArray[np.int16]:
+    sets = data.trajectories.parameter_set.reshape(data.shape)
+    horizon = data.trajectories.horizon.reshape(data.shape)
+    cut = np.maximum(data.design.data_cut[sets] - data.entry, 0.0)
+    reason = np.where(data.end >= horizon, 1, np.where(data.end >= cut, 2, 3))
+    return np.where(data.died, 0, reason).astype(np.int16)
+
+
+def _flags(names: Sequence[str], *, first: int = 0) -> dict[str, Any]:
+    values = np.arange(first, first + len(names), dtype=np.int16)
+    return {"flag_values": values, "flag_meanings": " ".join(names)}
+
+
+def _units_of(values: NDArray[Any]) -> str:
+    return "" if values.dtype == object else "1"
+
+
+def _finite(time: Floats) -> Floats:
+    return np.where(np.isfinite(time), time, np.nan)
+
+
+def _of_target(data: Sequence[Any] | NDArray[Any], long_name: str, units: str) -> Column:
+    return "target", _column(data), {"long_name": long_name, "units": units}
+
+
+def _column(data: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    array = np.asarray(data)
+    return array.astype(object) if array.dtype.kind in "UT" else array
+
+
+_TEXTS: dict[str, tuple[str, Callable[[EvidenceEntry], str]]] = {
+    "name": ("what was reported", lambda entry: entry.name),
+    "printed": ("the number as printed", lambda entry: entry.printed),
+    "unit": ("unit in which it is printed", lambda entry: entry.unit),
+    "stored_unit": ("unit of the values of this target", _stored_unit),
+    "population": ("population in which it was observed", lambda entry: entry.population),
+    "estimator": ("estimator of the paper", lambda entry: entry.estimator_name or ""),
+    "variable": ("what the estimator is of", lambda e: e.statistic.variable if e.statistic else ""),
+    "group": ("stratum, arm.<arm> or all; empty for any other subgroup", _group),
+    "provenance": ("provenance class", lambda entry: entry.provenance),
+    "role": ("use in calibration", lambda entry: entry.role or ""),
+}

@@ -1,0 +1,1 @@
+"""Scenarios, draws and replicates in blocks, to one tree."""

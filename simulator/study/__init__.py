@@ -1,0 +1,1 @@
+"""What the investigators would have seen, and computed."""

@@ -1,0 +1,199 @@
+"""What happened to each patient. Knows times, states and visits; knows nothing of what was observed.
+
+The log is the one record; every column is derived from it here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.tables import NONE, Flags, Floats, Integers, LogCodes, ModelTables
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Histories of ``n`` patients, ordered by (parameter set, replicate, patient).
+
+    ``log_*`` hold all histories one after another; patient ``i`` owns rows ``offset[i]`` to
+    ``offset[i + 1]``, in the order in which things happened. Codes are ``model.log_codes``: events in
+    declared order, then the administration, the adverse-event terms, and the end of the course.
+    ``log_value`` is the dose of an administration, the outcome an event chose (index among its own
+    outcomes), the number of the administration that caused an adverse event, or the reason the course
+    ended (index into ``model.course.reasons``); NaN where there is none.
+    Times are days since entry, all below the horizon.
+    """
+
+    model: ModelTables
+    parameter_set: Integers
+    replicate: Integers
+    patient: Integers
+    cell: Integers
+    covariates: Floats  # (n, covariates)
+    offset: Integers  # (n + 1,)
+    log_time: Floats
+    log_code: NDArray[np.int16]
+    log_value: Floats
+
+    def __len__(self) -> int:
+        return int(self.patient.size)
+
+    @property
+    def codes(self) -> LogCodes:
+        return self.model.log_codes
+
+    @property
+    def horizon(self) -> Floats:
+        """Horizon of each patient, days, shape (n,)."""
+        horizon: Floats = self.model.horizon[self.parameter_set]
+        return horizon
+
+    @property
+    def stratum(self) -> Integers:
+        return np.asarray(self.cell % len(self.model.strata))
+
+    @property
+    def arm(self) -> Integers:
+        return np.asarray(self.cell // len(self.model.strata))
+
+    @cached_property
+    def owner(self) -> Integers:
+        """Patient (row of the columns) that each log row belongs to."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offset))
+
+    def rows(self, code: int) -> Integers:
+        """Return the log rows with this code, in order."""
+        return np.flatnonzero(self.log_code == code)
+
+    def first_time(self, code: int) -> Floats:
+        """Time of the first row with this code, days, +inf where there is none, shape (n,)."""
+        return self._first(self.rows(code), self.log_time, np.inf)
+
+    def first_value(self, code: int) -> Floats:
+        """Value at the first row with this code, NaN where there is none, shape (n,)."""
+        return self._first(self.rows(code), self.log_value, np.nan)
+
+    def count(self, code: int, *, before: Floats | None = None) -> Counts:
+        """Number of rows with this code (strictly before a time per patient, if given), shape (n,)."""
+        rows = self.rows(code)
+        if before is not None:
+            rows = rows[self.log_time[rows] < before[self.owner[rows]]]
+        return np.bincount(self.owner[rows], minlength=len(self)).astype(np.int64)
+
+    def _first(self, rows: Integers, values: Floats, missing: float) -> Floats:
+        first = np.full(len(self), missing)
+        first[self.owner[rows][::-1]] = values[rows[::-1]]
+        return first
+
+    @cached_property
+    def transitions(self) -> Transitions:
+        """Every change of state, in log order."""
+        model = self.model
+        to = np.full(int(self.log_code.max(initial=0)) + 1, NONE, dtype=np.int64)
+        n = min(to.size, len(model.events))
+        to[:n] = model.event_to[:n]
+        rows = np.flatnonzero(to[self.log_code] != NONE)
+        owner, entered = self.owner[rows], to[self.log_code[rows]]
+        left = np.empty_like(entered)
+        left[1:] = entered[:-1]
+        first = np.ones(rows.size, dtype=bool)
+        first[1:] = owner[1:] != owner[:-1]
+        left[first] = model.initial_state
+        changed = left != entered
+        return Transitions(owner[changed], self.log_time[rows[changed]], left[changed], entered[changed])
+
+    @cached_property
+    def absorbed_at(self) -> Floats:
+        """Time of entry into an absorbing state, days, +inf if never before the horizon, shape (n,)."""
+        moves = self.transitions
+        into = self.model.absorbing[moves.entered]
+        time = np.full(len(self), np.inf)
+        time[moves.owner[into]] = moves.time[into]
+        return time
+
+    def state_at(self, time: Floats) -> Integers:
+        """State of each patient at a time per patient (changes at that very time included), shape (n,)."""
+        moves = self.transitions
+        state = np.full(len(self), self.model.initial_state, dtype=np.int64)
+        due = moves.time <= time[moves.owner]
+        state[moves.owner[due]] = moves.entered[due]
+        return state
+
+    def markers_at(self, time: Floats) -> NDArray[np.uint64]:
+        """Markers set by events and adverse events up to a time per patient, as a bit mask, shape (n,)."""
+        model, codes = self.model, self.codes
+        n_codes = codes.end_of_course + 1
+        sets = np.zeros(n_codes, dtype=np.uint64)
+        clears = np.zeros(n_codes, dtype=np.uint64)
+        sets[: codes.n_events], clears[: codes.n_events] = model.event_set, model.event_clear
+        sets[codes.first_term : codes.end_of_course] = model.course.term_set
+        markers = np.full(len(self), model.initial_markers, dtype=np.uint64)
+        due = np.flatnonzero(self.log_time <= time[self.owner])
+        chosen = np.zeros(due.size, dtype=np.uint64)
+        code = self.log_code[due]
+        for event in range(codes.n_events):
+            start, stop = model.outcome_offset[event : event + 2]
+            if stop > start:
+                mine = code == event
+                chosen[mine] = model.outcome_set[start + self.log_value[due[mine]].astype(np.int64)]
+        rank = np.arange(self.log_time.size) - self.offset[self.owner]
+        order = rank[due]
+        for step in range(int(order.max(initial=-1)) + 1):
+            at = order == step
+            who = self.owner[due[at]]
+            markers[who] = (markers[who] & ~clears[code[at]]) | sets[code[at]] | chosen[at]
+        return markers
+
+    def select(self, keep: Flags) -> Trajectories:
+        """Return the histories of the patients flagged, in the same order."""
+        rows = keep[self.owner]
+        lengths = np.diff(self.offset)[keep]
+        return Trajectories(
+            self.model,
+            self.parameter_set[keep],
+            self.replicate[keep],
+            self.patient[keep],
+            self.cell[keep],
+            self.covariates[keep],
+            np.concatenate([[0], np.cumsum(lengths)]),
+            self.log_time[rows],
+            self.log_code[rows],
+            self.log_value[rows],
+        )
+
+    def difference(self, other: Trajectories) -> str | None:
+        """Name the first array in which two sets of histories differ bit for bit, None if equal."""
+        for spec in fields(self):
+            if spec.name == "model":
+                continue
+            mine, theirs = getattr(self, spec.name), getattr(other, spec.name)
+            if mine.shape != theirs.shape or mine.tobytes() != theirs.tobytes():
+                return spec.name
+        return None
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Changes of state: who, when (days), from which state, to which."""
+
+    owner: Integers
+    time: Floats
+    left: Integers
+    entered: Integers
+
+
+def concatenate(parts: list[Trajectories]) -> Trajectories:
+    """Join histories of one model, in the order given."""
+    lengths = np.concatenate([np.diff(part.offset) for part in parts])
+    return Trajectories(
+        parts[0].model,
+        *(np.concatenate([getattr(p, name) for p in parts])
+          for name in ("parameter_set", "replicate", "patient", "cell", "covariates")),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("log_time", "log_code", "log_value")),
+    )  # fmt: skip

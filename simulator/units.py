@@ -1,0 +1,63 @@
+"""Days inside, units at the edge. Knows durations and rates; knows nothing of who declares them.
+
+A month is 30.4375 days and a year 365.25 days (EVIDENCE section E). A bare number is in days
+(per day for a rate); text carries its unit: ``"14 mo"``, ``"2 wk"``, ``"0.05 / y"``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+DAYS_PER = {"d": 1.0, "wk": 7.0, "mo": 30.4375, "y": 365.25}
+_SPELLINGS = {
+    "d": "d", "day": "d", "days": "d",
+    "w": "wk", "wk": "wk", "week": "wk", "weeks": "wk",
+    "mo": "mo", "month": "mo", "months": "mo",
+    "y": "y", "yr": "y", "year": "y", "years": "y",
+}  # fmt: skip
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+_TIME = re.compile(rf"^\s*({_NUMBER})\s*([A-Za-z]+)\s*$")
+_RATE = re.compile(rf"^\s*({_NUMBER})\s*(?:/|per)\s*([A-Za-z]+)\s*$")
+
+TIME_ALLOWED = "must be a time: a number of days, or text with a unit (d, wk, mo, y) such as '14 mo'"
+RATE_ALLOWED = "must be a rate: a number per day, or text such as '0.05 / y' (per d, wk, mo, y)"
+NUMBER_ALLOWED = "must be a finite number without a unit"
+
+
+def number(value: object) -> float:
+    """Return a finite number without a unit; refuse booleans, text, NaN and infinities."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(NUMBER_ALLOWED)
+    try:
+        converted = float(value)
+    except OverflowError:
+        raise ValueError(NUMBER_ALLOWED) from None
+    if not math.isfinite(converted):
+        raise ValueError(NUMBER_ALLOWED)
+    return converted
+
+
+def days(value: object) -> float:
+    """Return a duration in days, from a number of days or text with a unit."""
+    return _with_unit(value, _TIME, TIME_ALLOWED, lambda amount, unit: amount * unit)
+
+
+def per_day(value: object) -> float:
+    """Return a rate per day, from a number per day or text with a unit."""
+    return _with_unit(value, _RATE, RATE_ALLOWED, lambda amount, unit: amount / unit)
+
+
+def _with_unit(value: object, pattern: re.Pattern[str], allowed: str, convert) -> float:  # type: ignore[no-untyped-def]
+    if not isinstance(value, str):
+        try:
+            return number(value)
+        except ValueError:
+            raise ValueError(allowed) from None
+    match = pattern.match(value)
+    if match is None or match[2] not in _SPELLINGS:
+        raise ValueError(allowed)
+    converted = float(convert(float(match[1]), DAYS_PER[_SPELLINGS[match[2]]]))
+    if not math.isfinite(converted):
+        raise ValueError(allowed)
+    return converted

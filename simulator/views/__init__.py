@@ -1,0 +1,1 @@
+"""Tree to pictures and printed tables. Computes no statistic."""

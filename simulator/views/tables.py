@@ -1,0 +1,365 @@
+"""Printed tables. Knows trees, terminals and how many digits are honest; computes no statistic.
+
+Every table is a rich renderable that looks at the width it gets: it fits 80 columns, and is plain text
+when it is piped. All text from files is shown as it is, never read as markup.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import xarray as xr
+from rich import box
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+CENTRAL = (0.025, 0.975)
+"""A percentile outside lies outside the central 95 %."""
+
+_ROOMY = 100
+_WIDE = 130
+_SHOWN_UNITS = {"%": "%", "d": "d", "wk": "wk", "mo": "mo", "y": "y", "mg": "mg"}
+_NOT_REACHED = "n.r."
+_OUTSIDE = "bold yellow"
+
+
+def targets_table(tree: xr.DataTree) -> RenderableType:
+    """Return reported numbers beside simulated ones, and what to make of them."""
+    rows = [_row(tree["targets"].to_dataset(), i) for i in range(tree["targets"].sizes["target"])]
+    return Group(_Targets(rows), Text(), *(Text(line) for line in _remarks(tree, rows)))
+
+
+def evidence_table(evidence: EvidenceFile) -> RenderableType:
+    """Return all entries of an evidence file, and its checks with what they found."""
+    checks = evidence.verify()
+    failed = [check for check in checks if not check.passed]
+    outcome = f"{len(failed)} of {len(checks)} failed" if failed else f"all {len(checks)} passed"
+    title = Text(f"{evidence.name}: {evidence.title}", style="bold")
+    files = ", ".join(dict.fromkeys(entry.source.file for entry in evidence.entries))
+    return Group(
+        title,
+        Text(f"Source: {files}"),
+        Text(),
+        _Evidence(evidence.entries),
+        Text(),
+        _Checks(checks),
+        Text(),
+        Text(f"Checks: {outcome}"),
+    )
+
+
+def plain(renderable: RenderableType, *, width: int = 80) -> str:
+    """Return what a pipe of this width would get: no colours, no control codes, no trailing blanks."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=False, color_system=None, legacy_windows=False)
+    console.print(renderable)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One target, as shown."""
+
+    id: str
+    what: str
+    reported: str
+    median: str
+    interval: str
+    percentile: str
+    role: str
+    provenance: str
+    outside: bool
+    ranked: bool
+    miss_probability: float
+    n_not_reached: int
+    n_undefined: int
+
+
+def _row(targets: xr.Dataset, index: int) -> _Row:
+    target = targets.isel(target=index)
+
+    def text(name: str) -> str:
+        return str(target[name].item())
+
+    def number(name: str) -> float:
+        return float(target[name].item())
+
+    scale, decimals = number("scale"), int(number("decimals"))
+    percentile = number("percentile")
+    n = targets.sizes["replicate"] - int(number("n_undefined"))
+    widest = _larger(number("lower_standard_error"), number("upper_standard_error"))
+    low, high = (_figure(number(end), widest, scale, decimals) for end in ("lower", "upper"))
+    outside = percentile < CENTRAL[0] or percentile > CENTRAL[1]
+    return _Row(
+        id=text("target"),
+        what=text("name"),
+        reported=_as_printed(text("printed"), text("unit")),
+        median=_figure(number("median"), number("median_standard_error"), scale, decimals),
+        interval=f"{low}–{high}" if not math.isnan(number("lower")) else "–",
+        percentile=_percent(percentile, number("percentile_standard_error"), n) + (" *" if outside else "  "),
+        role=text("role").replace("_", " "),
+        provenance=text("provenance"),
+        outside=outside,
+        ranked=not math.isnan(percentile),
+        miss_probability=number("miss_probability"),
+        n_not_reached=int(number("n_not_reached")),
+        n_undefined=int(number("n_undefined")),
+    )
+
+
+def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
+    n_replicates = tree["targets"].sizes["replicate"]
+    patients = tree.attrs.get("n_patients")
+    of_patients = (
+        f" of {int(patients):,} {'patient' if patients == 1 else 'patients'}" if patients is not None else ""
+    )
+    yield f"{_counted(n_replicates, 'simulated study', 'simulated studies')}{of_patients} each; seed {tree.attrs.get('seed', '–')}"
+    yield _misses("* outside the central 95 %", rows)
+    roles = dict.fromkeys(row.role for row in rows)
+    if len(roles) > 1:
+        yield from (f"  {_misses(role, [row for row in rows if row.role == role])}" for role in roles)
+    if "fitted" in roles:
+        yield "  a fitted target can hardly miss: it checks the transcription, not the model"
+    for what, counts in (
+        ("Not reached, ranked highest", {row.id: row.n_not_reached for row in rows}),
+        ("Undefined, left out", {row.id: row.n_undefined for row in rows}),
+    ):
+        some = ", ".join(f"{name} in {count:,}" for name, count in counts.items() if count)
+        if some:
+            yield f"{what}: {some} of {n_replicates:,} studies"
+    yield f"Parameters: {tree.attrs.get('parameter_uncertainty', 'not recorded')}"
+    if "assumed" in tree.attrs:
+        yield f"Assumed: {tree.attrs['assumed']}"
+    worst = 50 / math.sqrt(n_replicates) if n_replicates else math.nan
+    yield (
+        f"Monte Carlo: a percentile has a standard error of at most {_significant(worst)} points; "
+        "no digit is shown that this error does not support"
+    )
+
+
+def _misses(what: str, rows: Sequence[_Row]) -> str:
+    ranked = [row for row in rows if row.ranked]
+    outside = [row.id for row in ranked if row.outside]
+    expected = sum(row.miss_probability for row in ranked)
+    names = f" ({', '.join(outside)})" if outside else ""
+    return f"{what}: expected {expected:.1f} of {len(ranked)}, observed {len(outside)}{names}"
+
+
+def _as_printed(printed: str, unit: str) -> str:
+    shown = _SHOWN_UNITS.get(unit)
+    bare = not any(character.isalpha() or character == "%" for character in printed)
+    return f"{printed} {shown}" if shown and bare else printed
+
+
+def _figure(value: float, error: float, scale: float, decimals: int) -> str:
+    """A value in the printed unit, with the printed decimals or as many as its Monte-Carlo error supports."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return _NOT_REACHED
+    shown = value * scale
+    places = min(decimals, _places(error * scale, shown))
+    return f"{_rounded(shown, places):,.{max(places, 0)}f}"
+
+
+def _places(error: float, value: float) -> int:
+    """Decimals down to the leading digit of the error; one significant digit if the error has no bound."""
+    if error == 0 or math.isnan(error):
+        return 12
+    leading = error if math.isfinite(error) else abs(value)
+    return -math.floor(math.log10(leading)) if leading > 0 else 0
+
+
+def _rounded(value: float, places: int) -> float:
+    # A half is rounded away from zero, as papers do, and −0 is 0.
+    unit = 10.0**-places
+    return math.copysign(math.floor(abs(value) / unit + 0.5 + 1e-9) * unit, value) + 0.0
+
+
+def _percent(percentile: float, error: float, n: int) -> str:
+    if math.isnan(percentile):
+        return "–"
+    if percentile in (0.0, 1.0):
+        edge = _significant(100 / n)
+        return f"<{edge} %" if percentile == 0 else f">{100 - float(edge):g} %"
+    return f"{_figure(percentile, error, 100.0, 1)} %"
+
+
+def _significant(value: float) -> str:
+    return f"{float(f'{value:.1g}'):g}"
+
+
+def _larger(a: float, b: float) -> float:
+    return b if math.isnan(a) else a if math.isnan(b) else max(a, b)
+
+
+def _counted(n: int, one: str, more: str) -> str:
+    return f"{n:,} {one if n == 1 else more}"
+
+
+def _table(*columns: tuple[str, Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
+    for heading, options in columns:
+        table.add_column(Text(heading), **({"overflow": "fold"} | dict(options)))
+    return table
+
+
+def _add(table: Table, cells: Iterable[str], style: str = "") -> None:
+    table.add_row(*(Text(cell, style=style) for cell in cells))
+
+
+@dataclass(frozen=True)
+class _Targets:
+    rows: Sequence[_Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        narrow = options.max_width < _ROOMY
+        fixed = {"no_wrap": True}
+        right = {"justify": "right", "no_wrap": True}
+        figures = (
+            ("reported", {"justify": "right"}),
+            ("simulated\nmedian", right),
+            ("95 %\ninterval", right),
+            ("percen-\ntile" if narrow else "percentile", right),
+        )
+        origin = (("role,\nprovenance", fixed),) if narrow else (("role", fixed), ("provenance", fixed))
+        table = _table(("id", fixed), ("what", {}), *figures, *origin)
+        for row in self.rows:
+            told = (f"{row.role}\n{row.provenance}",) if narrow else (row.role, row.provenance)
+            shown = (row.id, row.what, row.reported, row.median, row.interval, row.percentile, *told)
+            _add(table, shown, _OUTSIDE if row.outside else "")
+        yield table
+
+
+class Source(Protocol):
+    """Where a figure stands."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def locator(self) -> str: ...
+
+
+class EvidenceEntry(Protocol):
+    """One reported figure or statement: `simulator.declaration.reported.EvidenceEntry`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def printed(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def numerator(self) -> int | None: ...
+    @property
+    def denominator(self) -> int | None: ...
+    @property
+    def population(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def estimator_name(self) -> str | None: ...
+    @property
+    def provenance(self) -> str: ...
+    @property
+    def role(self) -> str | None: ...
+    @property
+    def source(self) -> Source: ...
+
+
+class Check(Protocol):
+    """One thing checked: `simulator.declaration.reported.Check`."""
+
+    @property
+    def entry(self) -> str: ...
+    @property
+    def what(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def passed(self) -> bool: ...
+
+
+class EvidenceFile(Protocol):
+    """A cohort's evidence: `simulator.declaration.evidence.EvidenceFile`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def entries(self) -> Sequence[EvidenceEntry]: ...
+    def verify(self) -> Sequence[Check]: ...
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    entries: Sequence[EvidenceEntry]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._wide() if options.max_width >= _WIDE else self._narrow()
+
+    def _source(self, entry: EvidenceEntry) -> str:
+        one = len({each.source.file for each in self.entries}) == 1
+        return entry.source.locator if one else f"{entry.source.file}: {entry.source.locator}"
+
+    def _wide(self) -> Table:
+        fixed = {"no_wrap": True}
+        table = _table(
+            ("id", fixed), ("what", {}), ("printed", {}), ("n/N", fixed), ("population", {}),
+            ("estimator", {}), ("provenance", fixed), ("role", fixed), ("source", {}),
+        )  # fmt: skip
+        for entry in self.entries:
+            printed = _as_printed(entry.printed, entry.unit)
+            cells = (entry.id, entry.name, printed, _counts(entry), entry.population, _label(entry))
+            _add(table, (*cells, entry.provenance, _role(entry), self._source(entry)))
+        return table
+
+    def _narrow(self) -> Table:
+        """One cell for what, population and estimator; one for the figure and its counts; and so on."""
+        table = _table(
+            ("id", {"no_wrap": True}), ("what; population; estimator", {}), ("printed,\nn/N", {}),
+            ("provenance,\nrole", {"no_wrap": True}), ("source", {}),
+        )  # fmt: skip
+        for entry in self.entries:
+            what = f"{entry.name}\n{entry.population}; {_label(entry)}"
+            printed = "\n".join(filter(None, (_as_printed(entry.printed, entry.unit), _counts(entry))))
+            origin = "\n".join(filter(None, (entry.provenance, _role(entry))))
+            _add(table, (entry.id, what, printed, origin, self._source(entry)))
+        return table
+
+
+@dataclass(frozen=True)
+class _Checks:
+    checks: Sequence[Check]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = _table(
+            ("id", {"no_wrap": True}), ("check", {}), ("found", {}),
+            ("outcome", {"no_wrap": True}),
+        )  # fmt: skip
+        for check in self.checks:
+            cells = (check.entry, check.what, check.outcome, "passed" if check.passed else "FAILED")
+            _add(table, cells, "" if check.passed else "bold red")
+        yield table
+
+
+def _counts(entry: EvidenceEntry) -> str:
+    if entry.denominator is None:
+        return ""
+    return f"{'?' if entry.numerator is None else entry.numerator}/{entry.denominator}"
+
+
+def _label(entry: EvidenceEntry) -> str:
+    return (entry.estimator_name or entry.kind).replace("_", " ")
+
+
+def _role(entry: EvidenceEntry) -> str:
+    return (entry.role or "").replace("_", " ")
