@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,11 +190,11 @@ class Transitions:
 
 def concatenate(parts: list[Trajectories]) -> Trajectories:
     """Join histories of one model, in the order given."""
+    def joined(name: str) -> NDArray[np.generic]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    names = [spec.name for spec in fields(Trajectories) if spec.name not in ("model", "offset")]
     lengths = np.concatenate([np.diff(part.offset) for part in parts])
-    return Trajectories(
-        parts[0].model,
-        *(np.concatenate([getattr(p, name) for p in parts])
-          for name in ("parameter_set", "replicate", "patient", "cell", "covariates")),
-        np.concatenate([[0], np.cumsum(lengths)]),
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in ("log_time", "log_code", "log_value")),
-    )  # fmt: skip
+    offset = np.concatenate([[0], np.cumsum(lengths)])
+    arrays: dict[str, Any] = {name: joined(name) for name in names}
+    return Trajectories(model=parts[0].model, offset=offset, **arrays)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simulator.errors import MISSING, ConfigError, Problem
+from simulator.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -29,7 +29,7 @@ def simulate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str
     """
     from simulator.cli.preflight import prepare
 
-    prepared = prepare(_texts(overrides), config_dir=config_dir)
+    prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False)
     from simulator.running.experiment import run
 
     return run(prepared.experiment)

@@ -1,4 +1,4 @@
-"""The commands: a run, an explanation, the evidence, the configuration, the help.
+"""The commands: a run, an explanation, the evidence, the configuration.
 
 Knows folders, terminals and exit codes; computes nothing.
 """
@@ -8,22 +8,18 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
-import string
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import simulator
-from simulator.cli.preflight import EVIDENCE, EXPLAIN, Arguments, Prepared, open_library, prepare, read_arguments
+from simulator.cli.files import dump
+from simulator.cli.preflight import EVIDENCE, EXPLAIN, Prepared, prepare, read_arguments
 from simulator.errors import ConfigError, DeclarationWarning, LobuleError, Problem
-
-if TYPE_CHECKING:
-    from simulator.cli.compose import Library
 
 DONE, OUR_ERROR, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 TRACEBACK = "LOBULE_TRACEBACK"
@@ -59,9 +55,11 @@ def _obey(argv: Sequence[str]) -> None:
     if arguments.version:
         print(f"lobule {simulator.__version__}")
     elif arguments.help:
-        print(help_text(arguments))
+        from simulator.cli.help import help_text
+
+        print(help_text(arguments.overrides, config_dir=arguments.config_dir))
     elif arguments.cfg:
-        print(_yaml(prepare(arguments.overrides, config_dir=arguments.config_dir).container), end="")
+        print(dump(prepare(arguments.overrides, config_dir=arguments.config_dir).container), end="")
     elif arguments.command == EXPLAIN:
         print(_explained(prepare(arguments.overrides, config_dir=arguments.config_dir)))
     elif arguments.command == EVIDENCE:
@@ -75,7 +73,7 @@ def run_and_write(prepared: Prepared) -> Path:
     _listen(prepared.verbose)
     assert prepared.folder is not None  # prepared with an output folder
     with _claimed(prepared.folder) as folder:
-        (folder / CONFIG).write_text(_yaml(prepared.container), encoding="utf-8")
+        (folder / CONFIG).write_text(dump(prepared.container), encoding="utf-8")
         _log.debug("simulating %s into %s", prepared.cohort, folder)
         from simulator.results.store import save
         from simulator.running.experiment import run
@@ -101,7 +99,7 @@ def run_and_write(prepared: Prepared) -> Path:
 def _explained(prepared: Prepared) -> str:
     from simulator.declaration.explain import explain
 
-    return explain(prepared.experiment)
+    return explain(prepared.experiment).rstrip()
 
 
 def _show_evidence(prepared: Prepared) -> None:
@@ -115,13 +113,6 @@ def _show(renderable: Any) -> None:
     from rich.console import Console
 
     Console(file=sys.stdout, highlight=False).print(renderable)
-
-
-def _yaml(container: Mapping[str, Any]) -> str:
-    import yaml  # type: ignore[import-untyped]
-
-    text: str = yaml.safe_dump(dict(container), sort_keys=False, allow_unicode=True, width=110)
-    return text
 
 
 @contextmanager
@@ -141,7 +132,8 @@ def _claimed(folder: Path) -> Iterator[Path]:
         made.append(config)
     except FileExistsError:
         _remove(made)
-        raise ConfigError(Problem("hydra.run.dir", str(folder), "is in use by another run; name a new folder")) from None
+        problem = Problem("hydra.run.dir", str(folder), "is in use by another run; name a new folder")
+        raise ConfigError(problem) from None
     except OSError as error:
         _remove(made)
         problem = Problem("hydra.run.dir", str(folder), f"cannot be written to: {error.strerror or error}")
@@ -174,63 +166,12 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:,.0f}/s")
 
-    columns = (TextColumn("simulating"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
-               Rate(), TimeRemainingColumn())  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("simulating", total=1)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-# --- help ---------------------------------------------------------------------------------------------------
-
-
-def help_text(arguments: Arguments) -> str:
-    """Return the help: its words from the primary configuration, its lists from the files there are."""
-    from simulator.cli.compose import COHORT, compose
-    from simulator.cli.overrides import read_overrides
-
-    library = open_library(arguments.config_dir)
-    if problems := library.problems():
-        raise ConfigError(problems)
-    choices = read_overrides(arguments.overrides, library).choices
-    composed = compose(library, {COHORT: choices[COHORT]} if COHORT in choices else {}, [])
-    cohorts = {name: _about(library, f"{COHORT}/{name}") for name in library.options(COHORT)}
-    width = max(map(len, cohorts))
-    template = string.Template(library.primary["hydra"]["help"]["template"])
-    return template.safe_substitute(
-        VERSION=simulator.__version__,
-        COHORT=composed.choices[COHORT],
-        COHORTS="\n".join(f"  {name:{width}}  {about}".rstrip() for name, about in cohorts.items()),
-        GROUPS="\n".join(
-            f"  {group:10}  {', '.join(library.options(group))}" for group in library.groups if group != COHORT
-        ),
-        SETTINGS="\n".join(f"  {key}={value}" for key, value in _settings(composed.container)),
-    ).rstrip("\n")
-
-
-def _about(library: Library, config_path: str) -> str:
-    """Return a file's title, or else its first comment."""
-    try:
-        file = library.file(config_path)
-    except ConfigError:
-        return "(cannot be read)"
-    return str(file.content.get("title") or file.comment or "")
-
-
-def _settings(container: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the keys a modeler may set and their values, those of structure and evidence left out."""
-    for key, value in container.items():
-        if not before and key in ("evidence", "model"):
-            continue
-        if isinstance(value, Mapping) and "value" in value:
-            value = value["value"]
-        if isinstance(value, Mapping) and value:
-            yield from _settings(value, f"{before}{key}.")
-        elif isinstance(value, str | int | float) and not re.search(r"\s.*\s.*\s", str(value)):
-            yield f"{before}{key}", str(value).lower() if isinstance(value, bool) else str(value)
-
-
-# --- what is said on the way --------------------------------------------------------------------------------
+        task = bar.add_task("preparing", total=None)
+        yield lambda done, total: bar.update(
+            task, completed=done, total=total, description=f"simulating {done:,} of {total:,}"
+        )
 
 
 def _failed(message: str, code: int) -> int:

@@ -28,7 +28,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
 from simulator.cli.files import ConfigFile, read
-from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
+from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 PRIMARY = "simulate"
 COHORT = "cohort"
@@ -116,21 +116,19 @@ class Library:
         for path in present:
             if path.name == f"{PRIMARY}.yaml":
                 found.append(self._shadows(path.name))
-            elif path.is_dir() and path.name not in self.groups and (near := nearest(path.name, self.groups)):
-                if any(path.glob("*.y*ml")):
-                    found.append(Problem("--config-dir", f"{self.own_label}/{path.name}",
-                                         f"is no group; groups: {', '.join(self.groups)}", near))  # fmt: skip
+            elif path.is_dir() and path.name not in self.groups and any(path.glob("*.y*ml")):
+                problem = unknown("--config-dir", path.name, self.groups, what="group")
+                found += [problem] if problem.nearest else []  # a folder of something else may lie there too
         for group, files in held.items():
             for path in files:
-                shown = f"{group}/{path.name}"
+                shown = f"{self.own_label}/{group}/{path.name}"
                 if path.suffix.lower() in (".yml", ".yaml") and path.suffix != ".yaml":
-                    found.append(Problem("--config-dir", f"{self.own_label}/{shown}",
-                                         "is not read; its name must end in .yaml"))  # fmt: skip
+                    found.append(Problem("--config-dir", shown, "is not read; its name must end in .yaml"))
                 elif path.suffix == ".yaml" and (self.shipped / group / path.name).exists():
-                    found.append(self._shadows(shown))
+                    found.append(self._shadows(f"{group}/{path.name}"))
                 elif path.suffix == ".yaml" and not _NAME.fullmatch(path.stem):
-                    found.append(Problem("--config-dir", f"{self.own_label}/{shown}",
-                                         "its name must be a letter, then letters, digits and _"))  # fmt: skip
+                    allowed = "its name must be a letter, then letters, digits and _"
+                    found.append(Problem("--config-dir", shown, allowed))
         if not found and not any(path.suffix == ".yaml" for files in held.values() for path in files):
             allowed = f"holds no configuration: no .yaml in a folder named {', '.join(self.groups)}"
             found.append(Problem("--config-dir", self.own_label, allowed))
@@ -143,10 +141,11 @@ class Library:
 
 @dataclass(frozen=True)
 class Composition:
-    """A composed configuration, and which file each group took."""
+    """A composed configuration, which file each group took, and which keys no file has."""
 
     container: dict[str, Any]
     choices: dict[str, str]
+    new: tuple[str, ...] = ()
 
 
 def compose(library: Library, choices: Mapping[str, str], values: Sequence[tuple[str, Any]]) -> Composition:
@@ -184,12 +183,13 @@ def compose(library: Library, choices: Mapping[str, str], values: Sequence[tuple
             content = {step: content}
         container = _merged(container, content)
     taken = {group: str(name) for group, name in resolved.overrides.known_choices.items() if name}
-    if problems := _missing_groups(taken, container, library):
+    if problems := _missing(taken, container, library):
         raise ConfigError(problems)
+    new = tuple(key for key, _ in values if not _has(container, key))
     problems = [problem for key, value in values if (problem := _set(container, key, value))]
     if problems:
         raise ConfigError(problems)
-    return Composition(container, taken)
+    return Composition(container, taken, new)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +199,15 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         old = made.get(key)
         made[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return made
+
+
+def _has(container: Mapping[str, Any], key: str) -> bool:
+    node: Any = container
+    for step in key.split("."):
+        if not isinstance(node, Mapping) or step not in node:
+            return False
+        node = node[step]
+    return True
 
 
 def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
@@ -224,8 +233,8 @@ def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
     return None
 
 
-def _missing_groups(taken: Mapping[str, str], container: Mapping[str, Any], library: Library) -> list[Problem]:
-    absent = [group for group in NAMED_BY_COHORT if group not in taken and group not in container]
+def _missing(taken: Mapping[str, str], made: Mapping[str, Any], library: Library) -> list[Problem]:
+    absent = [group for group in NAMED_BY_COHORT if group not in taken and group not in made]
     if not absent:
         return []
     label = library.file(f"{COHORT}/{taken[COHORT]}").label
@@ -245,9 +254,9 @@ def _defaults_problem(said: str, choices: Mapping[str, str]) -> Problem:
     if found := re.search(r"Could not override '(\w+)", said):
         group = found[1]
         if group in choices:
-            return Problem(group, choices[group],
-                           f"the cohort does not name a {group} in its defaults list: add '- /{group}: <name>'")  # fmt: skip
-        return Problem(lists, f"override /{group}", f"no list names a {group} to override; leave out 'override'")
+            allowed = f"the cohort names no {group}: add '- /{group}: <name>' to its defaults list"
+            return Problem(group, choices[group], allowed)
+        return Problem(lists, f"override /{group}", "no list names one to override; leave out 'override'")
     return Problem(lists, MISSING, "cannot be put together; see the shipped cohorts for how one is written")
 
 
@@ -308,16 +317,16 @@ class _LibrarySource(ConfigSource):
             return []
         group = config_path.rpartition("/")[0]
         made: list[Any] = []
+        overriding = False
         for number, entry in enumerate(given):
             where = file.where("defaults", number)
-            overriding = any(isinstance(item, dict) and next(iter(item)).startswith("override ") for item in made)
             if entry == "_self_" and entry not in made:
                 made.append(entry)
             elif isinstance(entry, str) and _NAME.fullmatch(entry) and group and not overriding:
                 if self._known(where, group, entry):
                     made.append(entry)
             elif isinstance(entry, dict) and len(entry) == 1:
-                (key, name), = entry.items()
+                ((key, name),) = entry.items()
                 match = re.fullmatch(r"(override )?/?(\w+(?:/\w+)?)(?:@(?:_global_\.)?(\w+))?", key)
                 if not group and key.startswith("override hydra/"):
                     continue  # settings of Hydra's own main, which is not in use here
@@ -326,6 +335,7 @@ class _LibrarySource(ConfigSource):
                 elif match[2] not in self.library.groups:
                     self.problems.append(unknown(where, match[2], self.library.groups, what="group"))
                 elif self._known(where, match[2], name):
+                    overriding = bool(match[1])
                     made.append({f"{match[1] or ''}/{match[2]}@_global_.{match[2]}": name})
             else:
                 self.problems.append(Problem(where, entry, _ENTRY))
@@ -343,7 +353,9 @@ class _LibrarySource(ConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         group, _, name = config_path.rpartition("/")
-        return config_path == PRIMARY or (group in self.library.groups and name in self.library.options(group))
+        if not group:
+            return name == PRIMARY
+        return group in self.library.groups and name in self.library.options(group)
 
     def available(self) -> bool:
         return True

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from simulator.errors import MISSING, ConfigError, Problem
 
@@ -45,8 +45,9 @@ _TRAPS = tuple(
 )
 _CODE = re.compile(r"_.*_|class|\(\)")
 
+_UNREAD = "YAML's anchors, aliases and tags are not read"
 CODE_REFUSED = "names code to run, which no configuration can do"
-INTERPOLATION_REFUSED = "${…} is not read: no interpolations, resolvers or environment variables; write the value"
+INTERPOLATION_REFUSED = "${…} is not read: no interpolations, no resolvers, no environment; write the value"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def read(path: Path, *, label: str, trusted: bool = False) -> ConfigFile:
     try:
         content = reader.document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
     except _TooDeep as error:
-        raise ConfigError(Problem(f"{label}:{error}", MISSING, f"is nested deeper than {DEEPEST} levels")) from None
+        problem = Problem(f"{label}:{error}", MISSING, f"is nested deeper than {DEEPEST} levels")
+        raise ConfigError(problem) from None
     except yaml.YAMLError as error:
         raise ConfigError([*reader.problems, _unreadable(error, text, label)]) from None
     if not isinstance(content, dict):
@@ -105,6 +107,26 @@ def read(path: Path, *, label: str, trusted: bool = False) -> ConfigFile:
         raise ConfigError(reader.problems)
     comment = re.match(r"#+[ \t]*([^\n]*)", text)
     return ConfigFile(label, content, comment[1].strip() if comment else None, reader.lines)
+
+
+def dump(container: Mapping[str, Any]) -> str:
+    """Write a configuration so that every reader of YAML reads back what it is."""
+    text: str = yaml.dump(dict(container), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts text into quotes where unquoted it would be, or could be taken for, something else."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        plain = isinstance(_plain(text), str) and trap(text) is None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else "'")
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def _text(path: Path, label: str) -> str:
@@ -187,9 +209,11 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return None  # the anchor it repeats is refused
         if event.anchor is not None:
-            self._problem(event, path, "YAML anchors and aliases are not read; write the value out where it is repeated", f"&{event.anchor}")
+            self._problem(
+                event, path, f"{_UNREAD}; write the value out where it is repeated", f"&{event.anchor}"
+            )
         if event.tag is not None:
-            self._problem(event, path, "YAML tags are not read; take it out", event.tag)
+            self._problem(event, path, f"{_UNREAD}; take it out", event.tag)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -230,8 +254,7 @@ class _Reader:
         if event.style:
             return None
         if not isinstance(_plain(key), str) or not key:
-            return ("is a number, true, false or nothing where a name belongs; write a name that starts with a "
-                    "letter, or put it in quotes")  # fmt: skip
+            return "must be a name: it is read as a number, true, false or nothing; put it in quotes"
         reason = trap(key)
         return f"as a name: {reason}" if reason else None
 

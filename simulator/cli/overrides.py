@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from antlr4.error.Errors import LexerNoViableAltException  # type: ignore[import-untyped]
+from antlr4.error.Errors import LexerNoViableAltException
 from hydra._internal.grammar.functions import FunctionCall, Functions
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString, Sweep
@@ -30,9 +30,8 @@ PARAMETERS = "parameters"
 START = "start"
 LATER_PARAMETERS = ("calibrated", "posterior")
 
-SWEEP_REFUSED = "several values are a sweep, which needs --multirun and comes with a later version: give one value"
-_COMMA_REFUSED = ("has a comma: write a decimal point if it is one number; several values are a sweep, which needs "
-                  "--multirun and comes with a later version")  # fmt: skip
+SWEEP_REFUSED = "several values are a sweep, which needs --multirun and comes with a later version"
+_COMMA_REFUSED = f"has a comma: write a decimal point if it is one number; {SWEEP_REFUSED}"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*))*")
 _SIGN = re.compile(r"\+{0,2}")
 
@@ -54,8 +53,8 @@ class _NoFunctions(Functions):
     """Hydra's grammar with every function refused."""
 
     def eval(self, func: FunctionCall) -> Any:
-        raise _Refused(SWEEP_REFUSED if func.name in SWEEPS else f"calls {func.name}(); nothing can be called here, "
-                       "put it in quotes if it is text")  # fmt: skip
+        called = f"calls {func.name}(), and nothing can be called here; put it in quotes if it is text"
+        raise _Refused(SWEEP_REFUSED if func.name in SWEEPS else called)
 
 
 class _Refused(Exception):

@@ -29,6 +29,10 @@ _REFUSED_OPTIONS = {
     ("--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--package", "-p",
      "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
 }  # fmt: skip
+_NO_SWEEPS = "sweeps come with a later version; run the scenarios one by one, or loop over simulator.simulate"
+_NO_PAGES = (
+    "pages come with a later version; a run draws survival.png, and simulator.open_results opens the rest"
+)
 _OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
 
 
@@ -66,9 +70,9 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     for argument in argv:
         if any("\ud800" <= character <= "\udfff" for character in argument):
             raise ConfigError(Problem("argument", ascii(argument), "is not UTF-8 text"))
-    barred = {argument.partition("=")[0] for argument in argv} & {name for names in _REFUSED_OPTIONS for name in names}
-    if barred:
-        raise ConfigError([_option_problem(option) for option in sorted(barred)])
+    given = dict.fromkeys(argument.partition("=")[0] for argument in argv)
+    if barred := [option for option in given if any(option in options for options in _REFUSED_OPTIONS)]:
+        raise ConfigError([_option_problem(option) for option in barred])
     parser = _Parser(prog="python -m simulator", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
@@ -88,34 +92,41 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     if known.cfg not in (None, "job"):
         problems.append(Problem("--cfg", known.cfg, "must be job: the composed configuration"))
     if known.multirun:
-        problems.append(Problem("--multirun", MISSING, "sweeps come with a later version; run the scenarios one "
-                                "by one, or call simulator.simulate([...]) in a loop"))  # fmt: skip
+        problems.append(Problem("--multirun", MISSING, _NO_SWEEPS))
     if command == REPORT:
-        problems.append(Problem("report", " ".join(words) or MISSING, "pages come with a later version; every run "
-                                "writes survival.png, and simulator.open_results(path) gives its numbers"))  # fmt: skip
+        problems.append(Problem(REPORT, " ".join(words) or MISSING, _NO_PAGES))
     if problems and not (known.help or known.version):
         raise ConfigError(problems)
-    return Arguments(command, tuple(words), known.config_dir, known.cfg is not None, known.help, known.version)
+    return Arguments(
+        command, tuple(words), known.config_dir, cfg=bool(known.cfg), help=known.help, version=known.version
+    )
 
 
 def _option_problem(said: str) -> Problem:
     """Return the problem of an option, or of what argparse says of one."""
     if found := re.match(r"argument (\S+?)(?:/\S+)*: expected one argument", said):
-        option = found[1]
-        return Problem(option, MISSING, f"needs a value: {'--cfg job' if 'cfg' in option else '--config-dir FOLDER'}")
+        example = "--cfg job" if "cfg" in found[1] else "--config-dir FOLDER"
+        return Problem(found[1], MISSING, f"needs a value: {example}")
     if said.startswith("-"):
         option = said.partition("=")[0]
         for options, allowed in _REFUSED_OPTIONS.items():
             if option in options:
                 return Problem(option, MISSING, allowed)
-        return Problem(option, MISSING, f"unknown option; known: {', '.join(_OPTIONS)}", nearest(option, _OPTIONS))
+        known = f"unknown option; known: {', '.join(_OPTIONS)}"
+        return Problem(option, MISSING, known, nearest(option, _OPTIONS))
     return Problem("arguments", MISSING, said)
 
 
 def prepare(
-    texts: Sequence[str], *, config_dir: str | os.PathLike[str] | None = None, output: bool = False
+    texts: Sequence[str],
+    *,
+    config_dir: str | os.PathLike[str] | None = None,
+    output: bool = False,
+    hydra: bool = True,
 ) -> Prepared:
-    """Check everything and return the experiment. With `output`, also where it may be written.
+    """Check everything and return the experiment.
+
+    With `output`, also where it may be written; without `hydra`, keys of Hydra's own are refused.
 
     Raises
     ------
@@ -141,20 +152,22 @@ def prepare(
     if output and composed:
         folder, refused = _output_folder(made, library, cohort)
         problems += refused
-    elif not output:
-        problems += [Problem(key, value, "this command writes nothing; leave it out")
-                     for key, value in made.hydra.items() if key != "hydra.verbose"]  # fmt: skip
+    if not hydra:
+        problems += [Problem(key, value, "belongs to the command line; leave it out")
+                     for key, value in made.hydra.items()]  # fmt: skip
     experiment = None
     if composed:
         from simulator.declaration.schema import declare
 
         try:
             experiment = declare(composed.container, overrides=made.texts)
+            problems += _unknown_parameters(composed.new, experiment)
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
-    assert composed is not None and experiment is not None  # otherwise there were problems
+    if composed is None or experiment is None:
+        raise RuntimeError("nothing was composed and nothing was wrong")
     return Prepared(
         container=composed.container,
         experiment=experiment,
@@ -166,7 +179,7 @@ def prepare(
 
 
 def open_library(config_dir: str | os.PathLike[str] | None) -> Library:
-    """Return the configurations there are. Raises ConfigError where `config_dir` is no folder to look into."""
+    """Return the configurations there are. Raises ConfigError on an empty `config_dir`."""
     from simulator.cli.compose import Library
 
     if config_dir is None:
@@ -197,6 +210,16 @@ def _unknown_roots(made: Overrides, library: Library, container: Mapping[str, An
             near = last[0] if last else nearest(key, valid)
         problem = unknown(key, value, library.root_keys, what="key")
         yield Problem(key, value, problem.allowed.replace("known:", "keys begin with:"), near)
+
+
+def _unknown_parameters(new: Sequence[str], experiment: Experiment) -> Iterator[Problem]:
+    """Yield parameters that no file has, no declaration uses, and only a slip of the hand can have set."""
+    for key in new:
+        path = key.removeprefix("parameters.")
+        if key != path and any(f"{unused}.".startswith(f"{path}.") for unused in experiment.unused):
+            known = [f"parameters.{name}" for name in experiment.parameters if name not in experiment.unused]
+            allowed = "unknown parameter: no declaration of this cohort uses it"
+            yield Problem(key, MISSING, allowed, nearest(key, known))
 
 
 def _keys(container: Mapping[str, Any], before: str = "") -> Iterator[str]:
@@ -235,8 +258,8 @@ def _output_folder(made: Overrides, library: Library, cohort: str) -> tuple[Path
     except (OSError, RuntimeError, ValueError) as error:
         return None, [Problem(key, shown, f"cannot be used: {getattr(error, 'strerror', None) or error}")]
     if lacks:
-        return None, [Problem(key, shown, "cannot be written to: no permission; set hydra.run.dir to a folder "
-                              "of your own")]  # fmt: skip
+        allowed = "cannot be written to: no permission; set hydra.run.dir to a folder of your own"
+        return None, [Problem(key, shown, allowed)]
     return folder, []
 
 

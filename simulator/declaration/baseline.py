@@ -16,6 +16,7 @@ from simulator.declaration.exposure import number_of_administrations, per_admini
 from simulator.declaration.latent import Reference, Solver, structure
 from simulator.declaration.model import CompiledEvents, Model
 from simulator.declaration.values import Parameters, Resolver, parameter_leaves
+from simulator.errors import ConfigError, Problem
 from simulator.kernels.hazards import FAMILIES
 from simulator.tables import Floats
 
@@ -42,7 +43,11 @@ def multiplier_of(model: Model, course: Course) -> str | None:
         if course.planned is not None and course.planned.if_ever is not None:
             return course.planned.if_ever
         return next(
-            (n for n, e in model.events.items() if e.to is not None and model.initial in e.from_ and e.hazard is not None),
+            (
+                n
+                for n, e in model.events.items()
+                if e.to is not None and model.initial in e.from_ and e.hazard is not None
+            ),
             None,
         )
     return None
@@ -60,12 +65,14 @@ def solve(
     course: Course,
 ) -> tuple[Floats, Solved]:
     """Put solved numbers into the compiled arrays and return the adverse-event thresholds, (B, C, T)."""
-    solved, arrays, problems = Solved(), compiled.arrays, resolver.problems
+    solved, problems = Solved(), resolver.problems
     terms = course.adverse_events.terms
     n_sets, n_strata = resolver.parameters.n_sets, len(resolver.strata)
     thresholds = np.full((n_sets, n_arms * n_strata, len(terms)), -np.inf)
     rates = {
-        name: resolver.array(term.probability, "probability", f"course.adverse_events.terms.{name}.probability")
+        name: resolver.array(
+            term.probability, "probability", f"course.adverse_events.terms.{name}.probability"
+        )
         for name, term in terms.items()
     }
     frailty = resolver.scalar(course.adverse_events.frailty, "correlation", "course.adverse_events.frailty")
@@ -75,15 +82,16 @@ def solve(
     if name is not None:
         parts = structure(model, name, reference.course.response)
         if isinstance(parts, str):
-            problems.add(
+            refusal = Problem(
                 f"model.events.{name}",
                 name,
                 f"nothing can be solved around this event: {parts}. Leave out `observed` and `solved_for` and give"
                 " latent values; give adverse events as probabilities per administration",
             )
-            problems.raise_any()
-            raise AssertionError("unreachable")
-        exposure = _solve_events(model, compiled, resolver, reference, horizon, shares, n_arms, name, parts, solved)
+            raise ConfigError(refusal)
+        exposure = _solve_events(
+            model, compiled, resolver, reference, horizon, shares, n_arms, name, parts, solved
+        )
     for t, (term, declared) in enumerate(terms.items()):
         for b in range(n_sets):
             for s in range(n_strata):
@@ -95,7 +103,11 @@ def solve(
                     more = np.average(exposure[b], axis=0, weights=shares[b]) if pooled else exposure[b][s]
                     value = per_administration_threshold(rate, np.asarray(more), float(frailty[b]))
                     if value == np.inf and rate > float(np.asarray(more)[0]) + 1e-9:
-                        problems.add(f"course.adverse_events.terms.{term}.probability", rate, "is more than the share of patients who receive any administration")
+                        problems.add(
+                            f"course.adverse_events.terms.{term}.probability",
+                            rate,
+                            "is more than the share of patients who receive any administration",
+                        )
                 thresholds[b, s::n_strata, t] = value
     if any(term.scale == "ever" for term in terms.values()):
         from simulator.kernels.elementary import normal_cdf
@@ -103,7 +115,8 @@ def solve(
         for t, term in enumerate(terms):
             if terms[term].scale == "ever":
                 solved.values[f"adverse_event.{term} per administration"] = {
-                    stratum: normal_cdf(float(thresholds[0, s, t])) for s, stratum in enumerate(resolver.strata)
+                    stratum: normal_cdf(float(thresholds[0, s, t]))
+                    for s, stratum in enumerate(resolver.strata)
                 }
     problems.raise_any()
     return thresholds, solved
@@ -125,12 +138,20 @@ def _solve_events(
     arrays, strata = compiled.arrays, resolver.strata
     names, events = list(model.events), list(model.events.values())
     m, hazard = parts.multiplier, events[parts.multiplier].hazard
-    death = next((e for e, event in enumerate(events) if event.hazard is not None and event.hazard.solved_for == name), None)
+    death = next(
+        (e for e, event in enumerate(events) if event.hazard is not None and event.hazard.solved_for == name),
+        None,
+    )
     observed = set(hazard.observed) if hazard is not None else set()
     effects = ["prognostic"] * resolver.parameters.n_sets
-    if death is not None:
-        declared = events[death].hazard
-        effects = resolver.names(declared.response_effect, EFFECTS, f"model.events.{names[death]}.hazard.response_effect", what="response effect")  # type: ignore[union-attr]
+    calibrated = None if death is None else events[death].hazard
+    if calibrated is not None and death is not None:
+        effects = resolver.names(
+            calibrated.response_effect,
+            EFFECTS,
+            f"model.events.{names[death]}.hazard.response_effect",
+            what="response effect",
+        )
     resolver.problems.raise_any()
     solver = Solver(model, compiled, resolver, reference, horizon, shares, parts, death)
     published = _published(model, resolver, reference, name)
@@ -144,16 +165,26 @@ def _solve_events(
         fixed = None
         wants = "probability" in observed
         if effects[b] == "causal" and death is not None:
-            fixed = solver.latent(b, published[0][b], published[1] if median is None else published[1] or median, solve_probability=wants, fixed=None)[2]
-        probabilities, latent_median, bases = solver.latent(b, targets, median, solve_probability=wants, fixed=fixed)
+            fixed = solver.latent(
+                b,
+                published[0][b],
+                published[1] if median is None else published[1] or median,
+                solve_probability=wants,
+                fixed=None,
+            )[2]
+        probabilities, latent_median, bases = solver.latent(
+            b, targets, median, solve_probability=wants, fixed=fixed
+        )
         resolver.problems.raise_any()
         rows: list[Floats] = []
         for s in range(len(strata)):
-            rows.append(number_of_administrations(solver, b, s, float(probabilities[s]), latent_median, bases[s]))
+            rows.append(
+                number_of_administrations(solver, b, s, float(probabilities[s]), latent_median, bases[s])
+            )
             cells = slice(s, None, len(strata))
             arrays["probability"][b, m, cells] = probabilities[s]
             if latent_median is not None:
-                arrays["parameters"][b, m, cells] = solver._with_median(b, s, latent_median)
+                arrays["parameters"][b, m, cells] = solver.with_median(b, s, latent_median)
             q = solver.quadrature(b, s, float(probabilities[s]), latent_median)
             if death is not None and (q.ratio != 1.0 or fixed is not None):
                 arrays["family"][b, death, cells] = FAMILIES["tabulated"]
@@ -164,7 +195,9 @@ def _solve_events(
                 compiled.knots.append((time, knots))
         exposure.append(rows)
         if b == 0:
-            solved.values[f"{name}.probability (latent)"] = dict(zip(strata, map(float, probabilities), strict=True))
+            solved.values[f"{name}.probability (latent)"] = dict(
+                zip(strata, map(float, probabilities), strict=True)
+            )
             if latent_median is not None:
                 solved.values[f"{name}.median (latent, days)"] = dict.fromkeys(strata, latent_median)
             mean = [float(np.cumsum(row)[-1]) for row in rows]
@@ -172,12 +205,16 @@ def _solve_events(
     return exposure
 
 
-def _published(model: Model, resolver: Resolver, reference: Reference, name: str) -> tuple[Floats, float | None]:
+def _published(
+    model: Model, resolver: Resolver, reference: Reference, name: str
+) -> tuple[Floats, float | None]:
     """Observed probability (B, S) and median of the multiplier in the published study, for `causal`."""
     leaves = parameter_leaves(reference.overrides, resolver.problems)
     for path in leaves:
         if path not in resolver.parameters.leaves:
-            resolver.problems.unknown(f"parameters.reference.parameters.{path}", path, resolver.parameters.leaves, what="parameter")
+            resolver.problems.unknown(
+                f"parameters.reference.parameters.{path}", path, resolver.parameters.leaves, what="parameter"
+            )
     resolver.problems.raise_any()
     kept = {k: v for k, v in resolver.parameters.varied.items() if k not in leaves}
     parameters = Parameters({**resolver.parameters.leaves, **leaves}, resolver.parameters.n_sets, kept)

@@ -58,10 +58,16 @@ class Cohort(Declared):
         if self.arms:
             total = sum(arm.n_patients for arm in self.arms.values())
             if self.n_patients is not None and self.n_patients != total:
-                problems.add("cohort.n_patients", self.n_patients, f"the arms have {total} patients together; leave it out or make it agree")
+                problems.add(
+                    "cohort.n_patients",
+                    self.n_patients,
+                    f"the arms have {total} patients together; leave it out or make it agree",
+                )
             references = [name for name, arm in self.arms.items() if arm.reference]
             if len(self.arms) > 1 and len(references) != 1:
-                problems.add("cohort.arms", references, "exactly one arm must be the reference (reference: true)")
+                problems.add(
+                    "cohort.arms", references, "exactly one arm must be the reference (reference: true)"
+                )
         elif self.n_patients is None:
             problems.add("cohort.n_patients", MISSING, "is missing")
         for name, arm in self.arms.items():
@@ -78,7 +84,9 @@ def compile_patients(cohort: Cohort, resolver: Resolver) -> PatientTable:
         n_patients = np.full(n_sets, sum(arm.n_patients for arm in cohort.arms.values()))
         arm_share = np.array([arm.n_patients for arm in cohort.arms.values()], dtype=float)
     else:
-        n_patients = resolver.integers(cohort.n_patients or 1, "cohort.n_patients", least=1, most=MOST_PATIENTS)
+        n_patients = resolver.integers(
+            cohort.n_patients or 1, "cohort.n_patients", least=1, most=MOST_PATIENTS
+        )
         arm_share = np.ones(1)
     stratum_share = _shares(cohort, resolver)
     share = (arm_share / arm_share.sum())[None, :, None] * stratum_share[:, None, :]
@@ -113,4 +121,4 @@ def _shares(cohort: Cohort, resolver: Resolver) -> Floats:
     if np.any(total <= 0):
         resolver.problems.add("cohort.mix", dict(cohort.mix), "at least one stratum needs a share > 0")
         return np.full(mix.shape, 1.0 / mix.shape[1])
-    return mix / total
+    return np.asarray(mix / total)

@@ -87,7 +87,10 @@ class Course(Declared):
 
     def check(self, states: list[str], markers: list[str], events: Any, problems: Problems, key: str) -> None:
         """Collect names that refer to nothing."""
-        for what, names, known in (("states", self.stop.states, states), ("markers", self.stop.markers, markers)):
+        for what, names, known in (
+            ("states", self.stop.states, states),
+            ("markers", self.stop.markers, markers),
+        ):
             for name in names:
                 if name not in known:
                     problems.unknown(f"{key}.stop.{what}", name, known, what=what[:-1])
@@ -97,7 +100,11 @@ class Course(Declared):
             if self.planned.if_ever not in events:
                 problems.unknown(f"{key}.planned.if_ever", self.planned.if_ever, events, what="event")
             if self.planned.then is None:
-                problems.add(f"{key}.planned.then", MISSING, "is missing: the number planned for those who will have the event")
+                problems.add(
+                    f"{key}.planned.then",
+                    MISSING,
+                    "is missing: the number planned for those who will have the event",
+                )
         for term, declared in self.adverse_events.terms.items():
             for name in declared.set:
                 if name not in markers:
@@ -125,19 +132,25 @@ def planned_cdf(declared: Any, most: int, resolver: Resolver, key: str) -> Float
         name, given = next(iter(declared.items()))
     if name == "fixed":
         number = resolver.integers(given, key, most=MOST_ADMINISTRATIONS)
-        return (count >= np.minimum(number, most)[:, None]).astype(float)
+        return np.asarray(count >= np.minimum(number, most)[:, None], dtype=float)
     if not isinstance(given, Mapping):
         problems.add(f"{key}.{name}", given, "must be a mapping of named parameters")
         return cdf
     if name == "choice":
         return _choice_cdf(given, cdf, problems, f"{key}.choice")
-    allowed = {"geometric": ("probability",), "poisson": ("mean", "shift"), "negative_binomial": ("mean", "size", "shift")}[name]
+    allowed = {
+        "geometric": ("probability",),
+        "poisson": ("mean", "shift"),
+        "negative_binomial": ("mean", "size", "shift"),
+    }[name]
     for extra in sorted(set(map(str, given)) - set(allowed)):
         problems.unknown(f"{key}.{name}.{extra}", extra, allowed, what=f"parameter of {name}")
     values = {}
     for parameter in allowed:
         if parameter == "shift":
-            values["shift"] = resolver.integers(given.get("shift", 0), f"{key}.{name}.shift", most=MOST_ADMINISTRATIONS)
+            values["shift"] = resolver.integers(
+                given.get("shift", 0), f"{key}.{name}.shift", most=MOST_ADMINISTRATIONS
+            )
         elif parameter not in given:
             problems.add(f"{key}.{name}.{parameter}", MISSING, "is missing")
             return cdf
@@ -187,7 +200,11 @@ def _choice_cdf(given: Mapping[str, Any], cdf: Floats, problems: Problems, key: 
     numbers, shares = given.get("of"), given.get("shares")
     for extra in sorted(set(given) - {"of", "shares"}):
         problems.unknown(f"{key}.{extra}", extra, ("of", "shares"), what="key of choice")
-    if not isinstance(numbers, (list, tuple)) or not isinstance(shares, (list, tuple)) or len(numbers) != len(shares):
+    if (
+        not isinstance(numbers, (list, tuple))
+        or not isinstance(shares, (list, tuple))
+        or len(numbers) != len(shares)
+    ):
         problems.add(key, dict(given), "needs `of`, a list of whole numbers, and as many `shares`")
         return cdf
     mass = np.zeros(cdf.shape[1])
@@ -222,7 +239,10 @@ def compile_course(
     reasons = list(dict.fromkeys(r for arm in arms for r in (*arm.reasons(), *absorbing)))
     problems = resolver.problems
     maximum = np.stack(
-        [resolver.integers(a.max_administrations, f"{k}.max_administrations", most=MOST_ADMINISTRATIONS) for a, k in zip(arms, keys, strict=True)],
+        [
+            resolver.integers(a.max_administrations, f"{k}.max_administrations", most=MOST_ADMINISTRATIONS)
+            for a, k in zip(arms, keys, strict=True)
+        ],
         axis=1,
     )
     most = int(maximum.max())
@@ -246,16 +266,22 @@ def compile_course(
             if code != DISTRIBUTIONS["fixed"] and np.any(values[:, 0, 0] <= 0):
                 problems.add(f"{key}.interval", arm.interval, "must be > 0 days")
         elif np.any(maximum[:, a] > 1):
-            problems.add(f"{key}.interval", MISSING, "is missing: more than one administration needs an interval")
+            problems.add(
+                f"{key}.interval", MISSING, "is missing: more than one administration needs an interval"
+            )
         level, share = levels[a]
         dose_level[:, a, : len(level)], dose_cdf[:, a, : len(level)] = level, share
         scalars["start"][:, a] = resolver.scalar(arm.start, "duration", f"{key}.start")
         after = arm.after_adverse_event
         scalars["delay"][:, a] = resolver.scalar(after.delay, "duration", f"{key}.after_adverse_event.delay")
-        scalars["factor"][:, a] = resolver.scalar(after.dose_factor, "ratio", f"{key}.after_adverse_event.dose_factor")
+        scalars["factor"][:, a] = resolver.scalar(
+            after.dose_factor, "ratio", f"{key}.after_adverse_event.dose_factor"
+        )
     terms = tuple(first.adverse_events.terms)
     streams = stream_numbers([f"adverse_event.{term}" for term in terms])
-    ever = {arm.planned.if_ever for arm in arms if arm.planned is not None and arm.planned.if_ever is not None}
+    ever = {
+        arm.planned.if_ever for arm in arms if arm.planned is not None and arm.planned.if_ever is not None
+    }
     if len(ever) > 1:
         problems.add("course.planned.if_ever", sorted(ever), "must be one event in all arms")
     return CourseTables(
@@ -268,17 +294,25 @@ def compile_course(
         maximum=maximum,
         planned_event=events.index(ever.pop()) if ever else NONE,
         planned_cdf=cdf,
-        stop_states=np.array([[_reason(s, (*a.stop.states, *absorbing), reasons) for s in states] for a in arms]),
-        stop_markers=np.array([[_reason(m, a.stop.markers, reasons) for m in markers] for a in arms]).reshape(n_arms, -1),
+        stop_states=np.array(
+            [[_reason(s, (*a.stop.states, *absorbing), reasons) for s in states] for a in arms]
+        ),
+        stop_markers=np.array([[_reason(m, a.stop.markers, reasons) for m in markers] for a in arms]).reshape(
+            n_arms, -1
+        ),
         on_treatment=markers.index(first.marker) if first.marker else NONE,
-        dose_per=Per.PATIENT if first.dose is not None and first.dose.per == "patient" else Per.ADMINISTRATION,
+        dose_per=Per.PATIENT
+        if first.dose is not None and first.dose.per == "patient"
+        else Per.ADMINISTRATION,
         dose_level=dose_level,
         dose_cdf=dose_cdf,
         delay_after_adverse_event=scalars["delay"],
         dose_factor_after_adverse_event=scalars["factor"],
         frailty=resolver.scalar(first.adverse_events.frailty, "correlation", "course.adverse_events.frailty"),
         term_threshold=thresholds,
-        term_set=np.array([markers_mask(t.set, markers) for t in first.adverse_events.terms.values()], dtype=np.uint64),
+        term_set=np.array(
+            [markers_mask(t.set, markers) for t in first.adverse_events.terms.values()], dtype=np.uint64
+        ),
         term_stream=np.array([streams[f"adverse_event.{term}"] for term in terms], dtype=np.int64),
     )
 

@@ -27,9 +27,13 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     yield ""
     yield f"Patients   {int(tables.patients.n_patients[0])} a study, {experiment.study.replicates} studies, followed at most {tables.horizon[0]:g} days"
     shares = tables.patients.share[0].reshape(len(tables.arms), -1)
-    yield "Strata     " + ", ".join(f"{name} {share:.1%}" for name, share in zip(tables.strata, shares.sum(axis=0), strict=True))
+    yield "Strata     " + ", ".join(
+        f"{name} {share:.1%}" for name, share in zip(tables.strata, shares.sum(axis=0), strict=True)
+    )
     if len(tables.arms) > 1:
-        yield "Arms       " + ", ".join(f"{name} {share:.1%}" for name, share in zip(tables.arms, shares.sum(axis=1), strict=True))
+        yield "Arms       " + ", ".join(
+            f"{name} {share:.1%}" for name, share in zip(tables.arms, shares.sum(axis=1), strict=True)
+        )
     if tables.patients.covariates:
         yield f"Covariates {', '.join(tables.patients.covariates)}"
     yield f"States     {', '.join(s + (' (absorbing)' if s in model.absorbing else '') for s in model.states)}; all start in {model.initial}"
@@ -51,7 +55,9 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         yield "Solved, so that what the paper saw comes out"
         for what, by_stratum in experiment.solved.values.items():
             values = {f"{v:.4g}" for v in by_stratum.values()}
-            shown = values.pop() if len(values) == 1 else ", ".join(f"{k} {v:.4g}" for k, v in by_stratum.items())
+            shown = (
+                values.pop() if len(values) == 1 else ", ".join(f"{k} {v:.4g}" for k, v in by_stratum.items())
+            )
             yield f"  {what}: {shown}"
     if experiment.solved.effect:
         effect = experiment.solved.effect[0]
@@ -61,7 +67,9 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         }[effect]
         yield f"  response effect: {effect} ({meaning})"
     yield ""
-    yield "Readings   " + (", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose")
+    yield "Readings   " + (
+        ", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose"
+    )
     yield "Parameters, with where they come from"
     for path, leaf in experiment.parameters.items():
         yield f"  {path} = {leaf.value} [{leaf.provenance}]" + (f" {leaf.note}" if leaf.note else "")
@@ -78,21 +86,30 @@ def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str
     declared = model.events[name]
     extra = []
     if declared.set or declared.clear:
-        extra.append("; ".join([*(f"sets {m}" for m in declared.set), *(f"clears {m}" for m in declared.clear)]))
+        extra.append(
+            "; ".join([*(f"sets {m}" for m in declared.set), *(f"clears {m}" for m in declared.clear)])
+        )
     if tables.event_clock[e] != Clock.FORWARD:
         extra.append(f"clock {Clock(tables.event_clock[e]).name.lower()}")
     if tables.event_recurrent[e]:
         extra.append(f"may recur, at most {tables.event_maximum[e]} times")
     yield f"  {name}{to}" + (f" ({'; '.join(extra)})" if extra else "")
     for c in range(tables.n_cells):
-        cell = tables.strata[c % len(tables.strata)] + (f", {tables.arms[c // len(tables.strata)]}" if len(tables.arms) > 1 else "")
+        cell = tables.strata[c % len(tables.strata)] + (
+            f", {tables.arms[c // len(tables.strata)]}" if len(tables.arms) > 1 else ""
+        )
         ever = float(tables.probability[0, e, c])
         if tables.event_driver[e] == Driver.ADMINISTRATION:
-            yield f"    {cell}: {tables.success[0, e, c]:.3g} per administration" + (f", in {ever:.3g} of patients" if ever < 1 else "")
+            yield f"    {cell}: {tables.success[0, e, c]:.3g} per administration" + (
+                f", in {ever:.3g} of patients" if ever < 1 else ""
+            )
             continue
         family, table = int(tables.family[0, e, c]), int(tables.table[0, e, c])
-        start, stop = (int(tables.knot_offset[table]), int(tables.knot_offset[table + 1])) if table != NONE else (0, 0)
-        rest = (*map(float, tables.parameters[0, e, c]), start, stop, tables.knot_time, tables.knot_hazard)
+        start, stop = (
+            (int(tables.knot_offset[table]), int(tables.knot_offset[table + 1])) if table != NONE else (0, 0)
+        )
+        p0, p1, p2 = map(float, tables.parameters[0, e, c])
+        rest = (p0, p1, p2, start, stop, tables.knot_time, tables.knot_hazard)
         median = inverse_cumulative_hazard(family, LN2, *rest)
         by_horizon = ever * -np.expm1(-cumulative_hazard(family, float(tables.horizon[0]), *rest))
         often = f"ever in {ever:.3g}, " if ever < 1 else ""
@@ -156,7 +173,9 @@ def recurrence_warnings(model: Model) -> list[str]:
         while queue:
             for again, there in moves.get(queue.pop(), []):
                 if again == name:
-                    told.append(f"model.events.{name} could happen again but happens at most once; give `maximum` if it may recur")
+                    told.append(
+                        f"model.events.{name} could happen again but happens at most once; give `maximum` if it may recur"
+                    )
                     queue.clear()
                     break
                 if there not in reached:

@@ -7,18 +7,21 @@ patients really receive at the reference design.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from simulator.declaration.latent import Solver, significant
 from simulator.kernels.elementary import normal_cdf
-from simulator.kernels.hazards import cumulative_hazards
 from simulator.kernels.marginal import negative_exponential
 from simulator.tables import Floats
 
 NODES = 80
 
 
-def number_of_administrations(solver: Solver, b: int, s: int, probability: float, median: float | None, base: Floats) -> Floats:
+def number_of_administrations(
+    solver: Solver, b: int, s: int, probability: float, median: float | None, base: Floats
+) -> Floats:
     """P(N > k), k = 0 … maximum − 1, of the number of administrations at the reference course.
 
     The course goes on while no stopping state has been entered and fewer than the planned number have been
@@ -43,19 +46,29 @@ def number_of_administrations(solver: Solver, b: int, s: int, probability: float
     if solver.driven:
         onset = np.zeros(time.size)
     else:
-        m = parts.multiplier
-        p = solver.arrays["parameters"][b, m, s] if median is None else solver._with_median(b, s, median)
-        own = cumulative_hazards(int(solver.arrays["family"][b, m, s]), time, *p)
-        onset = 1.0 - negative_exponential(own)
+        onset = solver.incidence(b, s, time, median)
     will = (1.0 - onset) * free
     if not stopping:
-        gained = np.cumsum(np.diff(onset, prepend=0.0) * free / np.maximum(negative_exponential(after), 1e-300))
+        gained = np.cumsum(
+            np.diff(onset, prepend=0.0) * free / np.maximum(negative_exponential(after), 1e-300)
+        )
         will = will + gained * negative_exponential(after)
     share = np.empty(len(visits))
     for k, visit in enumerate(visits):
         kept = (1.0 - success) ** k if stopping else 1.0
-        share[k] = float(np.cumsum(visit * ((1.0 - probability) * never[k] * free + probability * ever[k] * kept * will))[-1])
+        share[k] = float(
+            np.cumsum(visit * ((1.0 - probability) * never[k] * free + probability * ever[k] * kept * will))[
+                -1
+            ]
+        )
     return share
+
+
+@cache
+def _normal_nodes() -> tuple[Floats, Floats]:
+    """Nodes and weights of Gauss–Hermite quadrature over a standard normal variable."""
+    node, weight = np.polynomial.hermite_e.hermegauss(NODES)
+    return node, weight / weight.sum()
 
 
 def per_administration_threshold(rate: float, more_than: Floats, frailty: float) -> float:
@@ -67,8 +80,7 @@ def per_administration_threshold(rate: float, more_than: Floats, frailty: float)
         return -np.inf
     if rate >= float(more_than[0]):
         return np.inf
-    node, weight = np.polynomial.hermite_e.hermegauss(NODES)
-    weight = weight / weight.sum()
+    node, weight = _normal_nodes()
     exactly = -np.diff(np.concatenate([[1.0], more_than, [0.0]]))  # P(N = n), n = 0 … maximum
     numbers = np.arange(exactly.size)
 
@@ -80,4 +92,3 @@ def per_administration_threshold(rate: float, more_than: Floats, frailty: float)
     from scipy.optimize import brentq
 
     return significant(float(brentq(lambda a: ever(a) - rate, -12.0, 12.0, xtol=1e-12)))
-

@@ -12,7 +12,7 @@ else is refused by name, and the modeler gives latent values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ import numpy as np
 from simulator.declaration.course import Course, planned_cdf
 from simulator.declaration.model import CompiledEvents, Model, by_administration
 from simulator.declaration.values import Resolver
-
 from simulator.kernels.hazards import FAMILIES, cumulative_hazards, kernel_parameters
 from simulator.kernels.marginal import (
     baseline_hazard,
@@ -138,9 +137,18 @@ class Solver:
         n_sets = resolver.parameters.n_sets
         self.step_mass: list[Floats | None] = [None] * n_sets
         if reference.assessment is not None and not self.driven:
-            code, values = resolver.distribution(reference.assessment, "time", "parameters.reference.assessment_interval")
+            code, values = resolver.distribution(
+                reference.assessment, "time", "parameters.reference.assessment_interval"
+            )
             self.step_mass = [interval_mass(code, values[b, 0]) for b in range(n_sets)]
+        self._fixed: dict[tuple[Any, ...], Any] = {}
         self.visits = [self.visit_times(b) for b in range(n_sets)] if self.driven else []
+
+    def once(self, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """Return what does not change while a set is being solved, computed the first time."""
+        if key not in self._fixed:
+            self._fixed[key] = compute()
+        return self._fixed[key]
 
     # -- pieces on the grid -------------------------------------------------------------------------
     def grid(self, b: int) -> Floats:
@@ -153,7 +161,9 @@ class Solver:
         table = int(a["table"][b, e, s])
         knot_time, knot_hazard = self.compiled.knots[table] if table != NONE else (np.zeros(0), np.zeros(0))
         p = a["parameters"][b, e, s] if parameters is None else parameters
-        values: Floats = cumulative_hazards(int(a["family"][b, e, s]), time, *p, knot_time=knot_time, knot_hazard=knot_hazard)
+        values: Floats = cumulative_hazards(
+            int(a["family"][b, e, s]), time, *p, knot_time=knot_time, knot_hazard=knot_hazard
+        )
         probability = float(a["probability"][b, e, s])
         if probability < 1.0:
             values = -np.log1p(-probability * -np.expm1(-values))
@@ -177,38 +187,57 @@ class Solver:
                 after *= value
         return before, after
 
-    def onset(self, b: int, s: int, time: Floats, probability: float, median: float | None) -> tuple[Floats, Floats]:
+    def onset(
+        self, b: int, s: int, time: Floats, probability: float, median: float | None
+    ) -> tuple[Floats, Floats]:
         """G on the grid and its atoms, for a latent probability and median."""
-        free = negative_exponential(self._total(self.parts.competing, b, s, time, 0))
+        free = self.once(
+            ("free", b, s), lambda: negative_exponential(self._total(self.parts.competing, b, s, time, 0))
+        )
         if self.driven:
-            mass = self._administered(b, s, time.size) * probability * free
+            mass = (
+                self.once(("administered", b, s), lambda: self._administered(b, s, time.size))
+                * probability
+                * free
+            )
             return np.cumsum(mass), mass
-        parameters = None
-        if median is not None and self.event.hazard is not None:
-            parameters = self._with_median(b, s, median)
-        a = self.arrays
-        p = a["parameters"][b, self.parts.multiplier, s] if parameters is None else parameters
-        own = cumulative_hazards(int(a["family"][b, self.parts.multiplier, s]), time, *p)
-        incidence = 1.0 - negative_exponential(own)
+        incidence = self.once(("incidence", b, s, median), lambda: self.incidence(b, s, time, median))
         increments = np.diff(incidence) * 0.5 * (free[1:] + free[:-1]) * probability
         return np.concatenate([[0.0], np.cumsum(increments)]), np.zeros(time.size)
 
-    def _with_median(self, b: int, s: int, median: float) -> Floats:
+    def incidence(self, b: int, s: int, time: Floats, median: float | None) -> Floats:
+        """Distribution function of the multiplier's time in those who will have it, absent everything else."""
+        m, a = self.parts.multiplier, self.arrays
+        parameters = a["parameters"][b, m, s] if median is None else self.with_median(b, s, median)
+        table = int(a["table"][b, m, s])
+        knot_time, knot_hazard = self.compiled.knots[table] if table != NONE else (np.zeros(0), np.zeros(0))
+        own = cumulative_hazards(
+            int(a["family"][b, m, s]), time, *parameters, knot_time=knot_time, knot_hazard=knot_hazard
+        )
+        return 1.0 - negative_exponential(own)
+
+    def with_median(self, b: int, s: int, median: float) -> Floats:
         hazard = self.event.hazard
         if hazard is None:
             raise TypeError("an event without a hazard has no median")
-        family = {code: name for name, code in FAMILIES.items()}[int(self.arrays["family"][b, self.parts.multiplier, s])]
+        family = {code: name for name, code in FAMILIES.items()}[
+            int(self.arrays["family"][b, self.parts.multiplier, s])
+        ]
         named: dict[str, Any] = {"median": median}
         for name, expression in hazard.named().items():
             if name != "median":
                 kind = "positive"
-                named[name] = float(self.resolver.array(expression, kind, f"model.events.{name}.hazard")[b, s])
+                named[name] = float(
+                    self.resolver.array(expression, kind, f"model.events.{name}.hazard")[b, s]
+                )
         return np.array([float(np.asarray(x)) for x in kernel_parameters(family, **named)])
 
     def visit_times(self, b: int) -> list[Floats]:
         """Distribution of the time of each administration of the reference course, on the grid."""
         course, resolver = self.reference.course, self.resolver
-        most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
+        most = int(
+            resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b]
+        )
         n = self.grid(b).size
         start = float(resolver.scalar(course.start, "duration", "course.start")[b])
         mass = np.zeros(n)
@@ -236,7 +265,9 @@ class Solver:
     def planned(self, b: int, *, ever: bool) -> Floats:
         """P(planned number ≤ k) of the reference course."""
         course, resolver = self.reference.course, self.resolver
-        most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
+        most = int(
+            resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b]
+        )
         cdf = np.zeros(most + 1)
         cdf[-1] = 1.0
         if course.planned is not None:
@@ -249,6 +280,10 @@ class Solver:
     def quadrature(self, b: int, s: int, probability: float, median: float | None) -> Quadrature:
         time = self.grid(b)
         onset, atom = self.onset(b, s, time, probability, median)
+        return Quadrature(time, onset, atom, *self.once(("deaths", b, s), lambda: self._deaths(b, s, time)))
+
+    def _deaths(self, b: int, s: int, time: Floats) -> tuple[float, Floats, Floats, Floats, Floats]:
+        """Ratio of the solved death; cumulative hazards of the others before and after; its own; leaving."""
         before, after = np.zeros(time.size), np.zeros(time.size)
         own, ratio = np.zeros(time.size), 1.0
         for e in self.parts.deaths:
@@ -258,8 +293,7 @@ class Solver:
                 own, ratio = values, r1 / r0
             else:
                 before, after = before + r0 * values, after + r1 * values
-        still = self._total(self.parts.ending, b, s, time, 1)
-        return Quadrature(time, onset, atom, ratio, before, after, own, still)
+        return ratio, before, after, own, self._total(self.parts.ending, b, s, time, 1)
 
     def _total(self, events: tuple[int, ...], b: int, s: int, time: Floats, after: int) -> Floats:
         """Cumulative hazard of several events together, before (0) or after (1) the multiplier."""
@@ -284,9 +318,18 @@ class Solver:
             return mass * negative_exponential(before)
         kept = negative_exponential(after + q.still)
         gained = np.cumsum(mass * negative_exponential(before) / np.maximum(kept, 1e-300))
-        return np.asarray(seen_mass(renewal_mass(step, q.time.size), step, gained, kept))
+        visits = self.once(("renewal", b), lambda: renewal_mass(step, q.time.size))
+        return np.asarray(seen_mass(visits, step, gained, kept))
 
-    def latent(self, b: int, targets: Floats, median: float | None, *, solve_probability: bool, fixed: list[Floats] | None) -> tuple[Floats, float | None, list[Floats]]:
+    def latent(
+        self,
+        b: int,
+        targets: Floats,
+        median: float | None,
+        *,
+        solve_probability: bool,
+        fixed: list[Floats] | None,
+    ) -> tuple[Floats, float | None, list[Floats]]:
         """Solve latent probabilities (strata,) and the common latent median for one parameter set.
 
         ``targets``: observed probability by stratum; ``median``: observed median in days, None if it is
@@ -298,7 +341,9 @@ class Solver:
         def given(at: float | None, *, trial: bool = False) -> tuple[Floats, list[Floats], list[Floats]]:
             probabilities, bases, masses = np.empty(n_strata), [], []
             for s in range(n_strata):
-                p, base, mass = self._probability(b, s, float(targets[s]), at, solve_probability, fixed, trial=trial)
+                p, base, mass = self._probability(
+                    b, s, float(targets[s]), at, solve_probability, fixed, trial=trial
+                )
                 probabilities[s] = p
                 bases.append(base)
                 masses.append(mass)
@@ -313,7 +358,9 @@ class Solver:
             pooled = sum(w * mass for w, mass in zip(weights, masses, strict=True))
             at = round(median / STEP)
             below = np.cumsum(pooled)
-            return float(below[min(at, below.size - 1)] - 0.5 * pooled[min(at, below.size - 1)] - 0.5 * below[-1])
+            return float(
+                below[min(at, below.size - 1)] - 0.5 * pooled[min(at, below.size - 1)] - 0.5 * below[-1]
+            )
 
         from scipy.optimize import brentq
 
@@ -330,9 +377,19 @@ class Solver:
         probabilities, bases, _ = given(solved)
         return probabilities, solved, bases
 
-    def _probability(self, b: int, s: int, target: float, median: float | None, solve: bool, fixed: list[Floats] | None, *, trial: bool) -> tuple[float, Floats, Floats]:
+    def _probability(
+        self,
+        b: int,
+        s: int,
+        target: float,
+        median: float | None,
+        solve: bool,
+        fixed: list[Floats] | None,
+        *,
+        trial: bool,
+    ) -> tuple[float, Floats, Floats]:
         """Latent probability of one stratum by fixed-point iteration (seen share is nearly proportional to it)."""
-        p = target
+        p = self._fixed.get(("last", b, s), target) if solve else target
         for _ in range(60):
             q = self.quadrature(b, s, p, median)
             base = self.baseline(q) if fixed is None else fixed[s]
@@ -355,9 +412,12 @@ class Solver:
                     )
                     return 1.0, base, mass
                 better = 1.0
-            if abs(better - p) <= 1e-12:
+            settled, p = abs(better - p) <= 1e-11, better
+            if settled:
                 break
-            p = better
+        self._fixed["last", b, s] = p
+        if trial:
+            return p, base, mass
         p = significant(p)
         q = self.quadrature(b, s, p, median)
         base = self.baseline(q) if fixed is None else fixed[s]
@@ -378,10 +438,14 @@ class Solver:
 def interval_mass(code: int, parameters: Floats) -> Floats:
     """Distribution of an interval on the grid: mass of the cells [j − ½, j + ½)·step, none at 0 unless fixed at 0."""
     upper = 1
-    while distribution_function(code, (upper - 0.5) * STEP, *parameters) < 1.0 - 1e-9 and upper * STEP < LONGEST:
+    while (
+        distribution_function(code, (upper - 0.5) * STEP, *parameters) < 1.0 - 1e-9 and upper * STEP < LONGEST
+    ):
         upper *= 2
     edges = (np.arange(upper + 1) - 0.5) * STEP
-    cdf = np.array([distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges] + [1.0])
+    cdf = np.array(
+        [distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges] + [1.0]
+    )
     mass = np.diff(cdf)
     if mass[0] < 1.0:
         mass[0] = 0.0

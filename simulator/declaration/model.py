@@ -20,7 +20,7 @@ from simulator.errors import MISSING
 from simulator.kernels.elementary import log
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, kernel_parameters
 from simulator.kernels.rng import stream_numbers
-from simulator.tables import NONE, Clock, Driver
+from simulator.tables import NONE, Clock, Driver, Floats
 
 N_MARKERS = 64
 FAMILY_KEYS = sorted({name for choices in PARAMETERS.values() for choice in choices for name in choice})
@@ -156,7 +156,9 @@ class Model(Declared):
             if sum(x is not None for x in (ratio.marker, ratio.state, ratio.covariate)) == 0:
                 problems.add(here, MISSING, "needs a `marker`, `state` or `covariate` by which it acts")
             if ratio.covariate is not None and (ratio.marker is not None or ratio.state is not None):
-                problems.add(here, ratio.covariate, "a covariate's ratio acts always: leave out marker and state")
+                problems.add(
+                    here, ratio.covariate, "a covariate's ratio acts always: leave out marker and state"
+                )
             if ratio.marker is not None:
                 self._known(f"{here}.marker", [ratio.marker], self.markers, "marker", problems)
             if ratio.state is not None:
@@ -168,7 +170,9 @@ class Model(Declared):
             self._known(f"{key}.hazard.solved_for", [hazard.solved_for], self.events, "event", problems)
         timer = hazard is not None and hazard.family == "fixed"
         if timer and event.maximum not in (None, 1) and event.clock in ("forward", "age"):
-            problems.add(f"{key}.clock", event.clock, "a timer that recurs needs the clock `reset` or `since`")
+            problems.add(
+                f"{key}.clock", event.clock, "a timer that recurs needs the clock `reset` or `since`"
+            )
 
     @staticmethod
     def _known(key: str, names: list[str], known: Any, what: str, problems: Problems) -> None:
@@ -221,7 +225,9 @@ def compile_events(
         "event_when": _masks([e.when for e in events], markers),
         "event_unless": _masks([e.unless for e in events], markers),
         "event_clock": np.array([_clock(e) for e in events]),
-        "event_since": np.array([names.index(e.clock.since) if isinstance(e.clock, Since) else NONE for e in events]),
+        "event_since": np.array(
+            [names.index(e.clock.since) if isinstance(e.clock, Since) else NONE for e in events]
+        ),
         "event_maximum": np.array([e.maximum or 1 for e in events]),
         "event_recurrent": np.array([e.maximum is not None for e in events]),
         "event_driver": np.array([Driver.ADMINISTRATION if d else Driver.HAZARD for d in driven]),
@@ -252,8 +258,12 @@ def compile_events(
             if declared is None:
                 continue
             here = f"{key}.per_administration"
-            arrays["success"][:, e] = _cells(resolver.array(declared.probability, "probability", f"{here}.probability"), n_arms)
-            arrays["probability"][:, e] = _cells(resolver.array(declared.ever, "probability", f"{here}.ever"), n_arms)
+            arrays["success"][:, e] = _cells(
+                resolver.array(declared.probability, "probability", f"{here}.probability"), n_arms
+            )
+            arrays["probability"][:, e] = _cells(
+                resolver.array(declared.ever, "probability", f"{here}.ever"), n_arms
+            )
             arrays["lag_code"][:, e], lag = resolver.distribution(declared.lag, "duration", f"{here}.lag")
             arrays["lag"][:, e] = lag[:, 0]
             arrays["withholds"][e] = declared.withhold
@@ -276,11 +286,17 @@ def _compile_hazard(
     problems = resolver.problems
     known = [*(f for f in FAMILIES if f != "tabulated"), "piecewise_exponential", "tabulated"]
     families = resolver.names(hazard.family, known, f"{key}.family", what="hazard family")
-    arrays["probability"][:, e] = _cells(resolver.array(hazard.probability, "probability", f"{key}.probability"), n_arms)
+    arrays["probability"][:, e] = _cells(
+        resolver.array(hazard.probability, "probability", f"{key}.probability"), n_arms
+    )
     for family in dict.fromkeys(families):
         rows = np.array([f == family for f in families])
         if family in ("piecewise_exponential", "tabulated"):
-            table = _piecewise(hazard, key, problems) if family == "piecewise_exponential" else _tabulated(hazard, key, problems)
+            table = (
+                _piecewise(hazard, key, problems)
+                if family == "piecewise_exponential"
+                else _tabulated(hazard, key, problems)
+            )
             if table is None:
                 continue
             time, cumulative, slope = table
@@ -294,7 +310,9 @@ def _compile_hazard(
         for name, expression in hazard.named().items():
             if name not in dimensions:
                 allowed = ", ".join(dimensions)
-                problems.add(f"{key}.{name}", expression, f"is not a parameter of {family}, which takes {allowed}")
+                problems.add(
+                    f"{key}.{name}", expression, f"is not a parameter of {family}, which takes {allowed}"
+                )
                 continue
             kind = KINDS.get(dimensions[name], dimensions[name])
             named[name] = resolver.array(expression, kind, f"{key}.{name}")[rows]
@@ -316,7 +334,9 @@ def _piecewise(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
     from simulator.units import days, per_day
 
     if hazard.breaks is None or hazard.rates is None or len(hazard.rates) != len(hazard.breaks) + 1:
-        problems.add(key, MISSING, "piecewise_exponential needs `breaks` (times) and one rate more in `rates`")
+        problems.add(
+            key, MISSING, "piecewise_exponential needs `breaks` (times) and one rate more in `rates`"
+        )
         return None
     try:
         time = np.array([0.0, *(days(b) for b in hazard.breaks)])
@@ -325,7 +345,9 @@ def _piecewise(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
         problems.add(key, [hazard.breaks, hazard.rates], str(refusal))
         return None
     if np.any(np.diff(time) <= 0) or np.any(rates < 0):
-        problems.add(key, [hazard.breaks, hazard.rates], "breaks must increase from above 0 and rates must be ≥ 0")
+        problems.add(
+            key, [hazard.breaks, hazard.rates], "breaks must increase from above 0 and rates must be ≥ 0"
+        )
         return None
     return time, np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(time))]), float(rates[-1])
 
@@ -334,7 +356,11 @@ def _tabulated(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
     """A cumulative hazard read from a table: linear between its points, flat after the last."""
     from simulator.units import days, number
 
-    if hazard.times is None or hazard.cumulative_hazard is None or len(hazard.times) != len(hazard.cumulative_hazard):
+    if (
+        hazard.times is None
+        or hazard.cumulative_hazard is None
+        or len(hazard.times) != len(hazard.cumulative_hazard)
+    ):
         problems.add(key, MISSING, "tabulated needs `times` and as many values in `cumulative_hazard`")
         return None
     try:
@@ -343,8 +369,18 @@ def _tabulated(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
     except ValueError as refusal:
         problems.add(key, [hazard.times, hazard.cumulative_hazard], str(refusal))
         return None
-    if not time.size or time[0] < 0 or np.any(np.diff(time) <= 0) or cumulative[0] < 0 or np.any(np.diff(cumulative) < 0):
-        problems.add(key, [hazard.times, hazard.cumulative_hazard], "times must increase and the cumulative hazard must not fall")
+    if (
+        not time.size
+        or time[0] < 0
+        or np.any(np.diff(time) <= 0)
+        or cumulative[0] < 0
+        or np.any(np.diff(cumulative) < 0)
+    ):
+        problems.add(
+            key,
+            [hazard.times, hazard.cumulative_hazard],
+            "times must increase and the cumulative hazard must not fall",
+        )
         return None
     if time[0] > 0:
         time, cumulative = np.concatenate([[0.0], time]), np.concatenate([[0.0], cumulative])
@@ -396,20 +432,25 @@ def _effects(model: Model, resolver: Resolver, covariates: tuple[str, ...], n_ar
 
 def _outcomes(model: Model, resolver: Resolver, n_arms: int) -> dict[str, Any]:
     """What events choose among: cumulative probabilities within each event."""
-    names, sets, cdf, offset = [], [], [], [0]
+    names, sets, offset = list[str](), list[int](), [0]
+    cdf: list[Floats] = []
     n_sets, n_cells = resolver.parameters.n_sets, n_arms * len(resolver.strata)
     for event_name, event in model.events.items():
         key = f"model.events.{event_name}.choose"
         columns = []
         for outcome, declared in event.choose.items():
-            names.append(f"{event_name}.{outcome}")
+            names.append(outcome)
             sets.append(markers_mask(declared.set, model.markers))
-            columns.append(resolver.array(declared.probability, "probability", f"{key}.{outcome}.probability"))
+            columns.append(
+                resolver.array(declared.probability, "probability", f"{key}.{outcome}.probability")
+            )
         if columns:
             total = np.sum(columns, axis=0)
             if not np.isnan(total).any() and np.any(np.abs(total - 1) > 1e-6):
                 given = [float(c.flat[0]) for c in columns]
-                resolver.problems.add(key, given, "the probabilities of the outcomes must sum to 1 in every stratum")
+                resolver.problems.add(
+                    key, given, "the probabilities of the outcomes must sum to 1 in every stratum"
+                )
             cumulative = np.cumsum(columns, axis=0)
             cumulative[-1] = 1.0
             cdf.extend(_cells(c, n_arms) for c in cumulative)

@@ -25,7 +25,7 @@ from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.hazards import FAMILIES
 from simulator.tables import NONE, Floats, ModelTables
 
-GROUPS: dict[str, type[Declared]] = {"cohort": Cohort, "model": Model, "course": Course, "study": Study}
+GROUPS = ("cohort", "model", "course", "study")
 OPEN = ("cohort", "study", "parameters", "course")
 """Groups that a reading may patch."""
 
@@ -95,35 +95,32 @@ def declare(
         With every problem that was found.
     """
     problems = Problems()
-    groups = {name: copy.deepcopy(container.get(name)) for name in (*GROUPS, "parameters", "evidence")}
-    _check_keys(container, groups, problems)
-    problems.raise_any()
-    try:
-        evidence = evidence_file.load(groups.pop("evidence"))
-    except ConfigError as refusal:
-        problems.found.extend(refusal.problems)
-        evidence = None
-    if evidence is not None:
-        selection = _select(evidence, groups, overrides, problems)
+    groups = _groups(container, problems)
+    evidence = _evidence(container["evidence"], problems)
+    selection = _select(evidence, groups, overrides, problems) if evidence is not None else None
     _rescale_mix(groups["cohort"], overrides, problems)
-    root = _validated(Root, {k: v for k, v in container.items() if k not in {*GROUPS, "parameters", "evidence"}}, "", problems)
-    parsed = {name: _validated(kind, groups[name], name, problems) for name, kind in GROUPS.items()}
+    top = {k: v for k, v in container.items() if k not in {*GROUPS, "parameters", "evidence"}}
+    root = _validated(Root, top, "", problems)
+    model = _validated(Model, groups["model"], "model", problems)
+    cohort = _validated(Cohort, groups["cohort"], "cohort", problems)
+    course = _validated(Course, groups["course"], "course", problems)
+    study = _validated(Study, groups["study"], "study", problems)
     reference = groups["parameters"].pop("reference", None) or {}
     leaves = parameter_leaves(groups["parameters"], problems)
-    model, cohort, course, study = (parsed[name] for name in ("model", "cohort", "course", "study"))
-    if isinstance(model, Model) and isinstance(cohort, Cohort):
+    if model is not None:
         model.check(problems)
-        cohort.check(model.events, problems)
-        if isinstance(course, Course):
+        if cohort is not None:
+            cohort.check(model.events, problems)
+        if course is not None:
             course.check(model.states, model.markers, model.events, problems, "course")
-        if isinstance(study, Study):
+        if study is not None:
             study.check(model.events, problems)
-    problems.raise_any()
-    if not (
-        isinstance(model, Model) and isinstance(cohort, Cohort) and isinstance(course, Course)
-        and isinstance(study, Study) and isinstance(root, Root) and evidence is not None
+    if (
+        problems.found
+        or evidence is None or selection is None or root is None
+        or model is None or cohort is None or course is None or study is None
     ):  # fmt: skip
-        raise AssertionError("unreachable: problems were raised")
+        raise ConfigError(problems.found)
     parameters = Parameters(leaves, 1).replaced(varied or {})
     resolver = Resolver(parameters, cohort.strata, problems)
     compiled = _Compilation(model, cohort, course, study, reference, resolver, groups["course"])
@@ -132,22 +129,53 @@ def declare(
     problems.raise_any()
     referred = parameters.used | references(groups)
     unused = tuple(p for p in leaves if p not in referred and p.rpartition(".")[0] not in referred)
-    told = [*compiled.warnings, *(f"{PREFIX}{path} is not used by any declaration of this cohort" for path in unused)]
+    told = [
+        *compiled.warnings,
+        *(f"{PREFIX}{path} is not used by any declaration of this cohort" for path in unused),
+    ]
     for text in told:
         warnings.warn(text, DeclarationWarning, stacklevel=2)
     return Experiment(
-        container, tuple(overrides), root, evidence, selection, model, cohort, course, study, leaves, solved, tables, design, tuple(told), unused
+        container,
+        tuple(overrides),
+        root,
+        evidence,
+        selection,
+        model,
+        cohort,
+        course,
+        study,
+        leaves,
+        solved,
+        tables,
+        design,
+        tuple(told),
+        unused,
     )
 
 
-def _check_keys(container: Mapping[str, Any], groups: Mapping[str, Any], problems: Problems) -> None:
-    known = {*groups, *Root.model_fields}
+def _groups(container: Mapping[str, Any], problems: Problems) -> dict[str, dict[str, Any]]:
+    """Return a copy of every group but the evidence; ConfigError where one is missing or a key is unknown."""
+    names = (*GROUPS, "parameters", "evidence")
+    known = {*names, *Root.model_fields}
     for key in container:
         if key not in known:
             problems.unknown(str(key), str(key), known, what="key")
-    for name, group in groups.items():
+    for name in names:
+        group = container.get(name)
         if not isinstance(group, Mapping):
-            problems.add(name, MISSING if group is None else group, f"is missing: the cohort's defaults must name a {name} file")
+            value = MISSING if group is None else group
+            problems.add(name, value, f"is missing: the cohort's defaults must name a {name} file")
+    problems.raise_any()
+    return {name: copy.deepcopy(dict(container[name])) for name in names[:-1]}
+
+
+def _evidence(container: object, problems: Problems) -> evidence_file.EvidenceFile | None:
+    try:
+        return evidence_file.load(container)
+    except ConfigError as refusal:
+        problems.found.extend(refusal.problems)
+        return None
 
 
 def _validated(kind: type[_Model], data: Any, root: str, problems: Problems) -> _Model | None:
@@ -162,9 +190,8 @@ def _select(
     evidence: evidence_file.EvidenceFile, groups: dict[str, Any], overrides: Sequence[str], problems: Problems
 ) -> evidence_file.Selection:
     """Choose readings and lay their patches over the groups; what the user set by hand stays."""
-    reading = groups["study"].get("reading") if isinstance(groups["study"], Mapping) else None
     try:
-        selection = evidence.select(reading)
+        selection = evidence.select(groups["study"].get("reading"))
     except ConfigError as refusal:
         problems.found.extend(refusal.problems)
         return evidence.select(None)
@@ -190,18 +217,20 @@ def _split(override: str) -> tuple[str, str]:
     return key.lstrip("+").strip(), value
 
 
-def _rescale_mix(cohort: Any, overrides: Sequence[str], problems: Problems) -> None:
+def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Problems) -> None:
     """``cohort.mix.<stratum>=share``: that stratum gets the share, the others keep their proportions."""
     prefix = "cohort.mix."
     mine = [key[len(prefix) :] for key, _ in map(_split, overrides) if key.startswith(prefix)]
-    mix = cohort.get("mix") if isinstance(cohort, Mapping) else None
+    mix = cohort.get("mix")
     if not mine or not isinstance(mix, dict) or any(name not in mix for name in mine):
         return
     fixed = {name: mix[name] for name in mine}
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not 0 <= v <= 1 for v in fixed.values()):
         for name, value in fixed.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                problems.add(prefix + name, value, "must be a share between 0 and 1; the other strata are rescaled")
+                problems.add(
+                    prefix + name, value, "must be a share between 0 and 1; the other strata are rescaled"
+                )
         return
     others = {name: value for name, value in mix.items() if name not in fixed}
     rest, total = 1.0 - sum(fixed.values()), sum(others.values())
@@ -213,7 +242,12 @@ def _rescale_mix(cohort: Any, overrides: Sequence[str], problems: Problems) -> N
 
 
 def _check_targets(
-    selection: evidence_file.Selection, model: Model, cohort: Cohort, course: Course, study: Study, problems: Problems
+    selection: evidence_file.Selection,
+    model: Model,
+    cohort: Cohort,
+    course: Course,
+    study: Study,
+    problems: Problems,
 ) -> None:
     """Every target must refer to what this cohort has."""
     known = {
@@ -232,11 +266,27 @@ def _check_targets(
             continue
         column = statistic.column
         if column.kind in known and column.name is not None and column.name not in known[column.kind]:
-            problems.unknown(f"{key}.variable", statistic.variable, known[column.kind], what=f"{column.kind} of this cohort")
-        elif column.outcome is not None and column.name is not None and column.outcome not in model.events[column.name].choose:
-            problems.unknown(f"{key}.variable", statistic.variable, model.events[column.name].choose, what=f"outcome of {column.name}")
+            problems.unknown(
+                f"{key}.variable",
+                statistic.variable,
+                known[column.kind],
+                what=f"{column.kind} of this cohort",
+            )
+        elif (
+            column.outcome is not None
+            and column.name is not None
+            and column.outcome not in model.events[column.name].choose
+        ):
+            problems.unknown(
+                f"{key}.variable",
+                statistic.variable,
+                model.events[column.name].choose,
+                what=f"outcome of {column.name}",
+            )
         if statistic.population not in known["population"]:
-            problems.unknown(f"{key}.population", statistic.population, known["population"], what="population of the study")
+            problems.unknown(
+                f"{key}.population", statistic.population, known["population"], what="population of the study"
+            )
         for what in ("stratum", "arm"):
             name = getattr(statistic.where, what)
             if name is not None and name not in known[what]:
@@ -268,10 +318,14 @@ class _Compilation:
         horizon = resolver.scalar(study.horizon, "time", "study.horizon")
         patients = compile_patients(cohort, resolver)
         covariates = tuple(cohort.covariates)
-        events = compile_events(model, resolver, n_arms=n_arms, covariates=covariates, response=self.course.response)
+        events = compile_events(
+            model, resolver, n_arms=n_arms, covariates=covariates, response=self.course.response
+        )
         for name, event in model.events.items():
             if event.clock == "age" and "age" not in covariates:
-                problems.add(f"model.events.{name}.clock", "age", "needs a covariate `age` in cohort.covariates")
+                problems.add(
+                    f"model.events.{name}.clock", "age", "needs a covariate `age` in cohort.covariates"
+                )
         design = self._design(patients.n_patients.size)
         reference = self._reference()
         _no_nan(events.arrays, problems)
@@ -334,7 +388,11 @@ class _Compilation:
             if course is not None:
                 course.check(self.model.states, self.model.markers, self.model.events, problems, key)
                 if "adverse_events" in arm.course or "response" in arm.course or "marker" in arm.course:
-                    problems.add(key, sorted(arm.course), "adverse events, response mode and marker are common to all arms: give them in `course`")
+                    problems.add(
+                        key,
+                        sorted(arm.course),
+                        "adverse events, response mode and marker are common to all arms: give them in `course`",
+                    )
                 courses.append(course)
         problems.raise_any()
         return courses or [self.course]
@@ -344,7 +402,9 @@ class _Compilation:
         problems = self.resolver.problems
         for name in self.reference:
             if name not in allowed:
-                problems.unknown(f"parameters.reference.{name}", str(name), allowed, what="key of the reference design")
+                problems.unknown(
+                    f"parameters.reference.{name}", str(name), allowed, what="key of the reference design"
+                )
         raw = copy.deepcopy(dict(self.raw_course))
         _lay_over(raw, self.reference.get("course") or {}, "course", set())
         raw["response"] = self.course.response
@@ -361,7 +421,9 @@ class _Compilation:
             cells = slice(a * n_strata, (a + 1) * n_strata)
             key = f"cohort.arms.{arm}.effects"
             for event, expression in declared.effects.hazard_ratio.items():
-                arrays["cell_ratio"][:, names.index(event), cells] = self.resolver.array(expression, "ratio", f"{key}.hazard_ratio.{event}")
+                arrays["cell_ratio"][:, names.index(event), cells] = self.resolver.array(
+                    expression, "ratio", f"{key}.hazard_ratio.{event}"
+                )
             for event, expression in declared.effects.odds_ratio.items():
                 e = names.index(event)
                 ratio = self.resolver.array(expression, "positive", f"{key}.odds_ratio.{event}")
@@ -369,7 +431,11 @@ class _Compilation:
                 p = arrays[where][:, e, cells]
                 arrays[where][:, e, cells] = ratio * p / (1.0 - p + ratio * p)
                 if where == "success" and not np.any(p):
-                    self.resolver.problems.add(f"{key}.odds_ratio.{event}", expression, "the event has no probability that an odds ratio could change; give a hazard ratio")
+                    self.resolver.problems.add(
+                        f"{key}.odds_ratio.{event}",
+                        expression,
+                        "the event has no probability that an odds ratio could change; give a hazard ratio",
+                    )
 
     def _design(self, n_sets: int) -> dict[str, Any]:
         """Arrays of the study's design, as keyword arguments of `study.design`."""
@@ -381,9 +447,15 @@ class _Compilation:
             cut = resolver.scalar(study.data_cut, "duration", "study.data_cut")
         assessment_code, assessment = NONE, np.zeros((n_sets, 1, 3))
         if study.assessment_interval is not None:
-            assessment_code, assessment = resolver.distribution(study.assessment_interval, "time", "study.assessment_interval")
+            assessment_code, assessment = resolver.distribution(
+                study.assessment_interval, "time", "study.assessment_interval"
+            )
             if np.any(assessment[:, :, 0] < 0.02):
-                resolver.problems.add("study.assessment_interval", study.assessment_interval, "must be at least half an hour (0.02 days)")
+                resolver.problems.add(
+                    "study.assessment_interval",
+                    study.assessment_interval,
+                    "must be at least half an hour (0.02 days)",
+                )
         loss_family, loss = self._loss(n_sets)
         populations = []
         for name, declared in study.populations.items():
@@ -412,7 +484,9 @@ class _Compilation:
             "assessment_code": np.full(n_sets, assessment_code),
             "assessment": assessment[:, 0],
             "assessed": np.array([name in study.assessed for name in events]),
-            "counted": np.array([term.counted for term in self.course.adverse_events.terms.values()], dtype=bool),
+            "counted": np.array(
+                [term.counted for term in self.course.adverse_events.terms.values()], dtype=bool
+            ),
         }
 
     def _loss(self, n_sets: int) -> tuple[Any, Floats]:
@@ -424,10 +498,21 @@ class _Compilation:
             return np.full(n_sets, NONE), np.zeros((n_sets, 3))
         state = self.model.initial
         event = Event.model_validate({"from": [state], "set": ["x"], "hazard": declared})
-        lone = Model.model_construct(states=self.model.states, absorbing=self.model.absorbing, initial=state, markers=["x"], initial_markers=[], events={"study.loss_to_follow_up": event})
+        lone = Model.model_construct(
+            states=self.model.states,
+            absorbing=self.model.absorbing,
+            initial=state,
+            markers=["x"],
+            initial_markers=[],
+            events={"study.loss_to_follow_up": event},
+        )
         arrays = compile_events(lone, self.resolver, n_arms=1, covariates=(), response="continuous").arrays
         if np.any(arrays["family"] == FAMILIES["tabulated"]) or np.any(arrays["probability"] != 1.0):
-            self.resolver.problems.add("study.loss_to_follow_up", MISSING, "must be a plain hazard family, without tables or a probability")
+            self.resolver.problems.add(
+                "study.loss_to_follow_up",
+                MISSING,
+                "must be a plain hazard family, without tables or a probability",
+            )
         return arrays["family"][:, 0, 0], arrays["parameters"][:, 0, 0]
 
     def _warn(self, arrays: Mapping[str, Any], knots: list[Any], course: Any) -> None:
@@ -438,7 +523,9 @@ class _Compilation:
                 hazard = self.model.events[name].hazard
                 if table != NONE and hazard is not None and hazard.family == "tabulated":
                     end = knots[int(table)][0][-1]
-                    self.warnings.append(f"model.events.{name}.hazard ends at day {end:g}: nothing happens after the last point of the table")
+                    self.warnings.append(
+                        f"model.events.{name}.hazard ends at day {end:g}: nothing happens after the last point of the table"
+                    )
 
 
 def _no_nan(arrays: Mapping[str, Any], problems: Problems) -> None:
@@ -446,7 +533,9 @@ def _no_nan(arrays: Mapping[str, Any], problems: Problems) -> None:
         return
     for name, array in arrays.items():
         if isinstance(array, np.ndarray) and array.dtype.kind == "f" and np.isnan(array).any():
-            problems.found.append(Problem(f"model ({name})", MISSING, "a value could not be computed from what was declared"))
+            problems.found.append(
+                Problem(f"model ({name})", MISSING, "a value could not be computed from what was declared")
+            )
 
 
 def _stratum_shares(share: Floats, n_strata: int) -> Floats:

@@ -123,12 +123,14 @@ def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[s
     """Flatten the ``parameters`` group. A leaf is a bare value or a mapping with ``value``."""
     leaves: dict[str, Leaf] = {}
 
-    def visit(node: Mapping[str, Any], path: str) -> None:
+    def visit(node: Mapping[Any, Any], path: str) -> None:
         for name, child in node.items():
             here = f"{path}.{name}" if path else str(name)
             key = PREFIX + here
             if not isinstance(name, str):
-                problems.add(key, name, "a parameter's name must be text; quote names that YAML reads as NO or 12")
+                problems.add(
+                    key, name, "a parameter's name must be text; quote names that YAML reads as NO or 12"
+                )
             elif isinstance(child, Mapping) and "value" in child:
                 _leaf(child, here, key)
             elif isinstance(child, Mapping):
@@ -187,7 +189,9 @@ class Resolver:
     def scalar(self, expression: Any, kind: str, key: str) -> Floats:
         """Return one number a set, shape (sets,); refuse a value that differs by stratum."""
         values = self.array(expression, kind, key)
-        if values.shape[1] and not np.array_equal(values, np.repeat(values[:, :1], values.shape[1], 1), equal_nan=True):
+        if values.shape[1] and not np.array_equal(
+            values, np.repeat(values[:, :1], values.shape[1], 1), equal_nan=True
+        ):
             self.problems.add(key, expression, "must be the same for every stratum")
         return np.ascontiguousarray(values[:, 0])
 
@@ -207,7 +211,9 @@ class Resolver:
                 self.problems.unknown(source, str(value), known, what=what)
         return [value if value in known else known[0] for value in raw]
 
-    def integers(self, expression: Any, key: str, *, least: int = 0, most: int = 2**31) -> np.ndarray[Any, Any]:
+    def integers(
+        self, expression: Any, key: str, *, least: int = 0, most: int = 2**31
+    ) -> np.ndarray[Any, Any]:
         """Return whole numbers, shape (sets,)."""
         values = self.scalar(expression, "real", key)
         for value in values[~np.isnan(values)]:
@@ -231,7 +237,9 @@ class Resolver:
         wanted = PARAMETERS[name]
         if isinstance(given, (list, tuple)):
             if len(given) != len(wanted):
-                self.problems.add(f"{key}.{name}", list(given), f"must be {len(wanted)} values: {', '.join(wanted)}")
+                self.problems.add(
+                    f"{key}.{name}", list(given), f"must be {len(wanted)} values: {', '.join(wanted)}"
+                )
                 return self._fixed(0.0, "real", key)
             given = dict(zip(wanted, given, strict=True))
         if not isinstance(given, Mapping):
@@ -241,9 +249,13 @@ class Resolver:
         out = np.zeros((self.parameters.n_sets, len(self.strata), 3))
         for i, (parameter, dimension) in enumerate(wanted.items()):
             if parameter not in given:
-                self.problems.add(f"{key}.{name}.{parameter}", MISSING, f"is missing; {name} needs {', '.join(wanted)}")
+                self.problems.add(
+                    f"{key}.{name}.{parameter}", MISSING, f"is missing; {name} needs {', '.join(wanted)}"
+                )
                 continue
-            out[:, :, i] = self.array(given[parameter], _as_kind(dimension, kind), f"{key}.{name}.{parameter}")
+            out[:, :, i] = self.array(
+                given[parameter], _as_kind(dimension, kind), f"{key}.{name}.{parameter}"
+            )
         if name == "uniform" and np.any(out[..., 0] > out[..., 1]):
             self.problems.add(f"{key}.uniform", [given["low"], given["high"]], "must be ordered: low ≤ high")
         if name == "triangular" and np.any((out[..., 0] > out[..., 1]) | (out[..., 1] > out[..., 2])):
@@ -265,7 +277,9 @@ class Resolver:
             self.problems.add(key, value, dimension.allowed)
             return math.nan
         if converted and not SMALLEST <= abs(converted) <= LARGEST:
-            self.problems.add(key, value, f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size")
+            self.problems.add(
+                key, value, f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size"
+            )
             return math.nan
         return converted
 
@@ -303,7 +317,9 @@ class Resolver:
         for name in extra:
             self.problems.unknown(f"{key}.{name}", name, self.strata, what="stratum")
         for name in missing:
-            self.problems.add(f"{key}.{name}", MISSING, "is missing: every stratum of the cohort needs a value")
+            self.problems.add(
+                f"{key}.{name}", MISSING, "is missing: every stratum of the cohort needs a value"
+            )
         if extra or missing:
             return None
         return [(f"{key}.{name}", found[name]) for name in self.strata]
@@ -316,7 +332,9 @@ class Resolver:
 
     def _no_parameter(self, path: str, key: str) -> None:
         known = set(self.parameters.leaves) | {p.rpartition(".")[0] for p in self.parameters.leaves} - {""}
-        self.problems.add(key, PREFIX + path, "refers to a parameter that is not declared", _prefixed(nearest(path, known)))
+        self.problems.add(
+            key, PREFIX + path, "refers to a parameter that is not declared", _prefixed(nearest(path, known))
+        )
 
 
 def distribution_of(declared: Any) -> tuple[str | None, Any]:

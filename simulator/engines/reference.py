@@ -36,6 +36,8 @@ BATCH = 1_000
 
 FIXED = DISTRIBUTIONS["fixed"]
 
+Law = tuple[float, float, float, int, int, Floats, Floats]
+
 
 class Calendar(simpy.Environment):
     """SimPy's environment with absolute times.
@@ -45,7 +47,7 @@ class Calendar(simpy.Environment):
     """
 
     def schedule_at(self, entry: simpy.Event, time: float, priority: int) -> None:
-        heappush(self._queue, (time, priority, next(self._eid), entry))
+        heappush(self._queue, (time, priority, next(self._eid), entry))  # type: ignore[misc]
 
 
 class Entry(simpy.Event):
@@ -105,32 +107,36 @@ class Setting:
         self.choice_stream, self.lag_stream = model.choice_stream.tolist(), model.lag_stream.tolist()
         self.outcome_offset, self.outcome_set = model.outcome_offset.tolist(), model.outcome_set.tolist()
         self.outcome_cdf = model.outcome_cdf[parameter_set].T.tolist()
-        self.family = model.family[parameter_set].T.tolist()
-        self.parameters = model.parameters[parameter_set].transpose(1, 0, 2).tolist()
-        table = model.table[parameter_set].T
-        self.knots = [
-            [(int(model.knot_offset[h]), int(model.knot_offset[h + 1])) if h != NONE else (0, 0) for h in row]
-            for row in table
-        ]
-        self.knot_time, self.knot_hazard = model.knot_time, model.knot_hazard
+        self.family: list[list[int]] = model.family[parameter_set].T.tolist()
+        self.law = [[self._law(event, cell) for event in self.events] for cell in range(model.n_cells)]
         self.probability = model.probability[parameter_set].T.tolist()
         self.success = model.success[parameter_set].T.tolist()
         self.lag_code, self.lag = model.lag_code[parameter_set].tolist(), model.lag[parameter_set].tolist()
         self.withholds = model.withholds.tolist()
         self.cell_ratio = model.cell_ratio[parameter_set].T.tolist()
         self.effects = [
-            [(int(model.effect_state[f]), int(model.effect_marker[f]), f) for f in np.flatnonzero(model.effect_event == e)]
+            [
+                (int(model.effect_state[f]), int(model.effect_marker[f]), f)
+                for f in np.flatnonzero(model.effect_event == e)
+            ]
             for e in self.events
         ]
         self.effect_ratio = model.effect_ratio[parameter_set].T.tolist()
         self.covariate_effects = [
             [
-                (int(model.covariate_effect_covariate[g]), *map(float, model.covariate_effect[parameter_set, g]))
+                (
+                    int(model.covariate_effect_covariate[g]),
+                    float(model.covariate_effect[parameter_set, g, 0]),
+                    float(model.covariate_effect[parameter_set, g, 1]),
+                )
                 for g in np.flatnonzero(model.covariate_effect_event == e)
             ]
             for e in self.events
         ]
-        self.waits_for = [[o for o in self.events if self.clock[o] == Clock.SINCE and self.since[o] == e] for e in self.events]
+        self.waits_for = [
+            [o for o in self.events if self.clock[o] == Clock.SINCE and self.since[o] == e]
+            for e in self.events
+        ]
         self.absorbing = model.absorbing.tolist()
         self.codes = model.log_codes
         self.on_treatment = 0 if course.on_treatment == NONE else 1 << course.on_treatment
@@ -141,6 +147,14 @@ class Setting:
         self.root_frailty, self.root_rest = sqrt(self.frailty), sqrt(1.0 - self.frailty)
         self.unshared = [[normal_cdf(a) for a in row] for row in self.threshold]
         self.course = [ArmCourse(model, parameter_set, arm) for arm in range(len(model.arms))]
+
+    def _law(self, event: int, cell: int) -> Law:
+        """What the hazard kernels take after family and time: three parameters, and the knots of a table."""
+        model, at = self.model, (self.index, event, cell)
+        p0, p1, p2 = (float(p) for p in model.parameters[at])
+        table = int(model.table[at])
+        start, stop = (0, 0) if table == NONE else (int(k) for k in model.knot_offset[table : table + 2])
+        return p0, p1, p2, start, stop, model.knot_time, model.knot_hazard
 
 
 class ArmCourse:
@@ -155,7 +169,9 @@ class ArmCourse:
         self.planned_event = course.planned_event
         self.planned_cdf = course.planned_cdf[b, arm].tolist()
         self.stop_states = course.stop_states[arm].tolist()
-        self.stop_markers = [(1 << m, reason) for m, reason in enumerate(course.stop_markers[arm].tolist()) if reason]
+        self.stop_markers = [
+            (1 << m, reason) for m, reason in enumerate(course.stop_markers[arm].tolist()) if reason
+        ]
         self.dose_per_patient = course.dose_per == Per.PATIENT
         self.dose_level, self.dose_cdf = course.dose_level[b, arm].tolist(), course.dose_cdf[b, arm].tolist()
         self.delay = float(course.delay_after_adverse_event[b, arm])
@@ -165,7 +181,16 @@ class ArmCourse:
 class Life:
     """One patient: state, markers, clocks, course; and the process that lives it."""
 
-    def __init__(self, calendar: Calendar, setting: Setting, log: Log, replicate: int, patient: int, cell: int, row: list[float]) -> None:
+    def __init__(
+        self,
+        calendar: Calendar,
+        setting: Setting,
+        log: Log,
+        replicate: int,
+        patient: int,
+        cell: int,
+        row: list[float],
+    ) -> None:
         self.calendar, self.setting, self.log = calendar, setting, log
         self.replicate, self.patient, self.cell = replicate, patient, cell
         self.covariates = row
@@ -181,7 +206,7 @@ class Life:
     # -- luck ---------------------------------------------------------------------------------------
     def draw(self, stream: int, occurrence: int = 0) -> float:
         """The uniform of this patient for one decision."""
-        return uniform(self.setting.seed, self.patient, self.replicate, stream, occurrence)  # type: ignore[no-any-return]
+        return uniform(self.setting.seed, self.patient, self.replicate, stream, occurrence)
 
     def is_susceptible(self, event: int) -> bool:
         """Whether the event can ever occur in this patient: one draw a patient and event."""
@@ -194,15 +219,11 @@ class Life:
     # -- hazards ------------------------------------------------------------------------------------
     def cumulative(self, event: int, since_origin: float) -> float:
         s, c = self.setting, self.cell
-        return cumulative_hazard(  # type: ignore[no-any-return]
-            s.family[c][event], since_origin, *s.parameters[c][event], *s.knots[c][event], s.knot_time, s.knot_hazard
-        )
+        return cumulative_hazard(s.family[c][event], since_origin, *s.law[c][event])
 
     def inverse(self, event: int, hazard: float) -> float:
         s, c = self.setting, self.cell
-        return inverse_cumulative_hazard(  # type: ignore[no-any-return]
-            s.family[c][event], hazard, *s.parameters[c][event], *s.knots[c][event], s.knot_time, s.knot_hazard
-        )
+        return inverse_cumulative_hazard(s.family[c][event], hazard, *s.law[c][event])
 
     def _own_factor(self, event: int) -> float:
         """Ratio of the arm times those of the covariates, in declared order."""
@@ -242,7 +263,7 @@ class Life:
 
     def settle(self, event: int, now: float, *, renew: bool = False) -> None:
         """Bring one hazard-driven event up to date: re-anchor it only if its own rate has changed."""
-        s, clock = self.setting, self.clocks[event]
+        clock = self.clocks[event]
         rate = self.rate_now(event)
         if rate == clock.rate and not renew and not clock.spent:
             return
@@ -353,11 +374,11 @@ class Life:
     def choose(self, event: int, occurrence: int) -> int | None:
         """Index of the outcome that this occurrence chooses, None if there is nothing to choose."""
         s = self.setting
-        start, stop = s.outcome_offset[event], s.outcome_offset[event + 1]
+        start, stop = s.outcome_offset[event : event + 2]
         if start == stop:
             return None
         u = self.draw(s.choice_stream[event], occurrence)
-        return next(i - start for i in range(start, stop) if u < s.outcome_cdf[self.cell][i])
+        return _first_below(u, s.outcome_cdf[self.cell][start:stop])
 
     def write(self, time: float, code: int, value: float) -> None:
         self.log.time.append(time)
@@ -408,16 +429,21 @@ class Life:
         course = self.course
         self.n_visits += 1
         if course.interval_code == FIXED:
-            return course.start + self.n_visits * course.interval[0] + self.delayed
+            fixed: float = course.start + self.n_visits * course.interval[0] + self.delayed
+            return fixed
         u = self.draw(STREAMS["visit"], self.n_visits - 1)
         drawn = quantile(course.interval_code, u, *course.interval)
-        return now + drawn + self.last_delay  # type: ignore[no-any-return]
+        return now + drawn + self.last_delay
 
     def administer(self, now: float) -> None:
         """Give one administration and draw what it brings."""
         s, course, number = self.setting, self.course, self.n_given
         self.n_given += 1
-        u = self.draw(STREAMS["course.dose"], 0 if course.dose_per_patient else number) if len(course.dose_level) > 1 else 0.0
+        u = (
+            self.draw(STREAMS["course.dose"], 0 if course.dose_per_patient else number)
+            if len(course.dose_level) > 1
+            else 0.0
+        )
         dose = course.dose_level[_first_below(u, course.dose_cdf)]
         self.write(now, s.codes.administration, dose * self.dose_scale)
         before, harmed = self.markers, False
@@ -504,7 +530,9 @@ def cells(model: ModelTables, parameter_set: int, replicate: int, seed: int, n: 
     return taken
 
 
-def covariate_rows(model: ModelTables, b: int, replicate: int, seed: int, cell: list[int]) -> list[list[float]]:
+def covariate_rows(
+    model: ModelTables, b: int, replicate: int, seed: int, cell: list[int]
+) -> list[list[float]]:
     """Covariates of patients, by inversion, one draw each."""
     table = model.patients
     codes, streams = table.covariate_code.tolist(), table.covariate_stream.tolist()
@@ -571,11 +599,15 @@ def simulate(
     return _trajectories(model, columns, log, offset)
 
 
-def _trajectories(model: ModelTables, columns: list[tuple[int, int, int, int, list[float]]], log: Log, offset: list[int]) -> Trajectories:
+def _trajectories(
+    model: ModelTables, columns: list[tuple[int, int, int, int, list[float]]], log: Log, offset: list[int]
+) -> Trajectories:
     def column(i: int) -> Integers:
         return np.array([row[i] for row in columns], dtype=np.int64)
 
-    covariates: Floats = np.array([row[4] for row in columns], dtype=float).reshape(len(columns), len(model.patients.covariates))
+    covariates: Floats = np.array([row[4] for row in columns], dtype=float).reshape(
+        len(columns), len(model.patients.covariates)
+    )
     return Trajectories(
         model,
         column(0),

@@ -23,6 +23,7 @@ beside the names of the same law in R and scipy.stats.
 | generalised_gamma | −log S(t), see below         | mu, sigma, Q          | flexsurv gengamma(mu, sigma, Q) |
 | tabulated         | linear through knots         | slope after the last  |                                 |
 | fixed             | 0 before, inf from the delay | delay                 |                                 |
+
 Generalised gamma (Prentice 1974, Biometrika 61; Jackson 2016, J. Stat. Softw. 70(8)), with P and Q(·, ·) the
 regularised incomplete gamma functions: w = (log t − mu)/sigma, u = Q⁻²·e^(Q·w); S = Q(Q⁻², u) for Q > 0,
 P(Q⁻², u) for Q < 0, Φ(−w) for Q = 0. Q = 1 is Weibull(1/sigma, e^mu), Q = sigma gamma, Q = 0 log-normal.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.kernels.compilation import kernel
 from simulator.kernels.elementary import exp, log
-from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 NEWTON_STEPS = 60
 
 
 @kernel
-def baseline_hazard(marginal, onset, atom, ratio):  # type: ignore[no-untyped-def]
+def baseline_hazard(marginal: Floats, onset: Floats, atom: Floats, ratio: float) -> Floats:
     """Cumulative baseline hazard H₀ such that a mixture over a multiplier has a given survival.
 
     The living are those without the multiplier, ``(1 − G(t))·exp(−H₀(t))``, and those with it since s,
@@ -43,7 +45,7 @@ def baseline_hazard(marginal, onset, atom, ratio):  # type: ignore[no-untyped-de
         free = 1.0 - onset[i] + 0.5 * spread + atom[i]
         held = settled + 0.5 * spread * before
         target = log(marginal[i])
-        h = previous
+        h = previous + (previous - hazard[i - 2] if i > 1 else 0.0)
         for _ in range(NEWTON_STEPS):
             a, b = free * exp(-h), held * exp(-ratio * h)
             step = (log(a + b) - target) * (a + b) / (a + ratio * b)
@@ -52,12 +54,14 @@ def baseline_hazard(marginal, onset, atom, ratio):  # type: ignore[no-untyped-de
                 break
         h = max(h, previous)
         hazard[i] = h
-        settled = settled + 0.5 * spread * (before + exp(-(1.0 - ratio) * h)) + atom[i] * exp(-(1.0 - ratio) * h)
+        settled = (
+            settled + 0.5 * spread * (before + exp(-(1.0 - ratio) * h)) + atom[i] * exp(-(1.0 - ratio) * h)
+        )
     return hazard
 
 
 @kernel
-def mixture_survival(hazard, onset, atom, ratio):  # type: ignore[no-untyped-def]
+def mixture_survival(hazard: Floats, onset: Floats, atom: Floats, ratio: float) -> Floats:
     """Survival of the mixture at the knots for a given baseline: the inverse question, same quadrature."""
     n = hazard.size
     survival = np.ones(n)
@@ -70,14 +74,13 @@ def mixture_survival(hazard, onset, atom, ratio):  # type: ignore[no-untyped-def
     return survival
 
 
-def negative_exponential(hazard: NDArray[np.float64]) -> NDArray[np.float64]:
+def negative_exponential(hazard: Floats) -> Floats:
     """exp(−H), element by element, in the same arithmetic as the engines."""
-    survival: NDArray[np.float64] = _negative_exponential(np.ascontiguousarray(hazard, dtype=np.float64).ravel())
-    return survival.reshape(np.shape(hazard))
+    return _negative_exponential(np.ascontiguousarray(hazard, dtype=np.float64).ravel()).reshape(np.shape(hazard))
 
 
 @kernel
-def _negative_exponential(hazard):  # type: ignore[no-untyped-def]
+def _negative_exponential(hazard: Floats) -> Floats:
     out = np.empty(hazard.size)
     for i in range(hazard.size):
         out[i] = exp(-hazard[i])
@@ -85,7 +88,7 @@ def _negative_exponential(hazard):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def convolved(mass, step):  # type: ignore[no-untyped-def]
+def convolved(mass: Floats, step: Floats) -> Floats:
     """Distribution of a sum on the grid: mass (n,) of one term, step (m,) of the other; cut at n."""
     n = mass.size
     out = np.zeros(n)
@@ -97,7 +100,7 @@ def convolved(mass, step):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def renewal_mass(step, n):  # type: ignore[no-untyped-def]
+def renewal_mass(step: Floats, n: int) -> Floats:
     """Expected number of visits at each grid point, the one at 0 included: m = δ₀ + step ∗ m (step[0] = 0)."""
     mass = np.zeros(n)
     mass[0] = 1.0
@@ -110,7 +113,7 @@ def renewal_mass(step, n):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def seen_mass(visits, step, gained, kept):  # type: ignore[no-untyped-def]
+def seen_mass(visits: Floats, step: Floats, gained: Floats, kept: Floats) -> Floats:
     """Mass of onsets first seen at each grid point.
 
     An onset in (u, v] is seen at v when u and v are successive visits: ``kept(v)·Σ_u m(u)·f(v − u)·(A(v) −

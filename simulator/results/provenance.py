@@ -31,7 +31,7 @@ RESULTS_FORMAT = 1
 POINT_VALUES = "no parameter uncertainty: point values"
 
 _PACKAGES = ("numpy", "numba", "scipy", "simpy", "xarray")
-_ABSOLUTE_PATH = re.compile(r"^(/\S|~|\\\\|[A-Za-z]:[\\/]|file:)")
+_ABSOLUTE_PATH = re.compile(r"^['\"]?(/[^\s/]+(/|$)|~[^\s/]*/|\\\\|[A-Za-z]:[\\/]|file:/)")
 
 
 def record(
@@ -46,8 +46,8 @@ def record(
 ) -> Record:
     """Return what a run was made of, in a fixed order: enough to run it again bit for bit.
 
-    ``config`` is the composed configuration; its ``hydra`` branch and every value that is an absolute
-    path are left out. ``evidence`` and ``parameters`` are the resolved values. ``facts`` are further
+    ``config`` is the composed configuration; its ``hydra`` branch is left out, and so is every value anywhere
+    that is an absolute path. ``evidence`` and ``parameters`` are the resolved values. ``facts`` are further
     attributes, such as ``cohort`` and ``n_patients``. All three mappings keep their order, which has a
     meaning: patients are allotted to strata in declared order.
     """
@@ -61,9 +61,9 @@ def record(
         "stream_version": STREAM_VERSION,
         "engine": engine,
         "seed": seed,
-        **facts,
+        **{name: _without_path_lines(fact) for name, fact in facts.items()},
         "parameter_uncertainty": parameter_uncertainty,
-        "config": _json(_without_paths({key: value for key, value in config.items() if key != "hydra"})),
+        "config": _json({key: value for key, value in config.items() if key != "hydra"}),
         "evidence": _json(evidence),
         "parameters": _json(parameters),
         "python_version": platform.python_version(),
@@ -91,7 +91,7 @@ def config_of(tree: xr.DataTree) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(_without_paths(_plain(value)), ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: object) -> Any:
@@ -103,6 +103,8 @@ def _plain(value: object) -> Any:
         return value.item()
     if value is None or isinstance(value, str | bool | int | float):
         return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if hasattr(value, "model_dump"):
         return _plain(value.model_dump(mode="json"))
     if isinstance(value, Iterable):
@@ -111,15 +113,22 @@ def _plain(value: object) -> Any:
 
 
 def _without_paths(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _without_paths(item) for key, item in value.items() if not _is_path(item)}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return [_without_paths(item) for item in value if not _is_path(item)]
     return value
 
 
+def _without_path_lines(fact: str | int | float) -> str | int | float:
+    """Leave out lines such as ``parameters=/a/place/fit.yaml``."""
+    if not isinstance(fact, str):
+        return fact
+    return "\n".join(line for line in fact.split("\n") if not _is_path(line.rpartition("=")[2]))
+
+
 def _is_path(value: object) -> bool:
-    return isinstance(value, os.PathLike) or (isinstance(value, str) and bool(_ABSOLUTE_PATH.match(value)))
+    return isinstance(value, str) and bool(_ABSOLUTE_PATH.match(value))
 
 
 def _commit_of_this_checkout() -> str | None:

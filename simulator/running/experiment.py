@@ -49,7 +49,9 @@ def trajectories_of(
 ) -> Trajectories:
     """Simulate the given replicates of an experiment."""
     engine_of(experiment)
-    return reference.simulate(experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress)
+    return reference.simulate(
+        experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress
+    )
 
 
 def run(experiment: Experiment, *, progress: Progress | None = None) -> DataTree:
@@ -114,13 +116,21 @@ def _record(experiment: Experiment, engine: str, n_replicates: int, n_patients: 
     from simulator.results.provenance import record
 
     parameters = {
-        path: {"value": leaf.value, "provenance": leaf.provenance, "note": leaf.note or "", "source": leaf.source or ""}
+        path: {
+            "value": leaf.value,
+            "provenance": leaf.provenance,
+            "note": leaf.note or "",
+            "source": leaf.source or "",
+        }
         for path, leaf in experiment.parameters.items()
     }
     return record(
         experiment.config,
         seed=experiment.root.seed,
-        evidence={"readings": dict(experiment.selection.chosen), "entries": list(experiment.selection.entries)},
+        evidence={
+            "readings": dict(experiment.selection.chosen),
+            "entries": list(experiment.selection.entries),
+        },
         parameters={"declared": parameters, "solved": experiment.solved.values},
         engine=engine,
         cohort=experiment.name,

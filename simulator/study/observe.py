@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.errors import ConfigError, SimulationError, unknown
-from simulator.kernels.elementary import log
 from simulator.kernels.hazards import inverse_cumulative_hazards
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
@@ -23,7 +23,6 @@ from simulator.tables import NONE, Flags, Floats, Integers
 from simulator.trajectories import Counts, Trajectories
 
 _ANY = "any"
-_WHOLE = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,10 +250,8 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
         end[who] = np.minimum(end[who], np.maximum(design.data_cut[row] - entry[who], 0.0))
         if design.loss_family[row] != NONE:
             u = _draw(trajectories, who, seed, "study.loss")
-            # Our own log, one by one: NumPy's has other bits on other machines.
-            budget = np.array([-log(x) for x in u.tolist()])
-            family, parameters = int(design.loss_family[row]), design.loss[row]
-            lost = inverse_cumulative_hazards(family, budget, *parameters)
+            budget = quantiles(DISTRIBUTIONS["exponential"], 1.0 - u, 1.0)  # −log u; 1 − u is exact
+            lost = inverse_cumulative_hazards(int(design.loss_family[row]), budget, *design.loss[row])
             end[who] = np.minimum(end[who], lost)
     death = trajectories.absorbed_at
     died = death < end
@@ -276,8 +273,8 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
 
 def observe_each(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> Iterator[StudyData]:
     """Yield what was seen under each parameter set in turn; sets may differ in number of patients."""
-    for start, stop in _runs(trajectories.parameter_set):
-        yield observe(_patients(trajectories, start, stop), design, seed=seed)
+    for _, who in _sets(trajectories.parameter_set):
+        yield observe(_patients(trajectories, who.start, who.stop), design, seed=seed)
 
 
 def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, seed: int) -> Floats:
@@ -292,11 +289,13 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, seed
     limit = np.minimum(end, trajectories.absorbed_at)
     entered = _entered(trajectories)
     moves = np.flatnonzero(entered != NONE)
+    has_visits = design.assessment_code[trajectories.parameter_set] != NONE
     for event in np.flatnonzero(design.assessed & ~model.confirmed_at_onset):
         to = model.event_to[event]
         if to != NONE and model.absorbing[to]:
             continue
         rows = trajectories.rows(int(event))
+        rows = rows[has_visits[owner[rows]]]
         visit = _first_visits(trajectories, design, rows, limit, seed)
         shown = visit < limit[owner[rows]]
         if to != NONE:
@@ -316,12 +315,12 @@ def _first_visits(
     """First assessment visit at or after each log row; any time at or after the limit where there is none."""
     owner = trajectories.owner[rows]
     time = trajectories.log_time[rows]
-    visit = time.copy()
+    visit = np.empty_like(time)
     for row, which in _sets(trajectories.parameter_set[owner]):
         code = int(design.assessment_code[row])
         if code == DISTRIBUTIONS["fixed"]:
             visit[which] = _on_grid(time[which], float(design.assessment[row, 0]))
-        elif code != NONE:
+        else:
             visit[which] = _on_random_grid(
                 trajectories, owner[which], time[which], limit, code, design.assessment[row], seed
             )
@@ -366,7 +365,7 @@ def _on_random_grid(
 def _members(data: StudyData, population: Population, seed: int) -> Flags:
     trajectories = data.trajectories
     parameter_set = trajectories.parameter_set
-    draw = _draw(trajectories, _WHOLE, seed, f"study.{population.name}")
+    draw = _draw(trajectories, slice(None), seed, f"study.{population.name}")
     member = draw < population.probability[parameter_set, trajectories.cell]
     alive_at = population.alive_at[parameter_set]
     member &= ~np.isfinite(alive_at) | (data.death.ravel() > alive_at)
@@ -413,20 +412,12 @@ def _flag(value: Flags) -> Column:
     return Column(value.astype(np.float64), value, np.ones_like(value))
 
 
-def _sets(parameter_set: Integers) -> Iterator[tuple[int, slice | Integers]]:
-    """Parameter sets that occur, each with where."""
-    found = np.unique(parameter_set)
-    if found.size == 1:
-        yield int(found[0]), _WHOLE
-        return
-    for row in found:
-        yield int(row), np.flatnonzero(parameter_set == row)
-
-
-def _runs(key: Integers) -> Iterator[tuple[int, int]]:
-    """Start and stop of each run of equal values."""
-    edges = np.flatnonzero(np.diff(key)) + 1
-    yield from zip([0, *edges.tolist()], [*edges.tolist(), key.size], strict=True)
+def _sets(parameter_set: Integers) -> Iterator[tuple[int, slice]]:
+    """Parameter sets in their order, each with where it stands."""
+    edges = np.flatnonzero(np.diff(parameter_set)) + 1
+    for start, stop in pairwise([0, *edges.tolist(), parameter_set.size]):
+        if stop > start:
+            yield int(parameter_set[start]), slice(start, stop)
 
 
 def _patients(trajectories: Trajectories, start: int, stop: int) -> Trajectories:

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,15 @@ _MARKERS = {
 }
 _ROLES = {"held_out": ("#000000", "o"), "fitted": ("#FFFFFF", "o"), "borrowed": ("#E69F00", "^")}
 _LEAST_AT_RISK = 1.0
+_NEAR = 0.3  # of the width of a panel: what a note takes
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
 
 
 def survival(tree: xr.DataTree, ax: Axes | None = None, *, groups: Sequence[str] | None = None) -> Figure:
     """Draw simulated survival by group, what one study would show of it, and what was reported.
 
-    Without ``ax`` a figure is made with a panel for each group and the numbers at risk beneath it; with ``ax``
-    all groups are drawn there. ``groups`` are names of the coordinate ``group`` of node ``statistics``.
+    Without ``ax`` a figure is made with a panel for each group and the numbers at risk beneath it; with
+    ``ax`` all groups are drawn there. ``groups`` are values of the coordinate ``group`` of the statistics.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def survival(tree: xr.DataTree, ax: Axes | None = None, *, groups: Sequence[str]
         _dress(ax, end)
         ax.legend(frameon=False, fontsize="small")
         return _figure_of(ax)
-    return _panels(tree, statistics, chosen, points, colours, end)
+    return _panels(statistics, chosen, points, colours, end)
 
 
 def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
@@ -80,7 +82,7 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     node = tree["targets"].to_dataset()
     n = node.sizes["target"]
     if ax is None:
-        figure = _new_figure(7.5, 1.6 + 0.24 * n)
+        figure = _new_figure(8.0, 1.6 + 0.24 * n)
         ax = figure.add_subplot()
     y = np.arange(n)
     percentile, error = node["percentile"].values, node["percentile_standard_error"].values
@@ -112,7 +114,7 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     ax.set_yticks(y, labels, fontsize="small")
     ax.set_ylim(n - 0.5, -0.5)
     ax.set_xlim(0, 100)
-    ax.set_xlabel("Percentile of the reported value among simulated studies (%)")
+    ax.set_xlabel("Percentile among simulated studies (%)")
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     handles: list[Any] = [Patch(color="#56B4E9", alpha=0.3, linewidth=0, label="central 95 %")]
@@ -121,6 +123,7 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
                color=_ROLES.get(role, ("#999999", "o"))[0], label=role.replace("_", " "))
         for role in present
     ]  # fmt: skip
+    handles.append(Line2D([], [], color=_MUTED, linewidth=0.8, label="± Monte-Carlo error"))
     ax.legend(
         handles=handles,
         loc="lower center",
@@ -133,7 +136,7 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG: the same figure gives the same bytes, and a file is replaced whole or not at all.
+    """Write a figure as PNG: the same figure, the same bytes; a file is replaced whole or not at all.
 
     Raises
     ------
@@ -190,7 +193,7 @@ def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
 
 
 def _resolved(group: str, groups: Sequence[str]) -> str | None:
-    """Name of the group in node statistics. Where that has one group only, every stratum and arm is everybody."""
+    """Name of the group in node statistics; where that has one group, every stratum and arm is everybody."""
     if not group:
         return None
     if len(groups) == 1:
@@ -209,26 +212,21 @@ def _end(statistics: xr.Dataset, points: Sequence[_Point]) -> float:
 
 
 def _panels(
-    tree: xr.DataTree,
     statistics: xr.Dataset,
     groups: Sequence[str],
     points: Sequence[_Point],
     colours: dict[str, str],
     end: float,
 ) -> Figure:
-    n_columns = 1 if len(groups) == 1 else 2 if len(groups) <= 4 else 3
+    n_columns = len(groups) if len(groups) <= 3 else 2 if len(groups) == 4 else 3
     n_rows = math.ceil(len(groups) / n_columns)
     figure = _new_figure(7.0 if n_columns == 1 else 4.3 * n_columns, 0.9 + 3.3 * n_rows)
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat[len(groups) :]:
         ax.set_visible(False)
-    n_patients = int(statistics["n_patients"].isel(group=0))
-    per_study = (
-        int(tree.attrs["n_patients"]) / n_patients if "n_patients" in tree.attrs and n_patients else None
-    )
     for ax, name in zip(axes.flat, groups, strict=False):
         group = statistics.sel(group=name)
-        size = _size(float(group["n_patients"]) * per_study) if per_study else ""
+        size = _size(float(group["number_at_risk"].values[0]))
         _draw_survival(ax, group, colours[name])
         _draw_points(
             ax, [point for point in points if point.group == name], colours[name], notes=True, end=end
@@ -274,10 +272,8 @@ def _legend(points: Sequence[_Point], *, dotted: bool) -> list[Any]:
     for marker, label in dict.fromkeys((point.marker, point.label) for point in points):
         handles.append(Line2D([], [], linestyle="none", marker=marker, color=_INK, label=label))
     if any(point.fitted for point in points):
-        handles.append(
-            Line2D([], [], linestyle="none", marker="o", color="white", markeredgecolor=_INK, markeredgewidth=1.5,
-                   label="open: used in calibration")
-        )  # fmt: skip
+        open_marker: Any = {"marker": "o", "color": "white", "markeredgecolor": _INK, "markeredgewidth": 1.5}
+        handles.append(Line2D([], [], linestyle="none", label="open: used in calibration", **open_marker))
     if dotted:
         handles.append(
             Line2D([], [], color=_INK, linewidth=1.0, linestyle=":", label="fewer than one patient observed")
@@ -300,20 +296,24 @@ def _draw_survival(ax: Axes, group: xr.Dataset, colour: str, *, label: str | Non
 def _draw_points(
     ax: Axes, points: Sequence[_Point], colour: str, *, notes: bool, end: float = math.inf
 ) -> None:
-    """Points and, if asked for, what they are: right above, or left below where the next one is near."""
+    """Points and, if asked for, what they are: right above, one line higher where the next one is near."""
     ordered = sorted(points, key=lambda point: (point.time, point.id))
-    for i, point in enumerate(ordered):
+    raised = 0
+    for point, following in reversed([*zip_longest(ordered, ordered[1:])]):
         face = "white" if point.fitted else colour
         ax.plot(
             point.time, point.survival, point.marker, color=face, markeredgecolor=colour, markeredgewidth=1.5,
             markersize=7, zorder=5, clip_on=False,
         )  # fmt: skip
         if notes:
-            crowded = i + 1 < len(ordered) and ordered[i + 1].time - point.time < 0.2 * end
-            below = point.time > 0.75 * end or (crowded and point.time > 0.25 * end)
+            near = following is not None and (
+                following.time - point.time < _NEAR * end and abs(following.survival - point.survival) < 0.08
+            )
+            raised = raised + 1 if near else 0
+            left = point.time > 0.75 * end
             ax.annotate(
-                point.note, (point.time, point.survival), xytext=(-7, -7) if below else (7, 7),
-                textcoords="offset points", ha="right" if below else "left", va="top" if below else "bottom",
+                point.note, (point.time, point.survival), xytext=(-7 if left else 7, 7 + 10 * raised),
+                textcoords="offset points", ha="right" if left else "left", va="bottom",
                 fontsize="x-small", color=_INK, zorder=6,
             )  # fmt: skip
 
@@ -354,8 +354,8 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _figure_of(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    if figure is None:
+    figure = ax.figure.figure  # the whole one, also where the axes stand in a subfigure
+    if not isinstance(figure, Figure):
         raise ConfigError(Problem("ax", ax, "must be axes of a figure"))
     return figure
 

@@ -114,11 +114,10 @@ def _row(targets: xr.Dataset, index: int) -> _Row:
 
 def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
     n_replicates = tree["targets"].sizes["replicate"]
-    patients = tree.attrs.get("n_patients")
-    of_patients = (
-        f" of {int(patients):,} {'patient' if patients == 1 else 'patients'}" if patients is not None else ""
-    )
-    yield f"{_counted(n_replicates, 'simulated study', 'simulated studies')}{of_patients} each; seed {tree.attrs.get('seed', '–')}"
+    studies = _counted(n_replicates, "simulated study", "simulated studies")
+    if "n_patients" in tree.attrs:
+        studies += f" of {_counted(int(tree.attrs['n_patients']), 'patient', 'patients')}"
+    yield f"{studies} each; seed {tree.attrs.get('seed', 'not recorded')}"
     yield _misses("* outside the central 95 %", rows)
     roles = dict.fromkeys(row.role for row in rows)
     if len(roles) > 1:
@@ -133,8 +132,8 @@ def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
         if some:
             yield f"{what}: {some} of {n_replicates:,} studies"
     yield f"Parameters: {tree.attrs.get('parameter_uncertainty', 'not recorded')}"
-    if "assumed" in tree.attrs:
-        yield f"Assumed: {tree.attrs['assumed']}"
+    if assumed := str(tree.attrs.get("assumed", "")):
+        yield assumed[0].upper() + assumed[1:]
     worst = 50 / math.sqrt(n_replicates) if n_replicates else math.nan
     yield (
         f"Monte Carlo: a percentile has a standard error of at most {_significant(worst)} points; "

@@ -72,32 +72,79 @@ def simulated(n=200):
 def model():
     """A response and a death, two strata, one adverse-event term."""
     course = CourseTables(
-        terms=("pain",), reasons=("completed", "death"), given=[[True]], start=[[0.0]], interval_code=[[NONE]],
-        interval=np.zeros((1, 1, 3)), maximum=[[2]], planned_cdf=np.ones((1, 1, 2, 3)), stop_states=[[0, 0, 1]],
-        stop_markers=np.zeros((1, 0)), dose_level=[[[1.0]]], dose_cdf=[[[1.0]]], delay_after_adverse_event=[[0.0]],
-        dose_factor_after_adverse_event=[[1.0]], frailty=[0.0], term_threshold=np.zeros((1, 2, 1)), term_set=[0],
+        terms=("pain",),
+        reasons=("completed", "death"),
+        given=[[True]],
+        start=[[0.0]],
+        interval_code=[[NONE]],
+        interval=np.zeros((1, 1, 3)),
+        maximum=[[2]],
+        planned_cdf=np.ones((1, 1, 2, 3)),
+        stop_states=[[0, 0, 1]],
+        stop_markers=np.zeros((1, 0)),
+        dose_level=[[[1.0]]],
+        dose_cdf=[[[1.0]]],
+        delay_after_adverse_event=[[0.0]],
+        dose_factor_after_adverse_event=[[1.0]],
+        frailty=[0.0],
+        term_threshold=np.zeros((1, 2, 1)),
+        term_set=[0],
         term_stream=[0],
-    )  # fmt: skip
+    )
     patients = PatientTable(
-        covariates=("age",), n_patients=[3], share=[[0.5, 0.5]], covariate_code=[0], covariate=np.zeros((1, 2, 1, 3)),
-        covariate_stream=[0], age=0,
-    )  # fmt: skip
-    flat = dict.fromkeys(("event_clear", "event_when", "event_unless"), np.zeros(2, dtype=np.uint64))
-    streams = dict.fromkeys(("event_stream", "ever_stream", "choice_stream", "lag_stream"), np.zeros(2))
-    per_cell = dict.fromkeys(("family", "probability", "cell_ratio", "success"), np.ones((1, 2, 2)))
+        covariates=("age",),
+        n_patients=[3],
+        share=[[0.5, 0.5]],
+        covariate_code=[0],
+        covariate=np.zeros((1, 2, 1, 3)),
+        covariate_stream=[0],
+        age=0,
+    )
+    masks = ("event_set", "event_clear", "event_when", "event_unless")
+    streams = ("event_stream", "ever_stream", "choice_stream", "lag_stream")
+    per_cell = ("family", "probability", "cell_ratio", "success")
     return ModelTables(
-        states=("stable", "response", "dead"), markers=(), events=("response", "death"), arms=("all",),
-        strata=("colorectal", "stomach"), outcomes=("response.complete", "response.partial"),
-        causes=("response", "disease"), course=course, patients=patients, horizon=[1000.0],
-        absorbing=[False, False, True], event_from=[[True, False, False], [True, True, False]], event_to=[1, 2],
-        event_set=[0, 0], event_clock=[0, 0], event_since=[NONE, NONE], event_maximum=[1, 1],
-        event_recurrent=[False, False], event_driver=[0, 0], **flat, **streams, **per_cell,
-        parameters=np.zeros((1, 2, 2, 3)), table=np.full((1, 2, 2), NONE), knot_offset=[0], knot_time=[],
-        knot_hazard=[], effect_event=[], effect_state=[], effect_marker=[], effect_ratio=np.ones((1, 0, 2)),
-        covariate_effect_event=[], covariate_effect_covariate=[], covariate_effect=np.ones((1, 0, 2)),
-        outcome_offset=[0, 2, 2], outcome_set=[0, 0], outcome_cdf=np.ones((1, 2, 2)), lag_code=[[0, 0]],
-        lag=np.zeros((1, 2, 3)), withholds=[False, False], confirmed_at_onset=[False, False],
-    )  # fmt: skip
+        states=("stable", "response", "dead"),
+        markers=(),
+        events=("response", "death"),
+        arms=("all",),
+        strata=("colorectal", "stomach"),
+        outcomes=("response.complete", "response.partial"),
+        causes=("response", "disease"),
+        course=course,
+        patients=patients,
+        horizon=[1000.0],
+        absorbing=[False, False, True],
+        event_from=[[True, False, False], [True, True, False]],
+        event_to=[1, 2],
+        event_clock=[0, 0],
+        event_since=[NONE, NONE],
+        event_maximum=[1, 1],
+        event_recurrent=[False, False],
+        event_driver=[0, 0],
+        **dict.fromkeys(masks, np.zeros(2, dtype=np.uint64)),
+        **dict.fromkeys(streams, np.zeros(2)),
+        **dict.fromkeys(per_cell, np.ones((1, 2, 2))),
+        parameters=np.zeros((1, 2, 2, 3)),
+        table=np.full((1, 2, 2), NONE),
+        knot_offset=[0],
+        knot_time=[],
+        knot_hazard=[],
+        effect_event=[],
+        effect_state=[],
+        effect_marker=[],
+        effect_ratio=np.ones((1, 0, 2)),
+        covariate_effect_event=[],
+        covariate_effect_covariate=[],
+        covariate_effect=np.ones((1, 0, 2)),
+        outcome_offset=[0, 2, 2],
+        outcome_set=[0, 0],
+        outcome_cdf=np.ones((1, 2, 2)),
+        lag_code=[[0, 0]],
+        lag=np.zeros((1, 2, 3)),
+        withholds=[False, False],
+        confirmed_at_onset=[False, False],
+    )
 
 
 def study(first_replicate=0):
@@ -269,12 +316,16 @@ def test_the_record_holds_no_path_time_or_host():
         "parameters": "/a/place/fit.yaml",
         "files": ["C:\\data\\x.nc", "paper.txt"],
         "rate": "0.05 / y",
+        "printed": "~ 40 %",
     }
-    made = provenance.record(config, seed=7, evidence={}, parameters={}, engine="reference")
-    assert json.loads(made["config"]) == {"seed": 7, "files": ["paper.txt"], "rate": "0.05 / y"}
+    facts = {"overrides": "parameters=/a/place/fit.yaml\ncourse.interval='14 d'"}
+    made = provenance.record(config, seed=7, evidence={}, parameters={}, engine="reference", **facts)
+    kept = {"seed": 7, "files": ["paper.txt"], "rate": "0.05 / y", "printed": "~ 40 %"}
+    assert json.loads(made["config"]) == kept
+    assert made["overrides"] == "course.interval='14 d'"
     assert made["parameter_uncertainty"] == "no parameter uncertainty: point values"
     assert not any("date" in key or "time" in key or "host" in key for key in made)
-    assert made == provenance.record(config, seed=7, evidence={}, parameters={}, engine="reference")
+    assert made == provenance.record(config, seed=7, evidence={}, parameters={}, engine="reference", **facts)
     for package in ("numpy", "numba", "scipy", "simpy", "xarray", "python"):
         assert made[f"{package}_version"]
 

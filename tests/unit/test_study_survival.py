@@ -35,7 +35,7 @@ def one_study(time, event):
 
 
 def data_sets(n_sets=200, n=37, *, tied=True, seed=20):
-    """Random studies with censoring, ties between and within events and censorings, and groups of all sizes."""
+    """Random studies with censoring, ties within and between events and censorings, groups of all sizes."""
     rng = np.random.default_rng(seed)
     time = rng.weibull(rng.uniform(0.5, 3.0, (n_sets, 1)), (n_sets, n)) * 20
     time = np.ceil(time) if tied else time
@@ -49,12 +49,13 @@ def data_sets(n_sets=200, n=37, *, tied=True, seed=20):
 
 
 def test_product_limit_estimate_by_hand():
-    # Deaths at 1 (of 5), 3 (two of 4, one censored there leaves after them), 5 censored.
+    # One of 5 dies at 1, two of 4 at 3, where one is censored after them; the last is censored at 5.
     time, event, member = one_study([1, 3, 3, 3, 5], [1, 1, 1, 0, 0])
     at = np.array([0.0, 0.999, 1.0, 2.9, 3.0, 5.0, 100.0])
     expected = [1, 1, 4 / 5, 4 / 5, 4 / 5 * 2 / 4, 0.4, 0.4]
     assert kaplan_meier(time, event, member, at)[0] == pytest.approx(expected, abs=1e-15)
-    assert number_at_risk(time, member, np.array([0.0, 1.0, 1.5, 3.0, 5.0, 6.0]))[0].tolist() == [5, 5, 4, 4, 1, 0]
+    days = np.array([0.0, 1.0, 1.5, 3.0, 5.0, 6.0])
+    assert number_at_risk(time, member, days)[0].tolist() == [5, 5, 4, 4, 1, 0]
 
 
 def test_the_median_is_the_first_time_at_or_below_one_half():
@@ -70,7 +71,7 @@ def test_the_midpoint_ends_at_an_event_and_not_at_a_censoring():
     time, event, member = one_study([1, 2, 3, 4], [1, 1, 0, 1])
     assert kaplan_meier_median_midpoint(time, event, member)[0] == 3.0
     time, event, member = one_study([1, 2, 3, 4], [1, 1, 0, 0])
-    assert kaplan_meier_median_midpoint(time, event, member)[0] == 2.0  # no later event: R takes the beginning
+    assert kaplan_meier_median_midpoint(time, event, member)[0] == 2.0  # no later event: its beginning
 
 
 def test_not_reached_is_infinite_and_an_empty_group_is_undefined():

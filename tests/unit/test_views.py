@@ -14,18 +14,32 @@ from simulator.views import figures, tables
 
 STRATA = {"colorectal": (49, 396.0, 1.22), "stomach": (17, 216.0, 1.59), "other": (15, 192.0, 1.41)}
 MEDIAN, LANDMARK = "kaplan_meier_median", "kaplan_meier_landmark"
-# id, name, printed, unit, estimator, variable, group, time, scale, decimals, reported, role
+CRC, STO = "colorectal", "stomach"
+SHARE, DAY, MONTH, OF_18 = (100, 1), (1, 0), (1 / 30.4375, 0), (18, 0)
+# id, name, printed, unit, (scale, decimals), reported, role, estimator, variable, group, time
 TARGETS = [
-    ("D07", "objective response", "48.1%", "%", "proportion", "response", "all", None, 100, 1, 25 / 52, "fitted"),
-    ("D25", "median survival", "277 days", "d", MEDIAN, "survival", "all", None, 1, 0, 277.0, "held_out"),
-    ("D26", "one-year survival", "35.7%", "%", LANDMARK, "survival", "all", 365.0, 100, 1, 0.357, "held_out"),
-    ("D27", "median survival, colorectal", "419 days", "d", MEDIAN, "survival", "colorectal", None, 1, 0, 419, "fitted"),
-    ("D28", "one-year survival, colorectal", "51.0%", "%", LANDMARK, "survival", "colorectal", 365.0, 100, 1, 0.51, "fitted"),
-    ("D29", "median survival, stomach", "239 days", "d", MEDIAN, "survival", "stomach", None, 1, 0, 239.0, "fitted"),
-    ("D30", "one-year survival, stomach", "11.8%", "%", LANDMARK, "survival", "stomach", 365.0, 100, 1, 0.118, "fitted"),
-    ("L09", "median survival, odd", "14 months", "mo", "naive_median", "survival", "", None, 1 / 30.4375, 0, 426.1, "held_out"),
-    ("I09", "alive, free of disease", "12", "patients", "proportion", "state.free", "all", None, 18, 0, 12 / 18, "borrowed"),
-]  # fmt: skip
+    (
+        "D07",
+        "objective response",
+        "48.1%",
+        "%",
+        SHARE,
+        25 / 52,
+        "fitted",
+        "proportion",
+        "response",
+        "all",
+        None,
+    ),
+    ("D25", "median survival", "277 days", "d", DAY, 277.0, "held_out", MEDIAN, "survival", "all", None),
+    ("D26", "one-year survival", "35.7%", "%", SHARE, 0.357, "held_out", LANDMARK, "survival", "all", 365.0),
+    ("D27", "median, colorectal", "419 days", "d", DAY, 419.0, "fitted", MEDIAN, "survival", CRC, None),
+    ("D28", "one-year, colorectal", "51.0%", "%", SHARE, 0.51, "fitted", LANDMARK, "survival", CRC, 365.0),
+    ("D29", "median, stomach", "239 days", "d", DAY, 239.0, "fitted", MEDIAN, "survival", STO, None),
+    ("D30", "one-year, stomach", "11.8%", "%", SHARE, 0.118, "fitted", LANDMARK, "survival", STO, 365.0),
+    ("L09", "median, odd", "14 months", "mo", MONTH, 426.1, "held_out", "naive_median", "survival", "", None),
+    ("I09", "alive", "12", "patients", OF_18, 12 / 18, "borrowed", "proportion", "state.free", "all", None),
+]
 
 
 def survival_of(name, time):
@@ -58,7 +72,8 @@ def statistics(groups=("all", *STRATA), horizon=1500.0):
 
 def targets(rows=TARGETS, n=1000, percentiles=None):
     columns = list(zip(*rows, strict=True))
-    reported = np.array(columns[10], dtype=float)
+    scale, decimals = zip(*columns[4], strict=True)
+    reported = np.array(columns[5])
     rng = np.random.default_rng(3)
     simulated = reported * rng.lognormal(0.05, 0.15, (n, len(rows)))
     lower, median, upper = np.quantile(simulated, [0.025, 0.5, 0.975], axis=0, method="inverted_cdf")
@@ -85,16 +100,21 @@ def targets(rows=TARGETS, n=1000, percentiles=None):
             "n_undefined": ("target", 0 * one.astype(int)),
         },
         coords={
-            "target": text(columns[0]), "name": text(columns[1]), "printed": text(columns[2]),
-            "unit": text(columns[3]), "estimator": text(columns[4]), "variable": text(columns[5]),
-            "group": text(columns[6]),
-            "time": ("target", np.array([np.nan if t is None else t for t in columns[7]])),
-            "scale": ("target", np.array(columns[8], dtype=float)),
-            "decimals": ("target", np.array(columns[9])),
-            "role": text(columns[11]), "provenance": text(["reported"] * len(rows)),
+            "target": text(columns[0]),
+            "name": text(columns[1]),
+            "printed": text(columns[2]),
+            "unit": text(columns[3]),
+            "scale": ("target", np.array(scale, dtype=float)),
+            "decimals": ("target", np.array(decimals)),
+            "role": text(columns[6]),
+            "estimator": text(columns[7]),
+            "variable": text(columns[8]),
+            "group": text(columns[9]),
+            "time": ("target", np.array([np.nan if t is None else t for t in columns[10]])),
+            "provenance": text(["reported"] * len(rows)),
             "replicate": np.arange(n),
         },
-    )  # fmt: skip
+    )
 
 
 def tree(targets_node=None, **attributes):
@@ -126,7 +146,9 @@ def test_the_table_says_what_it_rests_on():
     assert "1,000 simulated studies of 81 patients each; seed 7" in shown
     assert "Parameters: no parameter uncertainty: point values" in shown
     assert "standard error of at most 2 points" in shown
-    assert "Assumed: response causes survival" in printed(assumed="response causes survival", width=200)
+    assert "Assumed: response causes survival" in printed(
+        assumed="assumed: response causes survival", width=200
+    )
 
 
 def test_targets_outside_are_marked_counted_and_named():
@@ -278,6 +300,15 @@ def test_a_panel_is_drawn_for_each_group_with_its_reported_points():
     ]
     assert "days" in figure.get_supxlabel()
     assert "survival" in figure.get_supylabel().lower()
+
+
+def test_notes_of_neighbouring_points_do_not_overlap():
+    figure = figures.survival(tree())
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    for panel in figure.axes[:4]:
+        boxes = [text.get_window_extent(renderer) for text in panel.texts if "percentile" in text.get_text()]
+        assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
 
 
 def test_curves_go_on_given_axes_with_units():
