@@ -13,7 +13,7 @@ from simulator.errors import ConfigError, DeclarationWarning, LobuleError, Simul
 if TYPE_CHECKING:
     from simulator.cli.api import rerun, simulate
     from simulator.results.store import open_results
-    from simulator.views import figures
+    import simulator.views.figures as figures  # noqa: PLR0402
 
 __version__ = "0.1.0"
 

@@ -21,9 +21,7 @@ DEEPEST = 40
 
 IN_QUOTES = "or put it in quotes if it is text"
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)")
-_REAL = re.compile(
-    r"[+-]?(?:[0-9]+(?:_[0-9]+)*\.[0-9]*|\.[0-9]+|[0-9]+(?:_[0-9]+)*(?=[eE]))(?:[eE][+-]?[0-9]+)?"
-)
+_REAL = re.compile(r"[+-]?(?:[0-9]+(?:_[0-9]+)*\.[0-9]*|\.[0-9]+|[0-9]+(?:_[0-9]+)*(?=[eE]))(?:[eE][+-]?[0-9]+)?")
 _TRAPS = tuple(
     (re.compile(pattern), f"{reason}, {IN_QUOTES}")
     for pattern, reason in (
@@ -115,7 +113,7 @@ def dump(container: Mapping[str, Any]) -> str:
     return text
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc] # PyYAML has no types
     """Puts text into quotes where unquoted it would be, or could be taken for, something else."""
 
     def ignore_aliases(self, data: object) -> bool:
@@ -193,9 +191,7 @@ class _Reader:
                 content = {} if empty else self._value(event, ())
         return content
 
-    def _problem(
-        self, event: yaml.Event, path: tuple[Hashable, ...], allowed: str, value: object = MISSING
-    ) -> None:
+    def _problem(self, event: yaml.Event, path: tuple[Hashable, ...], allowed: str, value: object = MISSING) -> None:
         key = ".".join(str(step) for step in path)
         where = f"{self.label}:{event.start_mark.line + 1}"
         self.problems.append(Problem(f"{where}: {key}" if key else where, value, allowed))
@@ -209,9 +205,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return None  # the anchor it repeats is refused
         if event.anchor is not None:
-            self._problem(
-                event, path, f"{_UNREAD}; write the value out where it is repeated", f"&{event.anchor}"
-            )
+            self._problem(event, path, f"{_UNREAD}; write the value out where it is repeated", f"&{event.anchor}")
         if event.tag is not None:
             self._problem(event, path, f"{_UNREAD}; take it out", event.tag)
         if isinstance(event, yaml.MappingStartEvent):

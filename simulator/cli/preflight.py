@@ -30,9 +30,7 @@ _REFUSED_OPTIONS = {
      "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
 }  # fmt: skip
 _NO_SWEEPS = "sweeps come with a later version; run the scenarios one by one, or loop over simulator.simulate"
-_NO_PAGES = (
-    "pages come with a later version; a run draws survival.png, and simulator.open_results opens the rest"
-)
+_NO_PAGES = "pages come with a later version; a run draws survival.png, and simulator.open_results opens the rest"
 _OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
 
 

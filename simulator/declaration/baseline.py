@@ -6,6 +6,7 @@ and `exposure`'s.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,20 +64,18 @@ def solve(
     shares: Floats,
     n_arms: int,
     course: Course,
+    rates: Mapping[str, Floats],
+    frailty: Floats,
 ) -> tuple[Floats, Solved]:
-    """Put solved numbers into the compiled arrays and return the adverse-event thresholds, (B, C, T)."""
+    """Put solved numbers into the compiled arrays and return the adverse-event thresholds, (B, C, T).
+
+    ``rates`` are the declared probabilities of the terms (`course.term_rates`), ``frailty`` their
+    correlation by set; everything has been read without a problem.
+    """
     solved, problems = Solved(), resolver.problems
     terms = course.adverse_events.terms
     n_sets, n_strata = resolver.parameters.n_sets, len(resolver.strata)
     thresholds = np.full((n_sets, n_arms * n_strata, len(terms)), -np.inf)
-    rates = {
-        name: resolver.array(
-            term.probability, "probability", f"course.adverse_events.terms.{name}.probability"
-        )
-        for name, term in terms.items()
-    }
-    frailty = resolver.scalar(course.adverse_events.frailty, "correlation", "course.adverse_events.frailty")
-    problems.raise_any()
     name = multiplier_of(model, course)
     exposure: list[list[Floats]] = []
     if name is not None:

@@ -230,10 +230,9 @@ def compile_course(
     markers: list[str],
     absorbing: list[str],
     events: list[str],
-    thresholds: Floats,
     keys: list[str],
 ) -> CourseTables:
-    """Return the course tables of all arms. ``thresholds`` are the solved Φ⁻¹ values, (B, C, T)."""
+    """Return the course tables of all arms, without the adverse-event thresholds, which are solved last."""
     n_sets, n_arms = resolver.parameters.n_sets, len(arms)
     first = arms[0]
     reasons = list(dict.fromkeys(r for arm in arms for r in (*arm.reasons(), *absorbing)))
@@ -309,12 +308,20 @@ def compile_course(
         delay_after_adverse_event=scalars["delay"],
         dose_factor_after_adverse_event=scalars["factor"],
         frailty=resolver.scalar(first.adverse_events.frailty, "correlation", "course.adverse_events.frailty"),
-        term_threshold=thresholds,
+        term_threshold=np.full((n_sets, n_arms * len(resolver.strata), len(terms)), -np.inf),
         term_set=np.array(
             [markers_mask(t.set, markers) for t in first.adverse_events.terms.values()], dtype=np.uint64
         ),
         term_stream=np.array([streams[f"adverse_event.{term}"] for term in terms], dtype=np.int64),
     )
+
+
+def term_rates(course: Course, resolver: Resolver) -> dict[str, Floats]:
+    """Declared probability of each adverse-event term, (sets, strata)."""
+    return {
+        name: resolver.array(term.probability, "probability", f"course.adverse_events.terms.{name}.probability")
+        for name, term in course.adverse_events.terms.items()
+    }
 
 
 def threshold(probability: float) -> float:

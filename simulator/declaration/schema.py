@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from simulator.declaration import evidence as evidence_file
 from simulator.declaration.base import Declared, Time
 from simulator.declaration.baseline import Solved, solve
 from simulator.declaration.cohort import Cohort, compile_patients
-from simulator.declaration.course import Course, compile_course
+from simulator.declaration.course import Course, compile_course, term_rates
 from simulator.declaration.latent import Reference
 from simulator.declaration.messages import problems_of
 from simulator.declaration.model import Model, compile_events, references
@@ -101,6 +101,7 @@ def declare(
     _rescale_mix(groups["cohort"], overrides, problems)
     top = {k: v for k, v in container.items() if k not in {*GROUPS, "parameters", "evidence"}}
     root = _validated(Root, top, "", problems)
+    elsewhere = len(problems.found)  # these do not keep the numbers of the other groups from being read
     model = _validated(Model, groups["model"], "model", problems)
     cohort = _validated(Cohort, groups["cohort"], "cohort", problems)
     course = _validated(Course, groups["course"], "course", problems)
@@ -115,18 +116,16 @@ def declare(
             course.check(model.states, model.markers, model.events, problems, "course")
         if study is not None:
             study.check(model.events, problems)
-    if (
-        problems.found
-        or evidence is None or selection is None or root is None
-        or model is None or cohort is None or course is None or study is None
-    ):  # fmt: skip
+    if len(problems.found) > elsewhere or model is None or cohort is None or course is None or study is None:
         raise ConfigError(problems.found)
     parameters = Parameters(leaves, 1).replaced(varied or {})
     resolver = Resolver(parameters, cohort.strata, problems)
     compiled = _Compilation(model, cohort, course, study, reference, resolver, groups["course"])
+    if selection is not None:
+        _check_targets(selection, model, cohort, course, study, problems)
     tables, design, solved = compiled.run()
-    _check_targets(selection, model, cohort, course, study, problems)
-    problems.raise_any()
+    if evidence is None or selection is None or root is None:
+        raise ConfigError(problems.found)
     referred = parameters.used | references(groups)
     unused = tuple(p for p in leaves if p not in referred and p.rpartition(".")[0] not in referred)
     told = [
@@ -327,6 +326,16 @@ class _Compilation:
                     f"model.events.{name}.clock", "age", "needs a covariate `age` in cohort.covariates"
                 )
         design = self._design(patients.n_patients.size)
+        course = compile_course(
+            arms,
+            resolver,
+            states=model.states,
+            markers=model.markers,
+            absorbing=model.absorbing,
+            events=list(model.events),
+            keys=keys,
+        )
+        rates = term_rates(self.course, resolver)
         reference = self._reference()
         _no_nan(events.arrays, problems)
         problems.raise_any()
@@ -339,18 +348,11 @@ class _Compilation:
             shares=_stratum_shares(patients.share, len(cohort.strata)),
             n_arms=n_arms,
             course=self.course,
+            rates=rates,
+            frailty=course.frailty,
         )
         self._apply_arms(events.arrays)
-        course = compile_course(
-            arms,
-            resolver,
-            states=model.states,
-            markers=model.markers,
-            absorbing=model.absorbing,
-            events=list(model.events),
-            thresholds=thresholds,
-            keys=keys,
-        )
+        course = replace(course, term_threshold=thresholds)
         self._warn(events.arrays, events.knots, course)
         problems.raise_any()
         arrays = dict(events.arrays)
@@ -394,7 +396,8 @@ class _Compilation:
                         "adverse events, response mode and marker are common to all arms: give them in `course`",
                     )
                 courses.append(course)
-        problems.raise_any()
+        if len(courses) < len(self.cohort.arms):
+            raise ConfigError(problems.found)
         return courses or [self.course]
 
     def _reference(self) -> Reference:

@@ -206,9 +206,7 @@ def generalised_gamma_inverse(x: float, p0: float, p1: float, p2: float) -> floa
 
 
 @kernel
-def tabulated_cumulative(
-    t: float, p0: float, start: int, stop: int, knot_time: Floats, knot_hazard: Floats
-) -> float:
+def tabulated_cumulative(t: float, p0: float, start: int, stop: int, knot_time: Floats, knot_hazard: Floats) -> float:
     """Linear from (0, 0) through the knots [start, stop), then with slope p0 ≥ 0 (0: no more events).
 
     Knot times and hazards never decrease and are finite; two knots at one time are a jump.
@@ -233,9 +231,7 @@ def tabulated_cumulative(
 
 
 @kernel
-def tabulated_inverse(
-    x: float, p0: float, start: int, stop: int, knot_time: Floats, knot_hazard: Floats
-) -> float:
+def tabulated_inverse(x: float, p0: float, start: int, stop: int, knot_time: Floats, knot_hazard: Floats) -> float:
     """First t with H(t) ≥ x; inf beyond the last knot where p0 is 0."""
     if not x > 0.0:
         return 0.0
@@ -357,9 +353,7 @@ def _each_inverse(
     values = np.empty(x.size, np.float64)
     stop = knot_time.size
     for i in range(x.size):
-        values[i] = inverse_cumulative_hazard(
-            family[i], x[i], p0[i], p1[i], p2[i], 0, stop, knot_time, knot_hazard
-        )
+        values[i] = inverse_cumulative_hazard(family[i], x[i], p0[i], p1[i], p2[i], 0, stop, knot_time, knot_hazard)
     return values
 
 
@@ -404,9 +398,7 @@ def inverse_cumulative_hazards(
 def _flattened(
     family: int | Integers, x: ArrayLike, p0: ArrayLike, p1: ArrayLike, p2: ArrayLike
 ) -> tuple[Integers, tuple[Floats, Floats, Floats, Floats], tuple[int, ...]]:
-    arrays = np.broadcast_arrays(
-        *(np.asarray(value, np.float64) for value in (x, p0, p1, p2)), np.asarray(family)
-    )
+    arrays = np.broadcast_arrays(*(np.asarray(value, np.float64) for value in (x, p0, p1, p2)), np.asarray(family))
     x, p0, p1, p2 = (np.array(array, np.float64, order="C").ravel() for array in arrays[:4])
     return np.array(arrays[4], np.int64, order="C").ravel(), (x, p0, p1, p2), arrays[4].shape
 
@@ -609,9 +601,7 @@ def _generalised_gamma(given: Named) -> Triple:
     large = square < 1e-4  # shape above 10⁴: median/shape by Choi 1994, Proc. Amer. Math. Soc. 121
     shape = 1.0 / np.where(large, 1.0, square)
     offset = square * (-1.0 / 3.0 + square * (8.0 / 405.0 + square * (184.0 / 25515.0)))
-    log_ratio = np.where(
-        large, np.log1p(np.where(large, offset, 0.0)), np.log(gammaincinv(shape, 0.5) / shape)
-    )
+    log_ratio = np.where(large, np.log1p(np.where(large, offset, 0.0)), np.log(gammaincinv(shape, 0.5) / shape))
     w = np.where(square > 0.0, log_ratio / np.where(square > 0.0, q, 1.0), -q / 3.0)
     return np.log(given["median"]) - sigma * w, sigma, q
 

@@ -199,9 +199,7 @@ def _each_quantile(code: Integers, u: Floats, p0: Floats, p1: Floats, p2: Floats
     return values
 
 
-def quantiles(
-    code: int | Integers, u: ArrayLike, p0: ArrayLike, p1: ArrayLike = 0.0, p2: ArrayLike = 0.0
-) -> Floats:
+def quantiles(code: int | Integers, u: ArrayLike, p0: ArrayLike, p1: ArrayLike = 0.0, p2: ArrayLike = 0.0) -> Floats:
     """`quantile` at arrays that broadcast against each other."""
     codes, *arrays = np.broadcast_arrays(
         np.asarray(code, np.int64), *(np.asarray(value, np.float64) for value in (u, p0, p1, p2))

@@ -75,9 +75,7 @@ def stream_numbers(names: Iterable[str]) -> dict[str, int]:
         if name in numbers:
             raise ValueError(f"two streams are called {name!r}: each needs a name of its own")
         if number in owners:
-            raise ValueError(
-                f"streams {owners[number]!r} and {name!r} share number {number}: rename one of them"
-            )
+            raise ValueError(f"streams {owners[number]!r} and {name!r} share number {number}: rename one of them")
         numbers[name] = number
         owners[number] = name
     return numbers

@@ -309,9 +309,7 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, seed
     return seen
 
 
-def _first_visits(
-    trajectories: Trajectories, design: StudyDesign, rows: Integers, limit: Floats, seed: int
-) -> Floats:
+def _first_visits(trajectories: Trajectories, design: StudyDesign, rows: Integers, limit: Floats, seed: int) -> Floats:
     """First assessment visit at or after each log row; any time at or after the limit where there is none."""
     owner = trajectories.owner[rows]
     time = trajectories.log_time[rows]
@@ -395,9 +393,7 @@ def _entered(trajectories: Trajectories) -> Integers:
     return np.asarray(to[trajectories.log_code])
 
 
-def _draw(
-    trajectories: Trajectories, who: slice | Integers, seed: int, stream: str, occurrence: int = 0
-) -> Floats:
+def _draw(trajectories: Trajectories, who: slice | Integers, seed: int, stream: str, occurrence: int = 0) -> Floats:
     patient, replicate = trajectories.patient[who], trajectories.replicate[who]
     return uniforms(seed, patient, replicate, stream_number(stream), occurrence)
 

@@ -53,5 +53,5 @@ def order_statistics(values: Floats, levels: tuple[float, ...]) -> Floats:
     """
     ranked = np.sort(values, axis=0)
     n = (~np.isnan(values)).sum(axis=0)
-    at = [np.clip(np.ceil(level * n - TOLERANCE * n).astype(np.int64) - 1, 0, None) for level in levels]
+    at = [np.clip(np.ceil(level * n).astype(np.int64) - 1, 0, None) for level in levels]
     return np.stack([np.take_along_axis(ranked, a[None], axis=0)[0] for a in at])

@@ -390,15 +390,11 @@ class _Table:
     def __init__(self) -> None:
         self.variables: dict[str, Variable] = {}
 
-    def add(
-        self, name: str, dims: str, values: Array, meaning: str, units: str | None = "1", **attrs: object
-    ) -> None:
+    def add(self, name: str, dims: str, values: Array, meaning: str, units: str | None = "1", **attrs: object) -> None:
         described = {"long_name": meaning, **({} if units is None else {"units": units}), **attrs}
         self.variables[name] = Variable(tuple(dims.split()), values, described)
 
-    def estimate(
-        self, name: str, dims: str, values: Array, errors: Array, meaning: str, units: str = "1"
-    ) -> None:
+    def estimate(self, name: str, dims: str, values: Array, errors: Array, meaning: str, units: str = "1") -> None:
         self.add(name, dims, values, meaning, units)
         self.add(f"{name}_standard_error", dims, errors, f"Monte-Carlo standard error: {meaning}", units)
 

@@ -125,7 +125,7 @@ def test_normal_cdf_is_within_1e_14_in_both_tails(n):
 def exact_deviate(z: float, log_tail: mpmath.mpf) -> mpmath.mpf:
     """The deviate above which the tail has this logarithm, by one exact Newton step from z (error of order δ²)."""
     tail = mpmath.erfc(z / mpmath.sqrt(2)) / 2
-    density = mpmath.exp(-mpmath.mpf(z) ** 2 / 2) / mpmath.sqrt(2 * mpmath.pi)
+    density = mpmath.exp(-(mpmath.mpf(z) ** 2) / 2) / mpmath.sqrt(2 * mpmath.pi)
     gap = mpmath.log(tail) - log_tail
     return z + gap * tail / density
 

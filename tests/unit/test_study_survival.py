@@ -30,7 +30,7 @@ def rows(*values, dtype=float):
 
 
 def one_study(time, event):
-    time, event = rows(time), rows(event, dtype=bool)
+    time, event = rows(list(time)), rows(list(event), dtype=bool)
     return time, event, np.ones_like(event)
 
 
@@ -67,6 +67,14 @@ def test_the_median_is_the_first_time_at_or_below_one_half():
     assert kaplan_meier_median_midpoint(time, event, member)[0] == 2.0
 
 
+def test_the_median_of_an_even_number_of_deaths_is_the_lower_middle_one():
+    # At n = 24, 38, 44, … the floating product at that death is 0.5000000000000001 or more.
+    for n in range(2, 200, 2):
+        time, event, member = one_study(np.arange(1, n + 1), np.ones(n))
+        assert kaplan_meier_median(time, event, member)[0] == n / 2
+        assert kaplan_meier_median_midpoint(time, event, member)[0] == n / 2 + 0.5
+
+
 def test_the_midpoint_ends_at_an_event_and_not_at_a_censoring():
     time, event, member = one_study([1, 2, 3, 4], [1, 1, 0, 1])
     assert kaplan_meier_median_midpoint(time, event, member)[0] == 3.0
@@ -92,9 +100,7 @@ def test_those_outside_the_group_do_not_count():
         mine = member[study]
         alone = time[study][mine][None], event[study][mine][None], np.ones((1, mine.sum()), bool)
         at = np.arange(0.0, 60.0, 5.0)
-        assert np.array_equal(
-            kaplan_meier(time, event, member, at)[study], kaplan_meier(*alone, at)[0], equal_nan=True
-        )
+        assert np.array_equal(kaplan_meier(time, event, member, at)[study], kaplan_meier(*alone, at)[0], equal_nan=True)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -139,10 +145,7 @@ def lifelines():
 def fitted(lifelines):
     """The random studies and their Kaplan–Meier fits."""
     time, event, member = data_sets()
-    fits = [
-        lifelines.KaplanMeierFitter().fit(t[mine], e[mine])
-        for t, e, mine in zip(time, event, member, strict=True)
-    ]
+    fits = [lifelines.KaplanMeierFitter().fit(t[mine], e[mine]) for t, e, mine in zip(time, event, member, strict=True)]
     return time, event, member, fits
 
 

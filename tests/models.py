@@ -1,0 +1,477 @@
+"""Small declared models as plain mappings, compiled through the real `declare`, and simulated.
+
+`container` builds a configuration as Hydra would compose it; `compiled` is `declare`; `simulated` runs an
+engine, in two processes where that pays; `history` turns trajectories into the plain arrays of
+`tests.oracles`. `random_models` is a Hypothesis strategy of valid declarations, for any test that must hold
+for every model.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from simulator.declaration.schema import Experiment, declare
+from simulator.errors import DeclarationWarning
+from simulator.kernels.rng import stream_number, uniforms
+from simulator.tables import ModelTables
+from simulator.trajectories import Trajectories, concatenate
+from tests.oracles import ADMINISTRATION, END_OF_COURSE, TERM, Declared, History
+
+STUDY_SIZE = 1_000
+"""Patients of a replicate in a simulation of many."""
+IN_PROCESS = 4_000
+"""Patients below which a second process does not pay."""
+HORIZON = 5_000.0
+
+NO_EVIDENCE = {"name": "none", "title": "No evidence", "sources": [{"file": "none", "citation": "none"}], "entries": []}
+
+
+# --------------------------------------------------------------------------------- from mappings to trajectories
+
+
+def container(
+    events: Mapping[str, Any],
+    *,
+    states: Sequence[str] = ("alive", "dead"),
+    absorbing: Sequence[str] = ("dead",),
+    markers: Sequence[str] = (),
+    cohort: Mapping[str, Any] | None = None,
+    course: Mapping[str, Any] | None = None,
+    study: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    n_patients: int = STUDY_SIZE,
+    horizon: float | str = HORIZON,
+    seed: int = 1,
+    **model: Any,
+) -> dict[str, Any]:
+    """Return a composed configuration; states begin in the first one."""
+    own = dict(cohort or {})
+    if "arms" not in own:
+        own.setdefault("n_patients", n_patients)
+    return {
+        "seed": seed,
+        "engine": "reference",
+        "evidence": NO_EVIDENCE,
+        "cohort": {"name": "declared", **own},
+        "model": {
+            "states": list(states),
+            "absorbing": list(absorbing),
+            "initial": states[0],
+            "markers": list(markers),
+            "events": dict(events),
+            **model,
+        },
+        "course": dict(course or {"max_administrations": 0}),
+        "study": {"replicates": 1, "horizon": horizon, **(study or {})},
+        "parameters": dict(parameters or {}),
+    }
+
+
+def compiled(config: Mapping[str, Any], *, quiet: bool = False, **options: Any) -> Experiment:
+    """Compile a configuration through the real `declare`; ``quiet`` drops warnings of what is legal but odd."""
+    with warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore", DeclarationWarning)
+        return declare(config, **options)
+
+
+def declared(config: Mapping[str, Any]) -> Declared:
+    """Return the parts of a configuration that `tests.oracles` replays."""
+    return Declared(config["model"], config["course"], config["cohort"])
+
+
+def processors() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool() -> Executor:
+    pool = ProcessPoolExecutor(min(processors(), 8), mp_context=get_context("spawn"))
+    atexit.register(pool.shutdown, cancel_futures=True)
+    return pool
+
+
+def simulated(
+    of: Experiment | ModelTables | Mapping[str, Any],
+    *,
+    seed: int,
+    n: int | None = None,
+    replicates: range = range(1),
+    engine: str = "reference",
+    here: bool = False,
+) -> Trajectories:
+    """Simulate replicates, or as many as hold ``n`` patients; ``here``: in this process (patched engines)."""
+    tables = of if isinstance(of, ModelTables) else (of if isinstance(of, Experiment) else compiled(of)).tables
+    size = int(tables.patients.n_patients.max()) * tables.n_sets
+    if n is not None:
+        replicates = range(-(-n // size))
+    simulate = importlib.import_module(f"simulator.engines.{engine}").simulate
+    workers = processors()
+    if here or workers == 1 or tables.n_sets > 1 or size * len(replicates) < IN_PROCESS:
+        return simulate(tables, seed=seed, replicates=replicates)  # type: ignore[no-any-return]
+    step = max(1, -(-len(replicates) // (4 * workers)))
+    cuts = [replicates[i : i + step] for i in range(0, len(replicates), step)]
+    waiting = [_pool().submit(simulate, tables, seed=seed, replicates=cut) for cut in cuts]
+    return concatenate([job.result() for job in waiting])
+
+
+def codes(model: ModelTables) -> tuple[str, ...]:
+    """Names of the codes of a log, in order."""
+    return (*model.events, ADMINISTRATION, *(TERM + term for term in model.course.terms), END_OF_COURSE)
+
+
+def history(trajectories: Trajectories) -> History:
+    """Return trajectories of one parameter set as plain arrays with names."""
+    model = trajectories.model
+    return History(
+        codes(model),
+        trajectories.offset.astype(np.int64),
+        trajectories.log_time,
+        trajectories.log_code.astype(np.int64),
+        trajectories.log_value,
+        float(model.horizon[int(trajectories.parameter_set[0])]),
+        np.array(model.strata)[trajectories.stratum],
+        np.array(model.arms)[trajectories.arm],
+        {name: trajectories.covariates[:, x] for x, name in enumerate(model.patients.covariates)},
+    )
+
+
+def draws(trajectories: Trajectories, stream: str, seed: int, occurrence: int = 0) -> np.ndarray[Any, Any]:
+    """Return every patient's uniform of one stream: the exported luck."""
+    return uniforms(seed, trajectories.patient, trajectories.replicate, stream_number(stream), occurrence)
+
+
+def susceptible(trajectories: Trajectories, seed: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Return by event in whom it can ever occur, from the exported luck and the tables' probability."""
+    model = trajectories.model
+    out = {}
+    for e, name in enumerate(model.events):
+        p = model.probability[trajectories.parameter_set, e, trajectories.cell]
+        out[name] = (p >= 1.0) | (draws(trajectories, f"{name}.ever", seed) < p)
+    return out
+
+
+def lines(trajectories: Trajectories) -> list[list[tuple[str, str, str]]]:
+    """Return histories by patient as (time, name, value), exact and comparable between models."""
+    names = codes(trajectories.model)
+    reasons = trajectories.model.course.reasons
+    out: list[list[tuple[str, str, str]]] = []
+    for i in range(len(trajectories)):
+        rows = range(int(trajectories.offset[i]), int(trajectories.offset[i + 1]))
+        mine = []
+        for k in rows:
+            name, value = names[trajectories.log_code[k]], float(trajectories.log_value[k])
+            shown = reasons[int(value)] if name == END_OF_COURSE else value.hex()
+            mine.append((float(trajectories.log_time[k]).hex(), name, shown))
+        out.append(mine)
+    return out
+
+
+# ------------------------------------------------------------------------------------------------- small models
+
+
+def death(median: float, shape: float = 1.0, **more: Any) -> dict[str, Any]:
+    """Return a Weibull death from "alive"."""
+    hazard = {"family": "weibull", "median": median, "shape": shape}
+    return {"from": ["alive"], "to": "dead", "hazard": hazard, **more}
+
+
+def switch(*, at: float, ratio: Any, median: float, shape: float, **more: Any) -> dict[str, Any]:
+    """Return a Weibull hazard that is multiplied from a fixed day on (V20)."""
+    events = {
+        "onset": {"from": ["alive"], "set": ["responded"], "hazard": {"family": "fixed", "delay": at}},
+        "death": death(median, shape, ratios=[{"marker": "responded", "ratio": ratio}]),
+    }
+    return container(events, markers=["responded"], **more)
+
+
+def random_onset(*, hazard: float, onset: float, ratio: float, **more: Any) -> dict[str, Any]:
+    """Return a constant hazard that is multiplied from an exponential time on (V22)."""
+    events = {
+        "onset": {"from": ["alive"], "set": ["responded"], "hazard": {"family": "exponential", "rate": onset}},
+        "death": {
+            "from": ["alive"],
+            "to": "dead",
+            "hazard": {"family": "exponential", "rate": hazard},
+            "ratios": [{"marker": "responded", "ratio": ratio}],
+        },
+    }
+    return container(events, markers=["responded"], **more)
+
+
+def cycles(
+    *, cycle: float, most: int, p: float, ratio: float, median: float, shape: float, stop: bool, **more: Any
+) -> dict[str, Any]:
+    """Onset at the end of a cycle with probability p, treatment to onset or regardless (V23, V24)."""
+    events = {
+        "onset": {
+            "from": ["alive"],
+            "set": ["responded"],
+            "per_administration": {"probability": p, "lag": cycle},
+        },
+        "death": death(median, shape, ratios=[{"marker": "responded", "ratio": ratio}]),
+    }
+    course = {
+        "interval": cycle,
+        "max_administrations": most,
+        "response": "per_administration",
+        "stop": {"markers": ["responded"]} if stop else {},
+        **more.pop("course", {}),
+    }
+    return container(events, markers=["responded"], course=course, **more)
+
+
+def rich(**more: Any) -> dict[str, Any]:
+    """Return one of everything: clocks, recovery, timers, cure, covariates, arms, recurrences, a course."""
+    events: dict[str, Any] = {
+        "response": {
+            "from": ["stable"],
+            "to": "response",
+            "set": ["responded"],
+            "clock": "reset",
+            "maximum": 60,
+            "hazard": {"family": "log_normal", "median": {"north": 60.0, "south": 90.0}, "sigma": 0.7, "probability": 0.7},
+            "ratios": [{"marker": "toxic", "ratio": 0.5}],
+        },
+        "waning": {
+            "from": ["response"],
+            "set": ["waned"],
+            "unless": ["waned"],
+            "clock": {"since": "response"},
+            "maximum": 60,
+            "hazard": {"family": "fixed", "delay": 75.0},
+        },
+        "loss_of_response": {
+            "from": ["response"],
+            "to": "stable",
+            "clear": ["waned"],
+            "clock": "reset",
+            "maximum": 60,
+            "hazard": {"family": "weibull", "median": 120.0, "shape": 1.5},
+        },
+        "progression": {
+            "from": ["stable", "response"],
+            "to": "progression",
+            "set": ["progressed"],
+            "hazard": {"family": "log_logistic", "median": 300.0, "shape": 1.6},
+            "ratios": [{"state": "response", "ratio": 0.4}, {"covariate": "score", "ratio": 1.3, "per": 2.0}],
+            "choose": {"lung": {"probability": 0.4, "set": ["lung"]}, "liver": {"probability": 0.6, "set": ["liver"]}},
+        },
+        "flare": {
+            "from": ["stable", "response", "progression"],
+            "set": ["toxic"],
+            "when": ["on_treatment"],
+            "maximum": 300,
+            "hazard": {"family": "piecewise_exponential", "breaks": [30.0, 90.0], "rates": [0.004, 0.012, 0.006]},
+        },
+        "relief": {
+            "from": ["stable", "response", "progression"],
+            "clear": ["toxic"],
+            "when": ["toxic"],
+            "clock": {"since": "flare"},
+            "maximum": 300,
+            "hazard": {"family": "gamma", "shape": 2.0, "mean": 20.0},
+        },
+        "death": {
+            "from": ["stable", "response", "progression"],
+            "to": "dead",
+            "hazard": {"family": "weibull", "median": {"north": 400.0, "south": 300.0}, "shape": 1.3},
+            "ratios": [
+                {"marker": "responded", "ratio": 0.6},
+                {"marker": "waned", "ratio": 1.4},
+                {"state": "progression", "ratio": {"north": 2.0, "south": 1.5}},
+                {"marker": "liver", "ratio": 1.2},
+                {"covariate": "score", "ratio": 1.1},
+            ],
+        },
+        "background": {
+            "from": ["stable", "response", "progression"],
+            "to": "dead_otherwise",
+            "clock": "age",
+            "hazard": {"family": "gompertz", "rate": 2e-8, "shape": 3e-4},
+        },
+    }
+    config = container(
+        events,
+        states=["stable", "response", "progression", "dead", "dead_otherwise"],
+        absorbing=["dead", "dead_otherwise"],
+        markers=["responded", "waned", "progressed", "lung", "liver", "toxic", "on_treatment"],
+        cohort={
+            "mix": {"north": 3, "south": 2},
+            "arms": {
+                "control": {"n_patients": 600, "reference": True},
+                "active": {"n_patients": 400, "effects": {"hazard_ratio": {"death": 0.8, "response": 1.5}}},
+            },
+            "covariates": {"age": {"uniform": ["50 y", "75 y"]}, "score": {"normal": [0.0, 1.0]}},
+        },
+        course={
+            "interval": {"uniform": [14.0, 21.0]},
+            "max_administrations": 8,
+            "planned": {"number": {"negative_binomial": {"mean": 3.0, "size": 2, "shift": 1}}, "if_ever": "response", "then": 8},
+            "marker": "on_treatment",
+            "stop": {"states": ["progression"]},
+            "dose": {"levels": [300.0, 600.0, 900.0], "shares": [0.3, 0.5, 0.2]},
+            "after_adverse_event": {"delay": 3.5, "dose_factor": 0.75},
+            "adverse_events": {
+                "frailty": 0.3,
+                "terms": {"pain": {"probability": 0.2}, "fever": {"probability": 0.1, "set": ["toxic"]}},
+            },
+        },
+        horizon=1500.0,
+    )
+    for key, value in more.items():
+        group = next(g for g in ("cohort", "model", "course", "study") if key in config[g])
+        config[group][key] = value
+    return config
+
+
+# --------------------------------------------------------------------------------------------- any valid model
+
+_STATES = ("well", "ill", "worse", "dead", "gone")
+_MARKERS = ("red", "blue", "green")
+
+
+def _times(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high).map(lambda x: round(x, 3))
+
+
+@st.composite
+def _hazards(draw: st.DrawFn, strata: tuple[str, ...]) -> dict[str, Any]:
+    """Return any family, at scales that bring between none and some tens of occurrences."""
+    scale: Any = _times(20.0, 2000.0)
+    if len(strata) > 1 and draw(st.booleans()):
+        scale = st.fixed_dictionaries({name: _times(20.0, 2000.0) for name in strata})
+    shape = _times(0.6, 3.0)
+    families: list[st.SearchStrategy[dict[str, Any]]] = [
+        st.fixed_dictionaries({"family": st.just("exponential"), "mean": scale}),
+        st.fixed_dictionaries({"family": st.just("weibull"), "median": scale, "shape": shape}),
+        st.fixed_dictionaries({"family": st.just("log_logistic"), "median": scale, "shape": shape}),
+        st.fixed_dictionaries({"family": st.just("log_normal"), "median": scale, "sigma": _times(0.2, 1.5)}),
+        st.fixed_dictionaries({"family": st.just("gamma"), "mean": scale, "shape": shape}),
+        st.fixed_dictionaries(
+            {"family": st.just("generalised_gamma"), "mu": _times(3.0, 7.0), "sigma": _times(0.3, 1.2), "Q": _times(0.3, 1.5)}
+        ),
+        st.fixed_dictionaries(
+            {"family": st.just("gompertz"), "rate": _times(0.001, 0.01), "shape": st.sampled_from([-0.002, 0.0005, 0.001])}
+        ),
+        st.fixed_dictionaries(
+            {
+                "family": st.just("piecewise_exponential"),
+                "breaks": st.just([50.0, 200.0]),
+                "rates": st.lists(_times(0.0, 0.01), min_size=3, max_size=3),
+            }
+        ),
+        st.fixed_dictionaries({"family": st.just("fixed"), "delay": st.integers(1, 12).map(lambda k: 21.0 * k)}),
+    ]
+    hazard = draw(st.one_of(families))
+    if hazard["family"] != "fixed" and draw(st.integers(0, 3)) == 0:
+        hazard["probability"] = draw(_times(0.1, 0.9))
+    return hazard
+
+
+@st.composite
+def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800.0) -> dict[str, Any]:
+    """Return a valid declaration: any states, events, clocks, markers, ratios, strata, arms and course."""
+    n_states, n_absorbing = draw(st.integers(2, 3)), draw(st.integers(1, 2))
+    living, absorbing = list(_STATES[:n_states]), list(_STATES[3 : 3 + n_absorbing])
+    markers = list(_MARKERS[: draw(st.integers(0, 3))])
+    strata = ("all",) if draw(st.booleans()) else ("a", "b")
+    names = [f"event_{k}" for k in range(draw(st.integers(1, 6)))]
+    some = st.lists(st.sampled_from(markers), unique=True, max_size=2) if markers else st.just([])
+    covariates = draw(st.booleans())
+    events: dict[str, Any] = {}
+    for name in names:
+        event: dict[str, Any] = {
+            "from": draw(st.lists(st.sampled_from(living), min_size=1, unique=True)),
+            "hazard": draw(_hazards(strata)),
+        }
+        if draw(st.booleans()):
+            event["to"] = draw(st.sampled_from(living + absorbing))
+        for what in ("set", "clear", "when", "unless"):
+            chosen = draw(some)
+            if chosen and draw(st.booleans()):
+                event[what] = chosen
+        timer = event["hazard"]["family"] == "fixed"
+        clocks: list[Any] = ["forward", "reset", {"since": draw(st.sampled_from(names))}]
+        if covariates and event["hazard"]["family"] in ("weibull", "gompertz"):
+            clocks.append("age")
+        event["clock"] = draw(st.sampled_from(clocks))
+        if event["clock"] == "age":
+            event["hazard"] = {"family": "gompertz", "rate": 2e-6, "shape": 3e-4}
+        # A timer that recurs must leave its state: its clock, started anew there, has run out already.
+        leaves = "to" in event and event["to"] not in event["from"] and event["clock"] == "reset"
+        if draw(st.booleans()) and (leaves or not timer):
+            event["maximum"] = 10_000
+        if "to" not in event and "set" not in event and "clear" not in event:
+            event["choose"] = {"one": {"probability": 0.25}, "two": {"probability": 0.75, "set": markers[:1]}}
+        ratios: list[dict[str, Any]] = []
+        for marker in draw(some):
+            ratios.append({"marker": marker, "ratio": draw(st.sampled_from([0.0, 0.3, 1.0, 2.5]))})
+        if draw(st.booleans()):
+            ratios.append({"state": draw(st.sampled_from(living)), "ratio": draw(st.sampled_from([0.5, 1.0, 2.0]))})
+        if covariates and draw(st.booleans()):
+            ratios.append({"covariate": "score", "ratio": 1.4, "per": 2.0})
+        event["ratios"] = ratios
+        events[name] = event
+    cohort: dict[str, Any] = {"allocation": draw(st.sampled_from(["deficit", "random"]))}
+    if len(strata) > 1:
+        cohort["mix"] = {"a": draw(st.integers(1, 5)), "b": draw(st.integers(1, 5))}
+    if covariates:
+        cohort["covariates"] = {"age": {"uniform": [15_000.0, 25_000.0]}, "score": {"normal": [0.0, 1.0]}}
+    if draw(st.booleans()):
+        effects = {"hazard_ratio": {names[0]: 0.5}}
+        cohort["arms"] = {
+            "control": {"n_patients": n_patients // 2, "reference": True},
+            "active": {"n_patients": n_patients - n_patients // 2, "effects": effects},
+        }
+    config = container(
+        events,
+        states=[*living, *absorbing],
+        absorbing=absorbing,
+        markers=[*markers, "on_treatment"],
+        cohort=cohort,
+        n_patients=n_patients,
+        horizon=horizon,
+        course=draw(_courses(living, markers, names)),
+    )
+    config["model"]["initial"] = draw(st.sampled_from(living))
+    return config
+
+
+@st.composite
+def _courses(draw: st.DrawFn, living: list[str], markers: list[str], names: list[str]) -> dict[str, Any]:
+    most = draw(st.integers(0, 6))
+    course: dict[str, Any] = {"max_administrations": most}
+    if not most:
+        return course
+    course["interval"] = draw(st.sampled_from([21.0, {"uniform": [14.0, 21.0]}, {"gamma": {"mean": 28.0, "sd": 7.0}}]))
+    if draw(st.booleans()):
+        course["start"] = draw(st.sampled_from([7.0, 21.0]))
+    if draw(st.booleans()):
+        course["marker"] = "on_treatment"
+    if draw(st.booleans()):
+        course["planned"] = {"number": {"geometric": {"probability": 0.3}}, "if_ever": names[-1], "then": most}
+    course["stop"] = {
+        "states": draw(st.lists(st.sampled_from(living), unique=True, max_size=1)),
+        "markers": draw(st.lists(st.sampled_from(markers), unique=True, max_size=1)) if markers else [],
+    }
+    if draw(st.booleans()):
+        course["dose"] = {"levels": [100.0, 200.0], "per": draw(st.sampled_from(["patient", "administration"]))}
+    if draw(st.booleans()):
+        course["after_adverse_event"] = {"delay": 3.5, "dose_factor": 0.8}
+    if draw(st.booleans()):
+        term = {"probability": draw(_times(0.05, 0.9)), "set": markers[:1]}
+        course["adverse_events"] = {"frailty": 0.4, "terms": {"pain": term, "rash": {"probability": 0.2}}}
+    return course

@@ -1,0 +1,150 @@
+"""The cache of compiled kernels: it notices every edit, needs no disk, and is safe with several processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from simulator.kernels import compilation
+
+PACKAGE = Path(compilation.__file__).parents[1]
+
+PROGRAM = "from simulator.kernels import elementary; print(elementary.log(2.0))"
+LOG_2 = "0.6931471805599453"  # mpmath.log(2), rounded
+
+
+def environment(cache: Path | None = None, path: Path = PACKAGE.parent, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "LOBULE_", "XDG_"))}
+    if cache is not None:
+        kept["LOBULE_CACHE_DIR"] = str(cache)
+    return {**kept, "PYTHONPATH": str(path), **more}
+
+
+def run(program: str, env: dict[str, str], cwd: Path) -> str:
+    finished = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", program], env=env, cwd=cwd, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.strip()
+
+
+def copy_of_the_kernels(folder: Path) -> Path:
+    package = folder / "simulator"
+    shutil.copytree(PACKAGE / "kernels", package / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__init__.py").write_text("")
+    shutil.copy(PACKAGE / "errors.py", package)
+    return package
+
+
+@pytest.mark.parametrize("edited", ["kernels/elementary.py", "kernels/hazards.py", "kernels/compilation.py"])
+def test_an_edit_of_any_kernel_source_gives_a_new_folder(tmp_path, edited):
+    package = copy_of_the_kernels(tmp_path)
+    before = compilation.cache_key(package)
+    assert compilation.cache_key(package) == before
+    source = (package / edited).read_text()
+    (package / edited).write_text(source + "\n# edited\n")
+    assert compilation.cache_key(package) != before
+    (package / edited).write_text(source)
+    assert compilation.cache_key(package) == before
+
+
+def test_a_new_kernel_source_and_the_compiled_engine_give_a_new_folder(tmp_path):
+    package = copy_of_the_kernels(tmp_path)
+    keys = [compilation.cache_key(package)]
+    (package / "kernels" / "another.py").write_text("")
+    keys.append(compilation.cache_key(package))
+    (package / "engines").mkdir()
+    (package / "engines" / "compiled.py").write_text("")
+    keys.append(compilation.cache_key(package))
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize("setting", ["CPU_NAME", "CPU_FEATURES", "OPT"])
+def test_another_processor_or_optimisation_level_gives_a_new_folder(monkeypatch, setting):
+    before = compilation.cache_key()
+    monkeypatch.setattr(compilation.config, setting, "other")
+    assert compilation.cache_key() != before
+
+
+def test_an_edited_helper_is_compiled_anew(tmp_path):
+    """What numba's own cache gets wrong: the caller stands in a file that did not change."""
+    package = copy_of_the_kernels(tmp_path)
+    (package / "kernels" / "helper.py").write_text(
+        "from simulator.kernels.compilation import kernel\n@kernel\ndef helper(x):\n    return x + 1.0\n"
+    )
+    (package / "kernels" / "caller.py").write_text(
+        "from simulator.kernels.compilation import kernel\nfrom simulator.kernels.helper import helper\n"
+        "@kernel\ndef caller(x):\n    return helper(x) * 10.0\n"
+    )
+    program = "from simulator.kernels.caller import caller; print(caller(1.0), sum(caller.stats.cache_hits.values()))"
+    env = environment(tmp_path / "cache", tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    assert run(program, env, tmp_path) == "20.0 0"
+    assert run(program, env, tmp_path) == "20.0 1"
+    helper = package / "kernels" / "helper.py"
+    helper.write_text(helper.read_text().replace("1.0", "2.0"))
+    assert run(program, env, tmp_path) == "30.0 0"
+
+
+def test_an_unwritable_cache_costs_only_time(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where a folder should be: not even root can write below it")
+    program = PROGRAM + "; from simulator.kernels import compilation; print(compilation.cache_folder())"
+    assert run(program, environment(blocked), tmp_path) == f"{LOG_2}\nNone"
+    assert run(program, environment(HOME=str(blocked)), tmp_path) == f"{LOG_2}\nNone"
+
+
+def test_a_damaged_or_vanished_cache_costs_only_time(tmp_path):
+    cache = tmp_path / "cache"
+    assert run(PROGRAM, environment(cache), tmp_path) == LOG_2
+    files = list(cache.rglob("*.nbc"))
+    assert files
+    for file in files:
+        file.write_bytes(b"damaged")
+    assert run(PROGRAM, environment(cache), tmp_path) == LOG_2
+    assert all(file.read_bytes() != b"damaged" for file in files if ".log-" in file.name)
+    vanishing = PROGRAM.replace("; ", f"; import shutil; shutil.rmtree({str(cache)!r}); ")
+    assert run(vanishing, environment(cache), tmp_path) == LOG_2
+
+
+def test_two_processes_may_compile_at_once_and_leave_a_whole_cache(tmp_path):
+    cache = tmp_path / "cache"
+    programs = [PROGRAM, PROGRAM.replace("2.0", "2"), PROGRAM]  # two signatures of one kernel
+    with ThreadPoolExecutor(3) as pool:
+        outputs = list(pool.map(lambda program: run(program, environment(cache), tmp_path), programs))
+    assert outputs == [LOG_2] * 3
+    hits = PROGRAM + "; print(sum(elementary.log.stats.cache_hits.values()))"
+    for program in (hits, hits.replace("2.0", "2")):
+        assert run(program, environment(cache), tmp_path) == f"{LOG_2}\n1"
+    assert not [file for file in cache.rglob("*") if file.is_file() and file.suffix != ".nbc"]
+
+
+def test_numbas_own_settings_are_left_alone(tmp_path):
+    program = (
+        "import numba; before = numba.config.CACHE_DIR; from simulator.kernels import hazards; "
+        "assert numba.config.CACHE_DIR == before; print(hazards.log.stats.cache_path)"
+    )
+    theirs = tmp_path / "theirs"
+    folder = run(program, environment(tmp_path / "ours", NUMBA_CACHE_DIR=str(theirs)), tmp_path)
+    assert Path(folder).parent == tmp_path / "ours"
+    assert not theirs.exists()
+
+
+def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("LOBULE_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compilation.cache_root() == tmp_path / "lobule"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert compilation.cache_root() == tmp_path / ".cache" / "lobule"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert compilation.cache_root() == tmp_path / "Library" / "Caches" / "lobule"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    assert compilation.cache_root() == tmp_path / "lobule" / "Cache"
+    monkeypatch.setenv("LOBULE_CACHE_DIR", str(tmp_path / "chosen"))
+    assert compilation.cache_root() == tmp_path / "chosen"

@@ -1,0 +1,244 @@
+"""Composing: the same as Hydra's own composition, with cohorts of a user's own, and nothing global touched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from hydra import version
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from omegaconf import OmegaConf
+
+from simulator.cli import compose as composing
+from simulator.cli.compose import COHORT, NAMED_BY_COHORT, Composition, Library, compose, shipped_folder
+from simulator.cli.files import dump, read
+from simulator.cli.overrides import read_overrides
+from simulator.errors import ConfigError
+
+COHORTS = Library().options(COHORT)
+
+
+def composed(*texts: str, library: Library | None = None) -> Composition:
+    library = library or Library()
+    made = read_overrides(texts, library)
+    assert made.problems == []
+    return compose(library, made.choices, made.values)
+
+
+def by_hydra(folder: Path, *texts: str) -> Any:
+    with hydra.initialize_config_dir(str(folder), version_base="1.3"):
+        return OmegaConf.to_container(hydra.compose("simulate", list(texts)))
+
+
+@pytest.fixture
+def long_form(tmp_path: Path) -> Path:
+    """The shipped configurations, the cohorts' defaults lists in the form that Hydra alone understands."""
+    folder = tmp_path / "configs"
+    shutil.copytree(shipped_folder(), folder)
+    for path in (folder / COHORT).glob("*.yaml"):
+        path.write_text(re.sub(r"- /(\w+):", r"- /\1@_global_.\1:", path.read_text("utf-8")), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Library:
+    """A user's folder: a cohort with its own parts, and one that builds on a shipped cohort."""
+    folder = tmp_path / "own"
+    files = {
+        "cohort/mine": f"""
+            defaults: [/evidence: pj203_mmc, /model: {MODEL}, /course: mine, /study: ilp, /parameters: mine, _self_]
+            n_patients: 30
+            """,
+        "cohort/built": """
+            defaults: [pj203_mmc, _self_, override /course: mine]
+            n_patients: 500
+            mix: {stomach: 100}
+            """,
+        "course/mine": "interval: 3 wk\n",
+        "parameters/mine": "defaults: [pj203_mmc, _self_]\nresponse: {probability: {stomach: 0.5}}\n",
+    }
+    for name, text in files.items():
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(re.sub(r"^ {12}", "", text, flags=re.MULTILINE), "utf-8")
+    return Library(own=folder, own_label="own")
+
+
+MODEL = "response_progression_death"
+
+
+@pytest.mark.parametrize("cohort", COHORTS)
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (),
+        ("seed=7", "engine=reference", "output.patients=true"),
+        ("study.replicates=10", "course.max_administrations=3", "cohort.n_patients=1_000"),
+        ("++parameters.survival.shape=1.5", "++course={max_administrations: 2, response: per_administration}"),
+        ("study=ilp", "parameters=pj203_mmc", "+study.note='a, b'", "++output.time_step=14 d"),
+    ],
+)
+def test_the_composition_is_hydras_own(cohort: str, texts: tuple[str, ...], long_form: Path) -> None:
+    theirs = by_hydra(long_form, f"cohort={cohort}", *texts)
+    ours = composed(f"cohort={cohort}", *texts, library=Library(shipped=long_form)).container
+    assert ours == theirs
+    assert dump(ours) == dump(theirs)  # the order of keys too: patients are allotted in declared order
+    assert composed(f"cohort={cohort}", *texts).container == theirs  # the short form means the same
+
+
+def test_every_shipped_file_reads_as_omegaconf_reads_it() -> None:
+    for path in sorted(shipped_folder().rglob("*.yaml")):
+        theirs = OmegaConf.to_container(OmegaConf.load(path))
+        assert read(path, label=path.name, trusted=True).content == theirs, path.name
+
+
+def test_a_cohort_names_its_five_other_groups_and_each_can_be_exchanged() -> None:
+    before = composed("cohort=pj203_mmc")
+    assert set(before.choices) == {COHORT, *NAMED_BY_COHORT}
+    after = composed("cohort=pj203_mmc", "study=ilp")
+    assert after.container["study"] == composed("cohort=ilp").container["study"]
+    assert {**after.container, "study": None} == {**before.container, "study": None}
+
+
+def test_an_override_replaces_a_parameter_and_its_provenance() -> None:
+    before = composed().container["parameters"]["response"]["probability"]
+    after = composed("parameters.response.probability.colorectal=0.5").container["parameters"]["response"]
+    assert isinstance(before["colorectal"], dict)
+    assert after["probability"] == {**before, "colorectal": 0.5}
+
+
+def test_start_changes_nothing() -> None:
+    assert composed("parameters=start") == composed()
+
+
+def test_keys_that_no_file_has_are_told() -> None:
+    assert composed("seed=1", "study.new=3", "parameters.a.b=1").new == ("study.new", "parameters.a.b")
+
+
+def test_an_item_of_a_list_can_be_set_and_only_one_that_is_there() -> None:
+    before = composed().container["study"]["assessed"]
+    after = composed("study.assessed.0=dead").container["study"]["assessed"]
+    assert after == ["dead", *before[1:]]
+    with pytest.raises(ConfigError, match="its items are"):
+        composed("study.assessed.9=dead")
+
+
+def test_a_users_cohort_uses_its_own_and_shipped_parts(own: Library) -> None:
+    made = composed("cohort=mine", library=own)
+    assert made.choices == {COHORT: "mine", "evidence": "pj203_mmc", "model": MODEL, "course": "mine",
+                            "study": "ilp", "parameters": "mine"}  # fmt: skip
+    assert made.container["course"] == {"interval": "3 wk"}
+    assert composed("cohort=mine", "course=ilp", library=own).choices["course"] == "ilp"
+
+
+def test_a_users_file_may_build_on_a_shipped_one(own: Library) -> None:
+    shipped = composed().container
+    made = composed("cohort=built", library=own).container
+    assert made["cohort"] == {
+        **shipped["cohort"],
+        "n_patients": 500,
+        "mix": {**shipped["cohort"]["mix"], "stomach": 100},
+    }
+    assert made["course"] == {"interval": "3 wk"}
+    assert made["parameters"] == shipped["parameters"]
+    probability = composed("cohort=mine", library=own).container["parameters"]["response"]["probability"]
+    assert probability["stomach"] == 0.5
+    assert probability["other"] == shipped["parameters"]["response"]["probability"]["other"]
+
+
+def test_a_group_that_no_list_names_is_asked_for(own: Library) -> None:
+    assert own.own is not None
+    path = own.own / "cohort" / "mine.yaml"
+    path.write_text(path.read_text("utf-8").replace("/study: ilp, ", ""), "utf-8")
+    with pytest.raises(ConfigError, match="must name study"):
+        composed("cohort=mine", library=own)
+    with pytest.raises(ConfigError, match="names no study"):
+        composed("cohort=mine", "study=ilp", library=Library(own=own.own, own_label="own"))
+
+
+def test_the_shipped_folder_is_found_in_a_wheel_and_in_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "simulator"
+    (package / "cli").mkdir(parents=True)
+    monkeypatch.setattr(composing, "__file__", str(package / "cli" / "compose.py"))
+    assert shipped_folder() == tmp_path.resolve() / "configs"
+    (package / "configs").mkdir()
+    assert shipped_folder() == package.resolve() / "configs"
+
+
+def test_a_dumped_configuration_reads_back_as_it_was(tmp_path: Path) -> None:
+    texts = [
+        "010",
+        "NO",
+        "12:30",
+        "1e3",
+        ".nan",
+        "0,5",
+        "14 mo",
+        "null",
+        "true",
+        "",
+        " a ",
+        "a: b",
+        "é",
+        "−5",
+        "3",
+        "'",
+    ]
+    awkward = {"texts": texts, **{f"k{i}": text for i, text in enumerate(texts)}, "n": None, "x": 1e-5, "y": True}
+    for container in (awkward, *(composed(f"cohort={cohort}").container for cohort in COHORTS)):
+        path = tmp_path / "x.yaml"
+        path.write_text(dump(container), "utf-8")
+        assert read(path, label="x").content == container
+        assert OmegaConf.to_container(OmegaConf.load(path)) == container
+
+
+def test_composing_needs_and_changes_nothing_global(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Singleton, "_instances", dict(Singleton._instances))
+    Singleton._instances.pop(version.VersionBase, None)
+    GlobalHydra.instance().clear()
+    before = dict(Singleton._instances)
+    composed("seed=3")
+    assert not GlobalHydra.instance().is_initialized()
+    assert {**Singleton._instances, version.VersionBase: None} == {**before, version.VersionBase: None}
+    assert version.VersionBase.instance().getbase() is version._UNSPECIFIED_
+
+
+@pytest.mark.parametrize("base", ["1.2", "1.3"])
+def test_a_hosts_version_base_is_left_alone(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Singleton, "_instances", dict(Singleton._instances))
+    version.setbase(base)
+    before = version.getbase()
+    composed("seed=3")
+    assert version.getbase() is before
+
+
+def test_a_hosts_config_store_and_global_hydra_do_not_leak_in(long_form: Path) -> None:
+    plain = composed().container
+    store = ConfigStore.instance()
+    saved = dict(store.repo)
+    try:
+        store.store(name="simulate", node={"seed": 1, "foreign": True})
+        store.store(group=COHORT, name="foreign", node={"n_patients": 1})
+        with hydra.initialize_config_dir(str(long_form), version_base="1.3"):
+            mine = GlobalHydra.instance().hydra
+            assert composed().container == plain
+            assert GlobalHydra.instance().hydra is mine
+        assert "foreign" not in Library().options(COHORT)
+    finally:
+        store.repo = saved
+
+
+def test_many_threads_compose_what_one_does() -> None:
+    texts = [(f"cohort={cohort}", f"seed={seed}") for seed in range(5) for cohort in COHORTS]
+    with ThreadPoolExecutor(8) as pool:
+        threaded = list(pool.map(lambda one: composed(*one), texts))
+    assert threaded == [composed(*one) for one in texts]

@@ -1,0 +1,108 @@
+"""Distributions of intervals, lags and covariates. Expected values: scipy.stats."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from simulator.kernels.quantiles import (
+    DIMENSIONS,
+    DISTRIBUTIONS,
+    PARAMETERS,
+    cumulative,
+    distribution_parameters,
+    quantile,
+    quantiles,
+)
+
+U = np.array([2.0**-53, 1e-9, 0.01, 0.2, 0.5, 0.8, 0.99, 1 - 1e-9, 1 - 2.0**-53])
+
+LAWS = [
+    ("uniform", dict(low=-3.0, high=14.0), stats.uniform(-3, 17)),
+    ("triangular", dict(low=10.0, mode=14.0, high=30.0), stats.triang(0.2, 10, 20)),
+    ("triangular", dict(low=10.0, mode=10.0, high=30.0), stats.triang(0.0, 10, 20)),
+    ("triangular", dict(low=10.0, mode=30.0, high=30.0), stats.triang(1.0, 10, 20)),
+    ("normal", dict(mean=62.0, sd=10.0), stats.norm(62, 10)),
+    ("log_normal", dict(median=42.0, sigma=0.5), stats.lognorm(0.5, scale=42)),
+    ("exponential", dict(mean=21.0), stats.expon(scale=21)),
+    ("weibull", dict(median=21.0, shape=1.3), stats.weibull_min(1.3, scale=21 / math.log(2) ** (1 / 1.3))),
+    ("weibull", dict(median=21.0, shape=0.2), stats.weibull_min(0.2, scale=21 / math.log(2) ** 5)),
+    ("gamma", dict(mean=21.0, sd=3.0), stats.gamma(49, scale=3 / 7)),
+    ("gamma", dict(mean=21.0, sd=40.0), stats.gamma((21 / 40) ** 2, scale=1600 / 21)),
+]
+names = [f"{name}-{'-'.join(map(str, named.values()))}" for name, named, _ in LAWS]
+
+
+@pytest.mark.parametrize(("name", "named", "law"), LAWS, ids=names)
+def test_quantiles_equal_scipys(name, named, law):
+    code, p = DISTRIBUTIONS[name], distribution_parameters(name, **named)
+    found = quantiles(code, U, *p)
+    assert found == pytest.approx(law.ppf(U), rel=1e-9)
+    assert found[1:-1] == pytest.approx(law.ppf(U[1:-1]), rel=1e-11)
+    assert found.tolist() == [quantile(code, u, *p) for u in U.tolist()]
+    assert np.all(np.diff(found) >= 0)
+
+
+@pytest.mark.parametrize(("name", "named", "law"), LAWS, ids=names)
+def test_distribution_function_inverts_the_quantile_and_equals_scipys(name, named, law):
+    code, p = DISTRIBUTIONS[name], distribution_parameters(name, **named)
+    tolerance = 1e-10 if name == "gamma" else 1e-13
+    for u in U.tolist():
+        x = quantile(code, u, *p)
+        assert cumulative(code, x, *p) == pytest.approx(u, abs=tolerance)
+        assert cumulative(code, x, *p) == pytest.approx(law.cdf(x), abs=tolerance)
+    assert cumulative(code, -math.inf, *p) == 0.0
+    assert cumulative(code, math.inf, *p) == 1.0
+
+
+WITHOUT_SPREAD = [
+    ("fixed", dict(value=21.0)),
+    ("uniform", dict(low=21.0, high=21.0)),
+    ("triangular", dict(low=21.0, mode=21.0, high=21.0)),
+    ("normal", dict(mean=21.0, sd=0.0)),
+    ("log_normal", dict(median=21.0, sigma=0.0)),
+    ("gamma", dict(mean=21.0, sd=0.0)),
+]
+
+
+@pytest.mark.parametrize(("name", "named"), WITHOUT_SPREAD)
+def test_without_spread_every_draw_is_the_fixed_value(name, named):
+    code, p = DISTRIBUTIONS[name], distribution_parameters(name, **named)
+    assert quantiles(code, U, *p).tolist() == [21.0] * len(U)
+    below_at_above = [cumulative(code, x, *p) for x in (math.nextafter(21.0, 0), 21.0, 22.0)]
+    assert below_at_above == [0.0, 1.0, 1.0]
+
+
+def test_parameters_broadcast():
+    codes = np.array([DISTRIBUTIONS["fixed"], DISTRIBUTIONS["uniform"]])
+    assert quantiles(codes, 0.25, [14.0, 0.0], [0.0, 8.0]).tolist() == [14.0, 2.0]
+    assert quantiles(DISTRIBUTIONS["fixed"], np.full((2, 3), 0.5), 1.0).shape == (2, 3)
+
+
+def test_an_unknown_code_gives_nan():
+    assert math.isnan(quantile(99, 0.5, 1.0, 1.0, 1.0))
+    assert math.isnan(cumulative(99, 0.5, 1.0, 1.0, 1.0))
+
+
+def test_every_distribution_has_a_code_and_parameters_of_known_dimension():
+    assert list(DISTRIBUTIONS) == list(PARAMETERS)
+    assert list(DISTRIBUTIONS.values()) == list(range(8))
+    assert {dimension for taken in PARAMETERS.values() for dimension in taken.values()} == set(DIMENSIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "named", "message"),
+    [
+        ("normall", {}, r"distribution 'normall': must be one of fixed, uniform"),
+        ("normal", dict(mean=1.0), r"sd: missing; normal takes mean, sd"),
+        ("normal", dict(mean=1.0, sd=1.0, low=0.0), r"low: unknown; normal takes mean, sd"),
+        ("normal", dict(mean=math.nan, sd=-1.0), r"mean = nan: must be a finite.*sd = -1: must be ≥ 0"),
+        ("exponential", dict(mean=0.0), r"mean = 0: must be > 0"),
+        ("uniform", dict(low=3.0, high=1.0), r"low = 3, high = 1: must not decrease"),
+        ("triangular", dict(low=1.0, mode=9.0, high=5.0), r"low = 1, mode = 9, high = 5: must not decrease"),
+    ],
+)
+def test_wrong_parameters_are_refused_by_name(name, named, message):
+    with pytest.raises(ValueError, match=message):
+        distribution_parameters(name, **named)
