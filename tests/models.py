@@ -300,7 +300,7 @@ def rich(**more: Any) -> dict[str, Any]:
             "from": ["stable", "response", "progression"],
             "to": "dead_otherwise",
             "clock": "age",
-            "hazard": {"family": "gompertz", "rate": 2e-8, "shape": 3e-4},
+            "hazard": {"family": "gompertz", "rate": 2e-7, "shape": 3e-4},
         },
     }
     config = container(

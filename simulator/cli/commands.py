@@ -121,10 +121,12 @@ def _claimed(folder: Path) -> Iterator[Path]:
     made: list[Path] = []
     try:
         for path in [*reversed(folder.parents), folder]:
+            if path.is_dir():
+                continue
             try:
                 path.mkdir()
                 made.append(path)
-            except FileExistsError:
+            except FileExistsError:  # another run may have made it just now
                 if not path.is_dir():
                     raise
         config = folder / CONFIG

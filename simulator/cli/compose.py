@@ -22,7 +22,6 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import create_defaults_list
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.singleton import Singleton
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
@@ -211,7 +210,11 @@ def _has(container: Mapping[str, Any], key: str) -> bool:
 
 
 def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
-    """Set one dotted key in place; new keys are made, for the schema to judge."""
+    """Set one dotted key in place; new keys are made, for the schema to judge.
+
+    A mapping replaces the one that was there: ``course.interval={triangular: [10, 20, 40]}`` means that
+    distribution and no other, where Hydra would merge the two.
+    """
     *steps, last = key.split(".")
     node: Any = container
     for number, step in enumerate([*steps, last]):
@@ -228,8 +231,7 @@ def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
     if isinstance(node, list):
         node[int(last)] = value
     else:
-        old = node.get(last)
-        node[last] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        node[last] = value
     return None
 
 
@@ -380,15 +382,14 @@ def hydra_lock() -> Iterator[None]:
 @contextmanager
 def _version_base() -> Iterator[None]:
     """Give Hydra a version base while it is used, where its host has set none, and take it back."""
-    before = Singleton._instances.get(version.VersionBase)
-    if before is not None and type(getattr(before, "version_base", None)) is not object:
+    holder: Any = version.VersionBase.instance()
+    unset = holder.version_base
+    if type(unset) is not object:  # Hydra 1.3 marks what is not set by a bare object; 1.4 always has a base
         yield
         return
-    version.setbase(HYDRA_VERSION_BASE)
-    holder = version.VersionBase.instance()
-    ours = holder.version_base
+    ours = holder.version_base = version._get_version(HYDRA_VERSION_BASE)
     try:
         yield
     finally:
         if holder.version_base is ours:
-            holder.version_base = version._UNSPECIFIED_
+            holder.version_base = unset

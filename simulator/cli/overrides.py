@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from antlr4.error.Errors import LexerNoViableAltException
 from hydra._internal.grammar.functions import FunctionCall, Functions
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString, Sweep
@@ -33,6 +32,7 @@ LATER_PARAMETERS = ("calibrated", "posterior")
 SWEEP_REFUSED = "several values are a sweep, which needs --multirun and comes with a later version"
 _COMMA_REFUSED = f"has a comma: write a decimal point if it is one number; {SWEEP_REFUSED}"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*))*")
+_NEEDS_QUOTES = re.compile(r"[^\w\s/\\+.$%*@?|:,=()\[\]{}'\"-]", re.ASCII)
 _SIGN = re.compile(r"\+{0,2}")
 
 
@@ -174,11 +174,12 @@ def _parse(text: str) -> Any:
         cause = error.__cause__
         if isinstance(cause, _Refused):
             raise cause from None
-        if isinstance(cause, LexerNoViableAltException):
-            odd = text[cause.startIndex : cause.startIndex + 1]
-            if odd in "'\"":
-                raise _Refused(f"has a quote ({odd}) that is not closed") from None
-            raise _Refused(f"has the character {odd!r}, which needs quotes around the value: '…'") from None
+        value = text.partition("=")[2]
+        for quote in "'\"":
+            if value.count(quote) % 2:
+                raise _Refused(f"has a quote ({quote}) that is not closed") from None
+        if odd := _NEEDS_QUOTES.search(value):
+            raise _Refused(f"has the character {odd[0]!r}, which needs quotes around the value: '…'") from None
         raise _Refused("cannot be read: check brackets and quotes; text with commas, brackets, colons or = "
                        "needs quotes around it: '…'") from None  # fmt: skip
     except ValueError:

@@ -199,7 +199,7 @@ def _solve_events(
             )
             if latent_median is not None:
                 solved.values[f"{name}.median (latent, days)"] = dict.fromkeys(strata, latent_median)
-            mean = [float(np.cumsum(row)[-1]) for row in rows]
+            mean = [float(row.sum()) for row in rows]
             solved.values["administrations (mean, reference course)"] = dict(zip(strata, mean, strict=True))
     return exposure
 

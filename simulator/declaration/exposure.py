@@ -76,7 +76,7 @@ def per_administration_threshold(rate: float, more_than: Floats, frailty: float)
 
     ``rate = 1 − Σ_n P(N = n) E_z[(1 − Φ((a + √ρ z)/√(1 − ρ)))^n]``, z standard normal by Gauss–Hermite.
     """
-    if rate <= 0.0:
+    if rate <= 0.0 or not more_than.size:
         return -np.inf
     if rate >= float(more_than[0]):
         return np.inf

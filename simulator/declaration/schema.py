@@ -205,10 +205,16 @@ def _lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str]) 
         here = f"{key}.{name}"
         if here in by_hand:
             continue
-        if isinstance(value, Mapping) and isinstance(base.get(name), Mapping) and not {"value"} & set(value):
-            _lay_over(base[name], value, here, by_hand)
+        old = base.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and not _is_one(value, old):
+            _lay_over(old, value, here, by_hand)
         else:
             base[name] = copy.deepcopy(value)
+
+
+def _is_one(value: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a mapping stands for one thing (a parameter, a distribution) and so replaces the old one whole."""
+    return "value" in value or (len(value) == len(old) == 1 and set(value) != set(old))
 
 
 def _split(override: str) -> tuple[str, str]:

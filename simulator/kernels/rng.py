@@ -151,10 +151,21 @@ def _uniforms(
 def uniforms(
     seed: int, patient: ArrayLike, replicate: ArrayLike, stream: int, occurrence: ArrayLike
 ) -> NDArray[np.float64]:
-    """Uniforms at the addresses of three integer arrays that broadcast against each other; one stream."""
+    """Uniforms at the addresses of three integer arrays that broadcast against each other; one stream.
+
+    ValueError where a word of an address is not an integer in [0, 2^32).
+    """
     words = np.broadcast_arrays(
-        np.asarray(patient, np.int64), np.asarray(replicate, np.int64), np.asarray(occurrence, np.int64)
+        _checked("patient", patient), _checked("replicate", replicate), _checked("occurrence", occurrence)
     )
+    number = int(_checked("stream", stream)[()])
     patients, replicates, occurrences = (np.ascontiguousarray(word).ravel() for word in words)
-    drawn = _uniforms(np.uint64(seed), patients, replicates, stream, occurrences)
+    drawn = _uniforms(np.uint64(seed), patients, replicates, number, occurrences)
     return drawn.reshape(words[0].shape)
+
+
+def _checked(name: str, words: ArrayLike) -> NDArray[np.int64]:
+    given = np.asarray(words)
+    if given.size and (given.dtype.kind not in "iu" or given.min() < 0 or given.max() > 0xFFFFFFFF):
+        raise ValueError(f"{name}: must be integers from 0 to 2^32 − 1")
+    return given.astype(np.int64, copy=False)

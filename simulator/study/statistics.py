@@ -129,7 +129,8 @@ class Accumulator:
         table.add("quantile", "quantile", np.array(QUANTILES), "share of times at or below")
         table.add("n_patients", "group", self._by_group("patients"), "patients simulated")
         self._survival_result(table)
-        self._event_result(table)
+        if self._events:
+            self._event_result(table)
         self._course_result(table, self._model)
         self._history_result(table, self._model)
         return table.variables

@@ -1,6 +1,7 @@
 """V4: elementary functions against mpmath. Expected values are computed here, at 40 digits, by mpmath."""
 
 import math
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from simulator.kernels import elementary
+from simulator.kernels.compilation import kernel
 
 INF = math.inf
 NAN = math.nan
@@ -235,7 +237,8 @@ LIMITS = [
     ("power", (0.0, 2.0), 0.0), ("power", (0.0, -2.0), INF), ("power", (0.0, 0.0), 1.0), ("power", (INF, 0.5), INF),
     ("power", (INF, -0.5), 0.0), ("power", (INF, 0.0), 1.0), ("power", (2.0, INF), INF), ("power", (0.5, INF), 0.0),
     ("power", (2.0, -INF), 0.0), ("power", (0.5, -INF), INF), ("power", (1.0, INF), NAN), ("power", (1.0, NAN), NAN),
-    ("power", (NAN, 0.0), NAN), ("power", (0.0, NAN), NAN), ("power", (INF, NAN), NAN), ("power", (NAN, 1.0), NAN), ("power", (2.0, NAN), NAN), ("power", (-1.0, 2.0), NAN),
+    ("power", (NAN, 0.0), NAN), ("power", (0.0, NAN), NAN), ("power", (INF, NAN), NAN),
+    ("power", (NAN, 1.0), NAN), ("power", (2.0, NAN), NAN), ("power", (-1.0, 2.0), NAN),
     ("power", (1e300, 2.0), INF), ("power", (1e-300, 2.0), 0.0), ("power", (0.0, INF), 0.0),
     ("power", (INF, INF), INF), ("power", (1e300, 1e300), INF), ("power", (1e-300, 1e300), 0.0),
     ("root", (0.0, 2.0, 0.5), 0.0), ("root", (INF, 2.0, 0.5), INF), ("root", (1.0, 3.0, 1 / 3), 1.0),
@@ -292,9 +295,45 @@ def test_a_logarithm_in_one_float_would_miss_the_bound_of_power():
     assert naive > 2e-14
 
 
+@kernel
+def in_loops(x, y, u):
+    found = np.empty((6, x.size))
+    for i in range(x.size):
+        found[0, i] = elementary.log(x[i])
+    for i in range(x.size):
+        found[1, i] = elementary.exp(y[i])
+    for i in range(x.size):
+        found[2, i] = elementary.power(x[i], 1.3)
+    for i in range(x.size):
+        found[3, i] = elementary.root(x[i], 1.3, 1 / 1.3)
+    for i in range(x.size):
+        found[4, i] = elementary.normal_quantile(u[i])
+    for i in range(x.size):
+        found[5, i] = elementary.normal_inverse_hazard(x[i])
+    return found
+
+
+def test_a_vectorised_loop_gives_the_bits_of_single_calls():
+    generator = np.random.default_rng(12)
+    x, y, u = np.exp(generator.normal(0, 5, 2_000)), generator.normal(0, 90, 2_000), generator.random(2_000)
+    x[:6] = [0.0, INF, NAN, -1.0, SMALLEST, 1.0]
+    singly = [
+        [elementary.log(v) for v in x.tolist()],
+        [elementary.exp(v) for v in y.tolist()],
+        [elementary.power(v, 1.3) for v in x.tolist()],
+        [elementary.root(v, 1.3, 1 / 1.3) for v in x.tolist()],
+        [elementary.normal_quantile(v) for v in u.tolist()],
+        [elementary.normal_inverse_hazard(v) for v in x.tolist()],
+    ]
+    assert np.array_equal(in_loops(x, y, u), np.array(singly), equal_nan=True)
+
+
 PROGRAM = """
 import hashlib, numpy as np
 from simulator.kernels import elementary as e
+from simulator.kernels.hazards import FAMILIES, cumulative_hazards, inverse_cumulative_hazards
+from simulator.kernels.quantiles import quantiles
+from simulator.kernels.rng import uniforms
 generator = np.random.default_rng(11)
 digest = hashlib.sha256()
 for x, y in zip(np.exp(generator.normal(0, 9, 3000)).tolist(), generator.normal(0, 9, 3000).tolist()):
@@ -302,13 +341,18 @@ for x, y in zip(np.exp(generator.normal(0, 9, 3000)).tolist(), generator.normal(
     values = [e.log(x), e.exp(y), e.expm1(y), e.log1p(x), e.power(x, y), e.root(x, 1.3, 1 / 1.3), e.normal_cdf(y),
               e.normal_quantile(u), e.normal_hazard(y), e.normal_inverse_hazard(x)]
     digest.update(np.array(values).tobytes())
+u = uniforms(5, np.arange(3000), 1, 2, 3)
+for family in ("exponential", "weibull", "gompertz", "log_logistic", "log_normal", "gamma", "generalised_gamma"):
+    for p in ((0.9, 1.3, 1 / 1.3), (0.3, 2.5, -0.4), (2.0, 0.4, 2.5)):
+        t = inverse_cumulative_hazards(FAMILIES[family], -np.log(u).round(12), *p)
+        digest.update(t.tobytes() + cumulative_hazards(FAMILIES[family], t, *p).tobytes())
+for code in range(8):
+    digest.update(quantiles(code, u, 3.0, 4.0, 5.0).tobytes())
 print(digest.hexdigest())
 """
 
 
 def checksum(**environment: str) -> str:
-    import os
-
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},

@@ -38,23 +38,26 @@ def grid(family):
     """Parameters over the whole range, with the scipy law of the same name."""
     for scale, shape in itertools.product(SCALES, SHAPES):
         if family == "exponential":
-            yield dict(mean=scale), stats.expon(scale=scale)
+            yield {"mean": scale}, stats.expon(scale=scale)
         elif family == "weibull":
-            yield dict(shape=shape, scale=scale), stats.weibull_min(shape, scale=scale)
+            yield {"shape": shape, "scale": scale}, stats.weibull_min(shape, scale=scale)
         elif family == "gompertz":
-            yield dict(shape=1 / scale, rate=shape / scale), stats.gompertz(shape, scale=scale)
+            yield {"shape": 1 / scale, "rate": shape / scale}, stats.gompertz(shape, scale=scale)
         elif family == "log_logistic":
-            yield dict(shape=shape, scale=scale), stats.fisk(shape, scale=scale)
+            yield {"shape": shape, "scale": scale}, stats.fisk(shape, scale=scale)
         elif family == "log_normal":
-            yield dict(sigma=1 / shape, median=scale), stats.lognorm(1 / shape, scale=scale)
+            yield {"sigma": 1 / shape, "median": scale}, stats.lognorm(1 / shape, scale=scale)
         elif family == "gamma":
-            yield dict(shape=shape, scale=scale), stats.gamma(shape, scale=scale)
+            yield {"shape": shape, "scale": scale}, stats.gamma(shape, scale=scale)
         elif family == "generalised_gamma":
             # scipy's gengamma(a, c): a = Q⁻², c = Q/sigma, scale = e^mu·Q^(2·sigma/Q)
             sigma = min(1 / shape, 3.0)
             for q in (0.3, 1.2, -0.7):
                 a, c = q**-2, q / sigma
-                yield dict(mu=math.log(scale), sigma=sigma, Q=q), stats.gengamma(a, c, scale=scale * abs(q) ** (2 / c))
+                yield (
+                    {"mu": math.log(scale), "sigma": sigma, "Q": q},
+                    stats.gengamma(a, c, scale=scale * abs(q) ** (2 / c)),
+                )
 
 
 CONTINUOUS = ["exponential", "weibull", "gompertz", "log_logistic", "log_normal", "gamma", "generalised_gamma"]
@@ -103,13 +106,13 @@ def test_derivative_of_the_cumulative_hazard_is_the_hazard(family):
 def test_median_is_where_half_survive(family):
     spreads = {
         "exponential": [{}],
-        "weibull": [dict(shape=k) for k in SHAPES],
-        "gompertz": [dict(shape=a) for a in (-0.002, 0.0, 1e-25, 1e-9, 0.01)],
-        "log_logistic": [dict(shape=k) for k in SHAPES],
-        "log_normal": [dict(sigma=s) for s in (0.05, 1.0, 8.0)],
-        "gamma": [dict(shape=k) for k in (*SHAPES, 1e7)],
+        "weibull": [{"shape": k} for k in SHAPES],
+        "gompertz": [{"shape": a} for a in (-0.002, 0.0, 1e-25, 1e-9, 0.01)],
+        "log_logistic": [{"shape": k} for k in SHAPES],
+        "log_normal": [{"sigma": s} for s in (0.05, 1.0, 8.0)],
+        "gamma": [{"shape": k} for k in (*SHAPES, 1e7)],
         "generalised_gamma": [
-            dict(sigma=0.8, Q=q) for q in (-2.0, -0.3, -0.0101, -0.0099, -1e-5, 0.0, 1e-5, 0.0099, 0.0101, 0.5, 3.0)
+            {"sigma": 0.8, "Q": q} for q in (-2.0, -0.3, -0.0101, -0.0099, -1e-5, 0.0, 1e-5, 0.0099, 0.0101, 0.5, 3.0)
         ],
     }
     for named in spreads[family]:
@@ -194,13 +197,13 @@ def test_far_tails_keep_their_digits():
 def test_small_and_large_hazards_come_back(family):
     x = np.array([1e-250, 1e-100, 1e-20, 1e-8, 5.0, 36.7, 500.0, 1e4, 1e8])
     named = {
-        "exponential": dict(median=300.0),
-        "weibull": dict(median=300.0, shape=1.3),
-        "gompertz": dict(median=300.0, shape=0.001),
-        "log_logistic": dict(median=300.0, shape=2.0),
-        "log_normal": dict(median=42.0, sigma=0.5),
-        "gamma": dict(median=42.0, shape=2.5),
-        "generalised_gamma": dict(median=42.0, sigma=0.5, Q=-0.4),
+        "exponential": {"median": 300.0},
+        "weibull": {"median": 300.0, "shape": 1.3},
+        "gompertz": {"median": 300.0, "shape": 0.001},
+        "log_logistic": {"median": 300.0, "shape": 2.0},
+        "log_normal": {"median": 42.0, "sigma": 0.5},
+        "gamma": {"median": 42.0, "shape": 2.5},
+        "generalised_gamma": {"median": 42.0, "sigma": 0.5, "Q": -0.4},
     }[family]
     p = kernel_parameters(family, **named)
     t = inverse(family, x, *p)
@@ -269,7 +272,7 @@ def test_hazards_never_decrease():
 
 def test_tabulated_goes_through_its_knots_and_straight_between():
     time, hazard = np.array([0.0, 10.0, 30.0, 31.0]), np.array([0.0, 0.2, 0.2, 1.0])
-    knots = dict(knot_time=time, knot_hazard=hazard)
+    knots = {"knot_time": time, "knot_hazard": hazard}
     assert cumulative("tabulated", time, 0.0, **knots).tolist() == hazard.tolist()
     t = np.linspace(0, 31, 200)
     assert cumulative("tabulated", t, 0.0, **knots) == pytest.approx(np.interp(t, time, hazard), rel=1e-14)
@@ -278,14 +281,14 @@ def test_tabulated_goes_through_its_knots_and_straight_between():
 
 
 def test_tabulated_inverse_is_the_first_time_and_inf_beyond_a_flat_end():
-    knots = dict(knot_time=np.array([0.0, 10.0, 30.0, 31.0]), knot_hazard=np.array([0.0, 0.2, 0.2, 1.0]))
+    knots = {"knot_time": np.array([0.0, 10.0, 30.0, 31.0]), "knot_hazard": np.array([0.0, 0.2, 0.2, 1.0])}
     found = inverse("tabulated", [0.0, 0.1, 0.2, 0.6, 1.0, 1.0000001, math.inf], 0.0, **knots)
     assert found == pytest.approx([0.0, 5.0, 10.0, 30.5, 31.0, math.inf, math.inf], rel=1e-15)
     assert inverse("tabulated", [1.5, math.inf], 0.5, **knots).tolist() == [32.0, math.inf]
 
 
 def test_tabulated_may_jump_and_may_begin_late():
-    knots = dict(knot_time=np.array([5.0, 10.0, 10.0]), knot_hazard=np.array([0.0, 0.0, 2.0]))
+    knots = {"knot_time": np.array([5.0, 10.0, 10.0]), "knot_hazard": np.array([0.0, 0.0, 2.0])}
     assert cumulative("tabulated", [4.0, 9.999, 10.0, 11.0], 0.0, **knots).tolist() == [0, 0, 2, 2]
     assert inverse("tabulated", [1e-9, 1.0, 2.0], 0.0, **knots).tolist() == [10.0, 10.0, 10.0]
 
@@ -358,23 +361,23 @@ def test_parameters_broadcast_and_stay_beside_their_neighbours():
 @pytest.mark.parametrize(
     ("family", "named", "message"),
     [
-        ("weibul", dict(shape=1.0), r"family 'weibul': must be one of exponential, weibull"),
-        ("weibull", dict(shape=1.0), r"scale \| median: missing; weibull takes shape \| weibull_shape and scale"),
-        ("weibull", dict(shape=1.0, weibull_shape=1.0, scale=1.0), r"shape and weibull_shape: only one of"),
-        ("weibull", dict(shape=1.0, scale=1.0, rate=1.0), r"rate: not a parameter of weibull, which takes"),
-        ("weibull", dict(shape=0.0, scale=1.0), r"shape = 0.0: must be > 0"),
-        ("weibull", dict(shape=1.0, scale=-3.0), r"scale = -3.0: must be > 0 days"),
-        ("weibull", dict(shape=math.nan, scale=1.0), r"shape = nan: must be > 0"),
-        ("weibull", dict(shape=1.0, scale=math.inf), r"scale = inf"),
-        ("weibull", dict(shape="x", scale=1.0), r"shape = 'x': must be a number"),
-        ("weibull", dict(shape=1e-5, median=300.0), r"beyond the range of floating point"),
-        ("exponential", dict(rate=-1e-9), r"rate = -1e-09: must be ≥ 0 per day"),
+        ("weibul", {"shape": 1.0}, r"family 'weibul': must be one of exponential, weibull"),
+        ("weibull", {"shape": 1.0}, r"scale \| median: missing; weibull takes shape \| weibull_shape and scale"),
+        ("weibull", {"shape": 1.0, "weibull_shape": 1.0, "scale": 1.0}, r"shape and weibull_shape: only one of"),
+        ("weibull", {"shape": 1.0, "scale": 1.0, "rate": 1.0}, r"rate: not a parameter of weibull, which takes"),
+        ("weibull", {"shape": 0.0, "scale": 1.0}, r"shape = 0.0: must be > 0"),
+        ("weibull", {"shape": 1.0, "scale": -3.0}, r"scale = -3.0: must be > 0 days"),
+        ("weibull", {"shape": math.nan, "scale": 1.0}, r"shape = nan: must be > 0"),
+        ("weibull", {"shape": 1.0, "scale": math.inf}, r"scale = inf"),
+        ("weibull", {"shape": "x", "scale": 1.0}, r"shape = 'x': must be a number"),
+        ("weibull", {"shape": 1e-5, "median": 300.0}, r"beyond the range of floating point"),
+        ("exponential", {"rate": -1e-9}, r"rate = -1e-09: must be ≥ 0 per day"),
         ("exponential", {}, r"rate \| mean \| median: missing"),
-        ("gompertz", dict(shape=math.inf, rate=1.0), r"shape = inf: must be a finite number per day"),
-        ("fixed", dict(delay=-1.0), r"delay = -1.0: must be ≥ 0 days"),
-        ("gamma", dict(shape=1e-4, median=1.0), r"beyond the range"),
-        ("gamma", dict(shape=2.0, rate=0.0), r"beyond the range"),
-        ("log_normal", dict(sigma=[1.0, 2.0], median=[1.0, 2.0, 3.0]), r"shapes do not fit together"),
+        ("gompertz", {"shape": math.inf, "rate": 1.0}, r"shape = inf: must be a finite number per day"),
+        ("fixed", {"delay": -1.0}, r"delay = -1.0: must be ≥ 0 days"),
+        ("gamma", {"shape": 1e-4, "median": 1.0}, r"beyond the range"),
+        ("gamma", {"shape": 2.0, "rate": 0.0}, r"beyond the range"),
+        ("log_normal", {"sigma": [1.0, 2.0], "median": [1.0, 2.0, 3.0]}, r"shapes do not fit together"),
     ],
 )
 def test_wrong_parameters_are_refused_by_name(family, named, message):

@@ -19,17 +19,17 @@ from simulator.kernels.quantiles import (
 U = np.array([2.0**-53, 1e-9, 0.01, 0.2, 0.5, 0.8, 0.99, 1 - 1e-9, 1 - 2.0**-53])
 
 LAWS = [
-    ("uniform", dict(low=-3.0, high=14.0), stats.uniform(-3, 17)),
-    ("triangular", dict(low=10.0, mode=14.0, high=30.0), stats.triang(0.2, 10, 20)),
-    ("triangular", dict(low=10.0, mode=10.0, high=30.0), stats.triang(0.0, 10, 20)),
-    ("triangular", dict(low=10.0, mode=30.0, high=30.0), stats.triang(1.0, 10, 20)),
-    ("normal", dict(mean=62.0, sd=10.0), stats.norm(62, 10)),
-    ("log_normal", dict(median=42.0, sigma=0.5), stats.lognorm(0.5, scale=42)),
-    ("exponential", dict(mean=21.0), stats.expon(scale=21)),
-    ("weibull", dict(median=21.0, shape=1.3), stats.weibull_min(1.3, scale=21 / math.log(2) ** (1 / 1.3))),
-    ("weibull", dict(median=21.0, shape=0.2), stats.weibull_min(0.2, scale=21 / math.log(2) ** 5)),
-    ("gamma", dict(mean=21.0, sd=3.0), stats.gamma(49, scale=3 / 7)),
-    ("gamma", dict(mean=21.0, sd=40.0), stats.gamma((21 / 40) ** 2, scale=1600 / 21)),
+    ("uniform", {"low": -3.0, "high": 14.0}, stats.uniform(-3, 17)),
+    ("triangular", {"low": 10.0, "mode": 14.0, "high": 30.0}, stats.triang(0.2, 10, 20)),
+    ("triangular", {"low": 10.0, "mode": 10.0, "high": 30.0}, stats.triang(0.0, 10, 20)),
+    ("triangular", {"low": 10.0, "mode": 30.0, "high": 30.0}, stats.triang(1.0, 10, 20)),
+    ("normal", {"mean": 62.0, "sd": 10.0}, stats.norm(62, 10)),
+    ("log_normal", {"median": 42.0, "sigma": 0.5}, stats.lognorm(0.5, scale=42)),
+    ("exponential", {"mean": 21.0}, stats.expon(scale=21)),
+    ("weibull", {"median": 21.0, "shape": 1.3}, stats.weibull_min(1.3, scale=21 / math.log(2) ** (1 / 1.3))),
+    ("weibull", {"median": 21.0, "shape": 0.2}, stats.weibull_min(0.2, scale=21 / math.log(2) ** 5)),
+    ("gamma", {"mean": 21.0, "sd": 3.0}, stats.gamma(49, scale=3 / 7)),
+    ("gamma", {"mean": 21.0, "sd": 40.0}, stats.gamma((21 / 40) ** 2, scale=1600 / 21)),
 ]
 names = [f"{name}-{'-'.join(map(str, named.values()))}" for name, named, _ in LAWS]
 
@@ -57,12 +57,12 @@ def test_distribution_function_inverts_the_quantile_and_equals_scipys(name, name
 
 
 WITHOUT_SPREAD = [
-    ("fixed", dict(value=21.0)),
-    ("uniform", dict(low=21.0, high=21.0)),
-    ("triangular", dict(low=21.0, mode=21.0, high=21.0)),
-    ("normal", dict(mean=21.0, sd=0.0)),
-    ("log_normal", dict(median=21.0, sigma=0.0)),
-    ("gamma", dict(mean=21.0, sd=0.0)),
+    ("fixed", {"value": 21.0}),
+    ("uniform", {"low": 21.0, "high": 21.0}),
+    ("triangular", {"low": 21.0, "mode": 21.0, "high": 21.0}),
+    ("normal", {"mean": 21.0, "sd": 0.0}),
+    ("log_normal", {"median": 21.0, "sigma": 0.0}),
+    ("gamma", {"mean": 21.0, "sd": 0.0}),
 ]
 
 
@@ -95,12 +95,12 @@ def test_every_distribution_has_a_code_and_parameters_of_known_dimension():
     ("name", "named", "message"),
     [
         ("normall", {}, r"distribution 'normall': must be one of fixed, uniform"),
-        ("normal", dict(mean=1.0), r"sd: missing; normal takes mean, sd"),
-        ("normal", dict(mean=1.0, sd=1.0, low=0.0), r"low: unknown; normal takes mean, sd"),
-        ("normal", dict(mean=math.nan, sd=-1.0), r"mean = nan: must be a finite.*sd = -1: must be ≥ 0"),
-        ("exponential", dict(mean=0.0), r"mean = 0: must be > 0"),
-        ("uniform", dict(low=3.0, high=1.0), r"low = 3, high = 1: must not decrease"),
-        ("triangular", dict(low=1.0, mode=9.0, high=5.0), r"low = 1, mode = 9, high = 5: must not decrease"),
+        ("normal", {"mean": 1.0}, r"sd: missing; normal takes mean, sd"),
+        ("normal", {"mean": 1.0, "sd": 1.0, "low": 0.0}, r"low: unknown; normal takes mean, sd"),
+        ("normal", {"mean": math.nan, "sd": -1.0}, r"mean = nan: must be a finite.*sd = -1: must be ≥ 0"),
+        ("exponential", {"mean": 0.0}, r"mean = 0: must be > 0"),
+        ("uniform", {"low": 3.0, "high": 1.0}, r"low = 3, high = 1: must not decrease"),
+        ("triangular", {"low": 1.0, "mode": 9.0, "high": 5.0}, r"low = 1, mode = 9, high = 5: must not decrease"),
     ],
 )
 def test_wrong_parameters_are_refused_by_name(name, named, message):

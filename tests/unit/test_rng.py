@@ -122,6 +122,14 @@ def test_uniforms_broadcast_and_do_not_depend_on_their_neighbours():
     assert rng.uniforms(9, np.arange(0), 2, 5, 1).shape == (0,)
 
 
+@pytest.mark.parametrize("word", [-1, 2**32, 1.5])
+def test_an_address_outside_the_counter_is_refused_and_not_truncated(word):
+    with pytest.raises(ValueError, match=r"patient: must be integers from 0 to 2\^32"):
+        rng.uniforms(1, [word], 0, 1, 0)
+    with pytest.raises(ValueError, match="stream"):
+        rng.uniforms(1, [0], 0, word, 0)
+
+
 @pytest.mark.parametrize(
     ("x", "u"),
     [
