@@ -233,8 +233,11 @@ def cycles(
     return container(events, markers=["responded"], course=course, **more)
 
 
-def rich(**more: Any) -> dict[str, Any]:
-    """Return one of everything: clocks, recovery, timers, cure, covariates, arms, recurrences, a course."""
+def rich(**more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one of everything: clocks, recovery, timers, cure, covariates, arms, recurrences, a course.
+
+    ``more``: keys by group that replace what stands here, as in ``rich(study={"horizon": 700.0})``.
+    """
     events: dict[str, Any] = {
         "response": {
             "from": ["stable"],
@@ -331,9 +334,8 @@ def rich(**more: Any) -> dict[str, Any]:
         },
         horizon=1500.0,
     )
-    for key, value in more.items():
-        group = next(g for g in ("cohort", "model", "course", "study") if key in config[g])
-        config[group][key] = value
+    for group, changes in more.items():
+        config[group].update(changes)
     return config
 
 

@@ -475,7 +475,7 @@ class Declared:
     def outcome(self, name: str, value: float) -> Mapping[str, Any]:
         """Return the outcome that an event chose, empty if there is nothing to choose."""
         choices = list(self.events[name].get("choose", {}).values())
-        return choices[int(value)] if choices else {}
+        return choices[int(value)] if 0 <= value < len(choices) else {}
 
     def sets(self, name: str, value: float) -> set[str]:
         """Return the markers that something sets."""

@@ -88,9 +88,7 @@ def solve(
                 " latent values; give adverse events as probabilities per administration",
             )
             raise ConfigError(refusal)
-        exposure = _solve_events(
-            model, compiled, resolver, reference, horizon, shares, n_arms, name, parts, solved
-        )
+        exposure = _solve_events(model, compiled, resolver, reference, horizon, shares, n_arms, name, parts, solved)
     for t, (term, declared) in enumerate(terms.items()):
         for b in range(n_sets):
             for s in range(n_strata):
@@ -114,8 +112,7 @@ def solve(
         for t, term in enumerate(terms):
             if terms[term].scale == "ever":
                 solved.values[f"adverse_event.{term} per administration"] = {
-                    stratum: normal_cdf(float(thresholds[0, s, t]))
-                    for s, stratum in enumerate(resolver.strata)
+                    stratum: normal_cdf(float(thresholds[0, s, t])) for s, stratum in enumerate(resolver.strata)
                 }
     problems.raise_any()
     return thresholds, solved
@@ -171,15 +168,11 @@ def _solve_events(
                 solve_probability=wants,
                 fixed=None,
             )[2]
-        probabilities, latent_median, bases = solver.latent(
-            b, targets, median, solve_probability=wants, fixed=fixed
-        )
+        probabilities, latent_median, bases = solver.latent(b, targets, median, solve_probability=wants, fixed=fixed)
         resolver.problems.raise_any()
         rows: list[Floats] = []
         for s in range(len(strata)):
-            rows.append(
-                number_of_administrations(solver, b, s, float(probabilities[s]), latent_median, bases[s])
-            )
+            rows.append(number_of_administrations(solver, b, s, float(probabilities[s]), latent_median, bases[s]))
             cells = slice(s, None, len(strata))
             arrays["probability"][b, m, cells] = probabilities[s]
             if latent_median is not None:
@@ -194,9 +187,7 @@ def _solve_events(
                 compiled.knots.append((time, knots))
         exposure.append(rows)
         if b == 0:
-            solved.values[f"{name}.probability (latent)"] = dict(
-                zip(strata, map(float, probabilities), strict=True)
-            )
+            solved.values[f"{name}.probability (latent)"] = dict(zip(strata, map(float, probabilities), strict=True))
             if latent_median is not None:
                 solved.values[f"{name}.median (latent, days)"] = dict.fromkeys(strata, latent_median)
             mean = [float(row.sum()) for row in rows]
@@ -204,9 +195,7 @@ def _solve_events(
     return exposure
 
 
-def _published(
-    model: Model, resolver: Resolver, reference: Reference, name: str
-) -> tuple[Floats, float | None]:
+def _published(model: Model, resolver: Resolver, reference: Reference, name: str) -> tuple[Floats, float | None]:
     """Observed probability (B, S) and median of the multiplier in the published study, for `causal`."""
     leaves = parameter_leaves(reference.overrides, resolver.problems)
     for path in leaves:

@@ -65,9 +65,7 @@ class Cohort(Declared):
                 )
             references = [name for name, arm in self.arms.items() if arm.reference]
             if len(self.arms) > 1 and len(references) != 1:
-                problems.add(
-                    "cohort.arms", references, "exactly one arm must be the reference (reference: true)"
-                )
+                problems.add("cohort.arms", references, "exactly one arm must be the reference (reference: true)")
         elif self.n_patients is None:
             problems.add("cohort.n_patients", MISSING, "is missing")
         for name, arm in self.arms.items():
@@ -79,14 +77,13 @@ class Cohort(Declared):
 
 def compile_patients(cohort: Cohort, resolver: Resolver) -> PatientTable:
     """Return the patient rules of every parameter set."""
-    n_sets, problems = resolver.parameters.n_sets, resolver.problems
+    n_sets = resolver.parameters.n_sets
     if cohort.arms:
         n_patients = np.full(n_sets, sum(arm.n_patients for arm in cohort.arms.values()))
         arm_share = np.array([arm.n_patients for arm in cohort.arms.values()], dtype=float)
     else:
-        n_patients = resolver.integers(
-            cohort.n_patients or 1, "cohort.n_patients", least=1, most=MOST_PATIENTS
-        )
+        given = 1 if cohort.n_patients is None else cohort.n_patients  # refused by `check`
+        n_patients = resolver.integers(given, "cohort.n_patients", least=1, most=MOST_PATIENTS)
         arm_share = np.ones(1)
     stratum_share = _shares(cohort, resolver)
     share = (arm_share / arm_share.sum())[None, :, None] * stratum_share[:, None, :]
@@ -97,7 +94,6 @@ def compile_patients(cohort: Cohort, resolver: Resolver) -> PatientTable:
         codes[x], given = resolver.distribution(cohort.covariates[name], kind, f"cohort.covariates.{name}")
         values[:, :, x] = np.tile(given, (1, len(arm_share), 1))
     streams = stream_numbers([f"covariate.{name}" for name in names])
-    del problems
     return PatientTable(
         covariates=names,
         n_patients=n_patients,

@@ -148,16 +148,14 @@ def planned_cdf(declared: Any, most: int, resolver: Resolver, key: str) -> Float
     values = {}
     for parameter in allowed:
         if parameter == "shift":
-            values["shift"] = resolver.integers(
-                given.get("shift", 0), f"{key}.{name}.shift", most=MOST_ADMINISTRATIONS
-            )
+            values["shift"] = resolver.integers(given.get("shift", 0), f"{key}.{name}.shift", most=MOST_ADMINISTRATIONS)
         elif parameter not in given:
             problems.add(f"{key}.{name}.{parameter}", MISSING, "is missing")
             return cdf
         else:
             kind = "probability" if parameter == "probability" else "positive"
             values[parameter] = resolver.scalar(given[parameter], kind, f"{key}.{name}.{parameter}")
-    if any(np.isnan(v).any() for v in values.values()):
+    if resolver.reading or any(np.isnan(v).any() for v in values.values()):
         return cdf
     columns = [np.asarray(v, dtype=float)[:, None] for v in values.values()]
     for i, row in enumerate(zip(*columns, strict=True)):
@@ -200,11 +198,7 @@ def _choice_cdf(given: Mapping[str, Any], cdf: Floats, problems: Problems, key: 
     numbers, shares = given.get("of"), given.get("shares")
     for extra in sorted(set(given) - {"of", "shares"}):
         problems.unknown(f"{key}.{extra}", extra, ("of", "shares"), what="key of choice")
-    if (
-        not isinstance(numbers, (list, tuple))
-        or not isinstance(shares, (list, tuple))
-        or len(numbers) != len(shares)
-    ):
+    if not isinstance(numbers, (list, tuple)) or not isinstance(shares, (list, tuple)) or len(numbers) != len(shares):
         problems.add(key, dict(given), "needs `of`, a list of whole numbers, and as many `shares`")
         return cdf
     mass = np.zeros(cdf.shape[1])
@@ -265,22 +259,16 @@ def compile_course(
             if code != DISTRIBUTIONS["fixed"] and np.any(values[:, 0, 0] <= 0):
                 problems.add(f"{key}.interval", arm.interval, "must be > 0 days")
         elif np.any(maximum[:, a] > 1):
-            problems.add(
-                f"{key}.interval", MISSING, "is missing: more than one administration needs an interval"
-            )
+            problems.add(f"{key}.interval", MISSING, "is missing: more than one administration needs an interval")
         level, share = levels[a]
         dose_level[:, a, : len(level)], dose_cdf[:, a, : len(level)] = level, share
         scalars["start"][:, a] = resolver.scalar(arm.start, "duration", f"{key}.start")
         after = arm.after_adverse_event
         scalars["delay"][:, a] = resolver.scalar(after.delay, "duration", f"{key}.after_adverse_event.delay")
-        scalars["factor"][:, a] = resolver.scalar(
-            after.dose_factor, "ratio", f"{key}.after_adverse_event.dose_factor"
-        )
+        scalars["factor"][:, a] = resolver.scalar(after.dose_factor, "ratio", f"{key}.after_adverse_event.dose_factor")
     terms = tuple(first.adverse_events.terms)
     streams = stream_numbers([f"adverse_event.{term}" for term in terms])
-    ever = {
-        arm.planned.if_ever for arm in arms if arm.planned is not None and arm.planned.if_ever is not None
-    }
+    ever = {arm.planned.if_ever for arm in arms if arm.planned is not None and arm.planned.if_ever is not None}
     if len(ever) > 1:
         problems.add("course.planned.if_ever", sorted(ever), "must be one event in all arms")
     return CourseTables(
@@ -293,25 +281,19 @@ def compile_course(
         maximum=maximum,
         planned_event=events.index(ever.pop()) if ever else NONE,
         planned_cdf=cdf,
-        stop_states=np.array(
-            [[_reason(s, (*a.stop.states, *absorbing), reasons) for s in states] for a in arms]
-        ),
+        stop_states=np.array([[_reason(s, (*a.stop.states, *absorbing), reasons) for s in states] for a in arms]),
         stop_markers=np.array([[_reason(m, a.stop.markers, reasons) for m in markers] for a in arms]).reshape(
             n_arms, -1
         ),
         on_treatment=markers.index(first.marker) if first.marker else NONE,
-        dose_per=Per.PATIENT
-        if first.dose is not None and first.dose.per == "patient"
-        else Per.ADMINISTRATION,
+        dose_per=Per.PATIENT if first.dose is not None and first.dose.per == "patient" else Per.ADMINISTRATION,
         dose_level=dose_level,
         dose_cdf=dose_cdf,
         delay_after_adverse_event=scalars["delay"],
         dose_factor_after_adverse_event=scalars["factor"],
         frailty=resolver.scalar(first.adverse_events.frailty, "correlation", "course.adverse_events.frailty"),
         term_threshold=np.full((n_sets, n_arms * len(resolver.strata), len(terms)), -np.inf),
-        term_set=np.array(
-            [markers_mask(t.set, markers) for t in first.adverse_events.terms.values()], dtype=np.uint64
-        ),
+        term_set=np.array([markers_mask(t.set, markers) for t in first.adverse_events.terms.values()], dtype=np.uint64),
         term_stream=np.array([streams[f"adverse_event.{term}"] for term in terms], dtype=np.int64),
     )
 

@@ -55,9 +55,7 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         yield "Solved, so that what the paper saw comes out"
         for what, by_stratum in experiment.solved.values.items():
             values = {f"{v:.4g}" for v in by_stratum.values()}
-            shown = (
-                values.pop() if len(values) == 1 else ", ".join(f"{k} {v:.4g}" for k, v in by_stratum.items())
-            )
+            shown = values.pop() if len(values) == 1 else ", ".join(f"{k} {v:.4g}" for k, v in by_stratum.items())
             yield f"  {what}: {shown}"
     if experiment.solved.effect:
         effect = experiment.solved.effect[0]
@@ -67,9 +65,7 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         }[effect]
         yield f"  response effect: {effect} ({meaning})"
     yield ""
-    yield "Readings   " + (
-        ", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose"
-    )
+    yield "Readings   " + (", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose")
     yield "Parameters, with where they come from"
     for path, leaf in experiment.parameters.items():
         yield f"  {path} = {leaf.value} [{leaf.provenance}]" + (f" {leaf.note}" if leaf.note else "")
@@ -86,9 +82,7 @@ def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str
     declared = model.events[name]
     extra = []
     if declared.set or declared.clear:
-        extra.append(
-            "; ".join([*(f"sets {m}" for m in declared.set), *(f"clears {m}" for m in declared.clear)])
-        )
+        extra.append("; ".join([*(f"sets {m}" for m in declared.set), *(f"clears {m}" for m in declared.clear)]))
     if tables.event_clock[e] != Clock.FORWARD:
         extra.append(f"clock {Clock(tables.event_clock[e]).name.lower()}")
     if tables.event_recurrent[e]:
@@ -105,9 +99,7 @@ def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str
             )
             continue
         family, table = int(tables.family[0, e, c]), int(tables.table[0, e, c])
-        start, stop = (
-            (int(tables.knot_offset[table]), int(tables.knot_offset[table + 1])) if table != NONE else (0, 0)
-        )
+        start, stop = (int(tables.knot_offset[table]), int(tables.knot_offset[table + 1])) if table != NONE else (0, 0)
         p0, p1, p2 = map(float, tables.parameters[0, e, c])
         rest = (p0, p1, p2, start, stop, tables.knot_time, tables.knot_hazard)
         median = inverse_cumulative_hazard(family, LN2, *rest)

@@ -49,17 +49,13 @@ def number_of_administrations(
         onset = solver.incidence(b, s, time, median)
     will = (1.0 - onset) * free
     if not stopping:
-        gained = np.cumsum(
-            np.diff(onset, prepend=0.0) * free / np.maximum(negative_exponential(after), 1e-300)
-        )
+        gained = np.cumsum(np.diff(onset, prepend=0.0) * free / np.maximum(negative_exponential(after), 1e-300))
         will = will + gained * negative_exponential(after)
     share = np.empty(len(visits))
     for k, visit in enumerate(visits):
         kept = (1.0 - success) ** k if stopping else 1.0
         share[k] = float(
-            np.cumsum(visit * ((1.0 - probability) * never[k] * free + probability * ever[k] * kept * will))[
-                -1
-            ]
+            np.cumsum(visit * ((1.0 - probability) * never[k] * free + probability * ever[k] * kept * will))[-1]
         )
     return share
 

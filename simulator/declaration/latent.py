@@ -187,19 +187,11 @@ class Solver:
                 after *= value
         return before, after
 
-    def onset(
-        self, b: int, s: int, time: Floats, probability: float, median: float | None
-    ) -> tuple[Floats, Floats]:
+    def onset(self, b: int, s: int, time: Floats, probability: float, median: float | None) -> tuple[Floats, Floats]:
         """G on the grid and its atoms, for a latent probability and median."""
-        free = self.once(
-            ("free", b, s), lambda: negative_exponential(self._total(self.parts.competing, b, s, time, 0))
-        )
+        free = self.once(("free", b, s), lambda: negative_exponential(self._total(self.parts.competing, b, s, time, 0)))
         if self.driven:
-            mass = (
-                self.once(("administered", b, s), lambda: self._administered(b, s, time.size))
-                * probability
-                * free
-            )
+            mass = self.once(("administered", b, s), lambda: self._administered(b, s, time.size)) * probability * free
             return np.cumsum(mass), mass
         incidence = self.once(("incidence", b, s, median), lambda: self.incidence(b, s, time, median))
         increments = np.diff(incidence) * 0.5 * (free[1:] + free[:-1]) * probability
@@ -227,17 +219,13 @@ class Solver:
         for name, expression in hazard.named().items():
             if name != "median":
                 kind = "positive"
-                named[name] = float(
-                    self.resolver.array(expression, kind, f"model.events.{name}.hazard")[b, s]
-                )
+                named[name] = float(self.resolver.array(expression, kind, f"model.events.{name}.hazard")[b, s])
         return np.array([float(np.asarray(x)) for x in kernel_parameters(family, **named)])
 
     def visit_times(self, b: int) -> list[Floats]:
         """Distribution of the time of each administration of the reference course, on the grid."""
         course, resolver = self.reference.course, self.resolver
-        most = int(
-            resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b]
-        )
+        most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
         n = self.grid(b).size
         start = float(resolver.scalar(course.start, "duration", "course.start")[b])
         mass = np.zeros(n)
@@ -265,9 +253,7 @@ class Solver:
     def planned(self, b: int, *, ever: bool) -> Floats:
         """P(planned number ≤ k) of the reference course."""
         course, resolver = self.reference.course, self.resolver
-        most = int(
-            resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b]
-        )
+        most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
         cdf = np.zeros(most + 1)
         cdf[-1] = 1.0
         if course.planned is not None:
@@ -341,9 +327,7 @@ class Solver:
         def given(at: float | None, *, trial: bool = False) -> tuple[Floats, list[Floats], list[Floats]]:
             probabilities, bases, masses = np.empty(n_strata), [], []
             for s in range(n_strata):
-                p, base, mass = self._probability(
-                    b, s, float(targets[s]), at, solve_probability, fixed, trial=trial
-                )
+                p, base, mass = self._probability(b, s, float(targets[s]), at, solve_probability, fixed, trial=trial)
                 probabilities[s] = p
                 bases.append(base)
                 masses.append(mass)
@@ -358,9 +342,7 @@ class Solver:
             pooled = sum(w * mass for w, mass in zip(weights, masses, strict=True))
             at = round(median / STEP)
             below = np.cumsum(pooled)
-            return float(
-                below[min(at, below.size - 1)] - 0.5 * pooled[min(at, below.size - 1)] - 0.5 * below[-1]
-            )
+            return float(below[min(at, below.size - 1)] - 0.5 * pooled[min(at, below.size - 1)] - 0.5 * below[-1])
 
         from scipy.optimize import brentq
 
@@ -438,14 +420,10 @@ class Solver:
 def interval_mass(code: int, parameters: Floats) -> Floats:
     """Distribution of an interval on the grid: mass of the cells [j − ½, j + ½)·step, none at 0 unless fixed at 0."""
     upper = 1
-    while (
-        distribution_function(code, (upper - 0.5) * STEP, *parameters) < 1.0 - 1e-9 and upper * STEP < LONGEST
-    ):
+    while distribution_function(code, (upper - 0.5) * STEP, *parameters) < 1.0 - 1e-9 and upper * STEP < LONGEST:
         upper *= 2
     edges = (np.arange(upper + 1) - 0.5) * STEP
-    cdf = np.array(
-        [distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges] + [1.0]
-    )
+    cdf = np.array([distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges] + [1.0])
     mass = np.diff(cdf)
     if mass[0] < 1.0:
         mass[0] = 0.0

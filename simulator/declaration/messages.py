@@ -73,9 +73,7 @@ class _Found:
     key: bool = False
 
 
-def problems_of(
-    error: ValidationError, root: str, model: type[BaseModel], data: object = None
-) -> list[Problem]:
+def problems_of(error: ValidationError, root: str, model: type[BaseModel], data: object = None) -> list[Problem]:
     """Return one problem for each thing wrong: key, value, what is allowed, nearest valid name.
 
     ``root`` is the dotted key at which ``model`` stands (may be empty). With ``data``, the input that was
@@ -89,9 +87,7 @@ def problems_of(
         if isinstance(raised, Wrong):
             for problem in raised.problems:
                 path = (*place.path, *([problem.key] if problem.key else ()))
-                found.append(
-                    _Found(path, place.branches, (), "wrong", problem.value, problem.allowed, problem.nearest)
-                )
+                found.append(_Found(path, place.branches, (), "wrong", problem.value, problem.allowed, problem.nearest))
             continue
         kind = item["type"]
         allowed, close = _allowed(kind, item.get("ctx", {}), value, item["msg"], place)

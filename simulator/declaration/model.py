@@ -156,9 +156,7 @@ class Model(Declared):
             if sum(x is not None for x in (ratio.marker, ratio.state, ratio.covariate)) == 0:
                 problems.add(here, MISSING, "needs a `marker`, `state` or `covariate` by which it acts")
             if ratio.covariate is not None and (ratio.marker is not None or ratio.state is not None):
-                problems.add(
-                    here, ratio.covariate, "a covariate's ratio acts always: leave out marker and state"
-                )
+                problems.add(here, ratio.covariate, "a covariate's ratio acts always: leave out marker and state")
             if ratio.marker is not None:
                 self._known(f"{here}.marker", [ratio.marker], self.markers, "marker", problems)
             if ratio.state is not None:
@@ -170,9 +168,7 @@ class Model(Declared):
             self._known(f"{key}.hazard.solved_for", [hazard.solved_for], self.events, "event", problems)
         timer = hazard is not None and hazard.family == "fixed"
         if timer and event.maximum not in (None, 1) and event.clock in ("forward", "age"):
-            problems.add(
-                f"{key}.clock", event.clock, "a timer that recurs needs the clock `reset` or `since`"
-            )
+            problems.add(f"{key}.clock", event.clock, "a timer that recurs needs the clock `reset` or `since`")
 
     @staticmethod
     def _known(key: str, names: list[str], known: Any, what: str, problems: Problems) -> None:
@@ -225,9 +221,7 @@ def compile_events(
         "event_when": _masks([e.when for e in events], markers),
         "event_unless": _masks([e.unless for e in events], markers),
         "event_clock": np.array([_clock(e) for e in events]),
-        "event_since": np.array(
-            [names.index(e.clock.since) if isinstance(e.clock, Since) else NONE for e in events]
-        ),
+        "event_since": np.array([names.index(e.clock.since) if isinstance(e.clock, Since) else NONE for e in events]),
         "event_maximum": np.array([e.maximum or 1 for e in events]),
         "event_recurrent": np.array([e.maximum is not None for e in events]),
         "event_driver": np.array([Driver.ADMINISTRATION if d else Driver.HAZARD for d in driven]),
@@ -261,9 +255,7 @@ def compile_events(
             arrays["success"][:, e] = _cells(
                 resolver.array(declared.probability, "probability", f"{here}.probability"), n_arms
             )
-            arrays["probability"][:, e] = _cells(
-                resolver.array(declared.ever, "probability", f"{here}.ever"), n_arms
-            )
+            arrays["probability"][:, e] = _cells(resolver.array(declared.ever, "probability", f"{here}.ever"), n_arms)
             arrays["lag_code"][:, e], lag = resolver.distribution(declared.lag, "duration", f"{here}.lag")
             arrays["lag"][:, e] = lag[:, 0]
             arrays["withholds"][e] = declared.withhold
@@ -310,13 +302,11 @@ def _compile_hazard(
         for name, expression in hazard.named().items():
             if name not in dimensions:
                 allowed = ", ".join(dimensions)
-                problems.add(
-                    f"{key}.{name}", expression, f"is not a parameter of {family}, which takes {allowed}"
-                )
+                problems.add(f"{key}.{name}", expression, f"is not a parameter of {family}, which takes {allowed}")
                 continue
             kind = KINDS.get(dimensions[name], dimensions[name])
             named[name] = resolver.array(expression, kind, f"{key}.{name}")[rows]
-        if any(np.isnan(values).any() for values in named.values()):
+        if resolver.reading or any(np.isnan(values).any() for values in named.values()):
             continue
         try:
             converted = kernel_parameters(family, **named)
@@ -334,9 +324,7 @@ def _piecewise(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
     from simulator.units import days, per_day
 
     if hazard.breaks is None or hazard.rates is None or len(hazard.rates) != len(hazard.breaks) + 1:
-        problems.add(
-            key, MISSING, "piecewise_exponential needs `breaks` (times) and one rate more in `rates`"
-        )
+        problems.add(key, MISSING, "piecewise_exponential needs `breaks` (times) and one rate more in `rates`")
         return None
     try:
         time = np.array([0.0, *(days(b) for b in hazard.breaks)])
@@ -345,9 +333,7 @@ def _piecewise(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
         problems.add(key, [hazard.breaks, hazard.rates], str(refusal))
         return None
     if np.any(np.diff(time) <= 0) or np.any(rates < 0):
-        problems.add(
-            key, [hazard.breaks, hazard.rates], "breaks must increase from above 0 and rates must be ≥ 0"
-        )
+        problems.add(key, [hazard.breaks, hazard.rates], "breaks must increase from above 0 and rates must be ≥ 0")
         return None
     return time, np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(time))]), float(rates[-1])
 
@@ -356,11 +342,7 @@ def _tabulated(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
     """A cumulative hazard read from a table: linear between its points, flat after the last."""
     from simulator.units import days, number
 
-    if (
-        hazard.times is None
-        or hazard.cumulative_hazard is None
-        or len(hazard.times) != len(hazard.cumulative_hazard)
-    ):
+    if hazard.times is None or hazard.cumulative_hazard is None or len(hazard.times) != len(hazard.cumulative_hazard):
         problems.add(key, MISSING, "tabulated needs `times` and as many values in `cumulative_hazard`")
         return None
     try:
@@ -416,7 +398,7 @@ def _effects(model: Model, resolver: Resolver, covariates: tuple[str, ...], n_ar
                 continue
             on_event.append(e)
             on_covariate.append(covariates.index(term.covariate))
-            logs = np.array([log(float(x)) if x > 0 else np.nan for x in slope])
+            logs = np.zeros(slope.size) if resolver.reading else np.array([log(float(x)) for x in slope])
             effect.append(np.stack([logs / per, reference], axis=-1))
     n_sets, n_cells = resolver.parameters.n_sets, n_arms * len(resolver.strata)
     return {
@@ -441,16 +423,12 @@ def _outcomes(model: Model, resolver: Resolver, n_arms: int) -> dict[str, Any]:
         for outcome, declared in event.choose.items():
             names.append(outcome)
             sets.append(markers_mask(declared.set, model.markers))
-            columns.append(
-                resolver.array(declared.probability, "probability", f"{key}.{outcome}.probability")
-            )
+            columns.append(resolver.array(declared.probability, "probability", f"{key}.{outcome}.probability"))
         if columns:
             total = np.sum(columns, axis=0)
             if not np.isnan(total).any() and np.any(np.abs(total - 1) > 1e-6):
                 given = [float(c.flat[0]) for c in columns]
-                resolver.problems.add(
-                    key, given, "the probabilities of the outcomes must sum to 1 in every stratum"
-                )
+                resolver.problems.add(key, given, "the probabilities of the outcomes must sum to 1 in every stratum")
             cumulative = np.cumsum(columns, axis=0)
             cumulative[-1] = 1.0
             cdf.extend(_cells(c, n_arms) for c in cumulative)

@@ -124,9 +124,7 @@ def curve_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
         if statistic is None or reported is None or not statistic.estimator.startswith("kaplan_meier"):
             continue
         median = statistic.time is None
-        point = (
-            (reported, 0.5, 0.0, entry) if median else (statistic.time or 0.0, reported, half or 0.0, entry)
-        )
+        point = (reported, 0.5, 0.0, entry) if median else (statistic.time or 0.0, reported, half or 0.0, entry)
         curves.setdefault((statistic.population, statistic.where), []).append(point)
     for points in curves.values():
         points.sort(key=lambda point: point[0])

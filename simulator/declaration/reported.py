@@ -40,9 +40,7 @@ _SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
 _SUMMARIES = ("follow_up", "administrations", "administrations_before", "dose", "entered", "event")
 _SUITED: dict[str, tuple[str, ...]] = {
     "proportion": ("adverse_event", "state", "population", "entered", "event"),
-    **dict.fromkeys(
-        ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark"), ("survival",)
-    ),
+    **dict.fromkeys(("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark"), ("survival",)),
     "naive_median": ("survival", "follow_up"),
     **dict.fromkeys(("median", "mean", "minimum", "maximum"), _SUMMARIES),
     "mode_share": ("administrations", "administrations_before", "dose"),
@@ -314,9 +312,7 @@ class EvidenceEntry(Declared):
         elif self.unit in ("%", "1") and self.counted and self.decimals is not None:
             figure = (100 if self.unit == "%" else 1) * n / of
             outcome = f"{n}/{of} is {figure:.{self.decimals + 2}f}, printed {self.printed}"
-            yield check(
-                "numerator", "n/N prints the figure within rounding", outcome, self._prints(figure), n
-            )
+            yield check("numerator", "n/N prints the figure within rounding", outcome, self._prints(figure), n)
 
     def _prints(self, figure: float) -> bool:
         """Whether a figure in the printed unit rounds to the printed value; a tie may round either way."""

@@ -18,12 +18,12 @@ from simulator.declaration.cohort import Cohort, compile_patients
 from simulator.declaration.course import Course, compile_course, term_rates
 from simulator.declaration.latent import Reference
 from simulator.declaration.messages import problems_of
-from simulator.declaration.model import Model, compile_events, references
+from simulator.declaration.model import CompiledEvents, Model, compile_events, references
 from simulator.declaration.study import Study
 from simulator.declaration.values import PREFIX, Leaf, Parameters, Problems, Resolver, parameter_leaves
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.hazards import FAMILIES
-from simulator.tables import NONE, Floats, ModelTables
+from simulator.tables import NONE, CourseTables, Floats, ModelTables, PatientTable
 
 GROUPS = ("cohort", "model", "course", "study")
 OPEN = ("cohort", "study", "parameters", "course")
@@ -233,9 +233,7 @@ def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Pro
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not 0 <= v <= 1 for v in fixed.values()):
         for name, value in fixed.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                problems.add(
-                    prefix + name, value, "must be a share between 0 and 1; the other strata are rescaled"
-                )
+                problems.add(prefix + name, value, "must be a share between 0 and 1; the other strata are rescaled")
         return
     others = {name: value for name, value in mix.items() if name not in fixed}
     rest, total = 1.0 - sum(fixed.values()), sum(others.values())
@@ -316,35 +314,16 @@ class _Compilation:
     warnings: list[str] = field(default_factory=list)
 
     def run(self) -> tuple[ModelTables, dict[str, Any], Solved]:
-        model, cohort, study, resolver = self.model, self.cohort, self.study, self.resolver
-        problems, arms = resolver.problems, self._arm_courses()
-        n_arms = len(arms)
-        keys = ["course" if not cohort.arms else f"cohort.arms.{name}.course" for name in cohort.arm_names]
-        horizon = resolver.scalar(study.horizon, "time", "study.horizon")
-        patients = compile_patients(cohort, resolver)
-        covariates = tuple(cohort.covariates)
-        events = compile_events(
-            model, resolver, n_arms=n_arms, covariates=covariates, response=self.course.response
-        )
-        for name, event in model.events.items():
-            if event.clock == "age" and "age" not in covariates:
-                problems.add(
-                    f"model.events.{name}.clock", "age", "needs a covariate `age` in cohort.covariates"
-                )
-        design = self._design(patients.n_patients.size)
-        course = compile_course(
-            arms,
-            resolver,
-            states=model.states,
-            markers=model.markers,
-            absorbing=model.absorbing,
-            events=list(model.events),
-            keys=keys,
-        )
-        rates = term_rates(self.course, resolver)
-        reference = self._reference()
+        """Read every number, refuse what is wrong, and only then convert and solve."""
+        model, cohort, resolver, problems = self.model, self.cohort, self.resolver, self.resolver.problems
+        resolver.reading = True
+        self._read()
+        problems.raise_any()
+        resolver.reading = False
+        horizon, patients, events, course, rates, reference, design = self._read()
         _no_nan(events.arrays, problems)
         problems.raise_any()
+        n_arms = len(cohort.arm_names)
         thresholds, solved = solve(
             model,
             events,
@@ -384,6 +363,36 @@ class _Compilation:
         )
         return tables, design, solved
 
+    def _read(self) -> tuple[Floats, PatientTable, CompiledEvents, CourseTables, dict[str, Floats], Reference, Any]:
+        """Turn declarations into arrays; nothing is solved yet. With `resolver.reading`, nothing is converted."""
+        model, cohort, resolver = self.model, self.cohort, self.resolver
+        arms = self._arm_courses()
+        keys = ["course" if not cohort.arms else f"cohort.arms.{name}.course" for name in cohort.arm_names]
+        covariates = tuple(cohort.covariates)
+        for name, event in model.events.items():
+            if event.clock == "age" and "age" not in covariates:
+                key = f"model.events.{name}.clock"
+                resolver.problems.add(key, "age", "needs a covariate `age` in cohort.covariates")
+        response = self.course.response
+        patients = compile_patients(cohort, resolver)
+        return (
+            resolver.scalar(self.study.horizon, "time", "study.horizon"),
+            patients,
+            compile_events(model, resolver, n_arms=len(arms), covariates=covariates, response=response),
+            compile_course(
+                arms,
+                resolver,
+                states=model.states,
+                markers=model.markers,
+                absorbing=model.absorbing,
+                events=list(model.events),
+                keys=keys,
+            ),
+            term_rates(self.course, resolver),
+            self._reference(),
+            self._design(patients.n_patients.size),
+        )
+
     def _arm_courses(self) -> list[Course]:
         """The course of each arm: the common one with the arm's own keys laid over it."""
         courses = []
@@ -411,9 +420,7 @@ class _Compilation:
         problems = self.resolver.problems
         for name in self.reference:
             if name not in allowed:
-                problems.unknown(
-                    f"parameters.reference.{name}", str(name), allowed, what="key of the reference design"
-                )
+                problems.unknown(f"parameters.reference.{name}", str(name), allowed, what="key of the reference design")
         raw = copy.deepcopy(dict(self.raw_course))
         _lay_over(raw, self.reference.get("course") or {}, "course", set())
         raw["response"] = self.course.response
@@ -493,9 +500,7 @@ class _Compilation:
             "assessment_code": np.full(n_sets, assessment_code),
             "assessment": assessment[:, 0],
             "assessed": np.array([name in study.assessed for name in events]),
-            "counted": np.array(
-                [term.counted for term in self.course.adverse_events.terms.values()], dtype=bool
-            ),
+            "counted": np.array([term.counted for term in self.course.adverse_events.terms.values()], dtype=bool),
         }
 
     def _loss(self, n_sets: int) -> tuple[Any, Floats]:

@@ -54,9 +54,7 @@ class Study(Declared):
         for i, (name, population) in enumerate(self.populations.items()):
             key = f"study.populations.{name}"
             if population.of not in known[: i + 1]:
-                problems.unknown(
-                    f"{key}.of", population.of, known[: i + 1], what="population declared before it"
-                )
+                problems.unknown(f"{key}.of", population.of, known[: i + 1], what="population declared before it")
             for what in ("always", "exclude"):
                 event = getattr(population, what)
                 if event is not None and event not in events:

@@ -128,9 +128,7 @@ def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[s
             here = f"{path}.{name}" if path else str(name)
             key = PREFIX + here
             if not isinstance(name, str):
-                problems.add(
-                    key, name, "a parameter's name must be text; quote names that YAML reads as NO or 12"
-                )
+                problems.add(key, name, "a parameter's name must be text; quote names that YAML reads as NO or 12")
             elif isinstance(child, Mapping) and "value" in child:
                 _leaf(child, here, key)
             elif isinstance(child, Mapping):
@@ -170,6 +168,7 @@ class Resolver:
     parameters: Parameters
     strata: tuple[str, ...]
     problems: Problems
+    reading: bool = False  # only read and refuse: no number is converted, so that no kernel is loaded
 
     def array(self, expression: Any, kind: str, key: str) -> Floats:
         """Return numbers of one kind; NaN where a problem was found (and collected)."""
@@ -189,9 +188,7 @@ class Resolver:
     def scalar(self, expression: Any, kind: str, key: str) -> Floats:
         """Return one number a set, shape (sets,); refuse a value that differs by stratum."""
         values = self.array(expression, kind, key)
-        if values.shape[1] and not np.array_equal(
-            values, np.repeat(values[:, :1], values.shape[1], 1), equal_nan=True
-        ):
+        if values.shape[1] and not np.array_equal(values, np.repeat(values[:, :1], values.shape[1], 1), equal_nan=True):
             self.problems.add(key, expression, "must be the same for every stratum")
         return np.ascontiguousarray(values[:, 0])
 
@@ -211,9 +208,7 @@ class Resolver:
                 self.problems.unknown(source, str(value), known, what=what)
         return [value if value in known else known[0] for value in raw]
 
-    def integers(
-        self, expression: Any, key: str, *, least: int = 0, most: int = 2**31
-    ) -> np.ndarray[Any, Any]:
+    def integers(self, expression: Any, key: str, *, least: int = 0, most: int = 2**31) -> np.ndarray[Any, Any]:
         """Return whole numbers, shape (sets,)."""
         values = self.scalar(expression, "real", key)
         for value in values[~np.isnan(values)]:
@@ -237,9 +232,7 @@ class Resolver:
         wanted = PARAMETERS[name]
         if isinstance(given, (list, tuple)):
             if len(given) != len(wanted):
-                self.problems.add(
-                    f"{key}.{name}", list(given), f"must be {len(wanted)} values: {', '.join(wanted)}"
-                )
+                self.problems.add(f"{key}.{name}", list(given), f"must be {len(wanted)} values: {', '.join(wanted)}")
                 return self._fixed(0.0, "real", key)
             given = dict(zip(wanted, given, strict=True))
         if not isinstance(given, Mapping):
@@ -249,13 +242,9 @@ class Resolver:
         out = np.zeros((self.parameters.n_sets, len(self.strata), 3))
         for i, (parameter, dimension) in enumerate(wanted.items()):
             if parameter not in given:
-                self.problems.add(
-                    f"{key}.{name}.{parameter}", MISSING, f"is missing; {name} needs {', '.join(wanted)}"
-                )
+                self.problems.add(f"{key}.{name}.{parameter}", MISSING, f"is missing; {name} needs {', '.join(wanted)}")
                 continue
-            out[:, :, i] = self.array(
-                given[parameter], _as_kind(dimension, kind), f"{key}.{name}.{parameter}"
-            )
+            out[:, :, i] = self.array(given[parameter], _as_kind(dimension, kind), f"{key}.{name}.{parameter}")
         if name == "uniform" and np.any(out[..., 0] > out[..., 1]):
             self.problems.add(f"{key}.uniform", [given["low"], given["high"]], "must be ordered: low ≤ high")
         if name == "triangular" and np.any((out[..., 0] > out[..., 1]) | (out[..., 1] > out[..., 2])):
@@ -277,9 +266,7 @@ class Resolver:
             self.problems.add(key, value, dimension.allowed)
             return math.nan
         if converted and not SMALLEST <= abs(converted) <= LARGEST:
-            self.problems.add(
-                key, value, f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size"
-            )
+            self.problems.add(key, value, f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size")
             return math.nan
         return converted
 
@@ -317,9 +304,7 @@ class Resolver:
         for name in extra:
             self.problems.unknown(f"{key}.{name}", name, self.strata, what="stratum")
         for name in missing:
-            self.problems.add(
-                f"{key}.{name}", MISSING, "is missing: every stratum of the cohort needs a value"
-            )
+            self.problems.add(f"{key}.{name}", MISSING, "is missing: every stratum of the cohort needs a value")
         if extra or missing:
             return None
         return [(f"{key}.{name}", found[name]) for name in self.strata]

@@ -551,7 +551,11 @@ def _exponential(given: Named) -> Triple:
 
 def _weibull(given: Named) -> Triple:
     shape = given["shape"] if "shape" in given else given["weibull_shape"]
-    scale = given["scale"] if "scale" in given else given["median"] * _each(lambda exponent: power(LN2, exponent), -1.0 / shape)
+    scale = (
+        given["scale"]
+        if "scale" in given
+        else given["median"] * _each(lambda exponent: power(LN2, exponent), -1.0 / shape)
+    )
     return scale, shape, 1.0 / shape
 
 

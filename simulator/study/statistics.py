@@ -167,9 +167,7 @@ class Accumulator:
         for group, cells in enumerate(self._groups.cells.astype(bool)):
             member = cells[cell]
             columns = np.flatnonzero(member.any(axis=0))
-            curves[:, group] = kaplan_meier(
-                observed[:, columns], died[:, columns], member[:, columns], self.time
-            ) if columns.size else np.nan  # fmt: skip
+            curves[:, group] = kaplan_meier(observed[:, columns], died[:, columns], member[:, columns], self.time)
         return curves
 
     def _add_states(self, trajectories: Trajectories, cell: Integers) -> None:

@@ -20,8 +20,7 @@ FEW = 120
 def few(**more):
     """The rich model without arms, for a few patients."""
     config = models.rich(**more)
-    del config["cohort"]["arms"]
-    config["cohort"]["n_patients"] = FEW
+    config["cohort"] = {k: v for k, v in config["cohort"].items() if k != "arms"} | {"n_patients": FEW}
     return config
 
 
@@ -94,8 +93,7 @@ def test_an_event_that_never_happens_changes_nothing_in_any_valid_model(config, 
 @pytest.mark.parametrize("allocation", ["deficit", "random"])
 @pytest.mark.parametrize("more", [1, FEW])
 def test_adding_a_patient_changes_nobody(allocation, more):
-    config = few(allocation=allocation) if allocation == "random" else few()
-    config["cohort"]["allocation"] = allocation
+    config = few(cohort={"allocation": allocation})
     larger = copy.deepcopy(config)
     larger["cohort"]["n_patients"] = FEW + more
     before = models.simulated(config, seed=SEED)

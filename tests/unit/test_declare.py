@@ -1,0 +1,109 @@
+"""What `declare` refuses, and how it says so: key, value, what is allowed, nearest name; and what it keeps."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from simulator.cli.preflight import prepare
+from simulator.declaration.schema import Experiment
+from simulator.errors import ConfigError, DeclarationWarning
+
+
+def declared(*overrides: str) -> Experiment:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeclarationWarning)
+        return prepare(list(overrides)).experiment
+
+
+REFUSED = [
+    ("seed=-1", "seed = -1: must be >= 0"),
+    ("engine=fast", "engine = fast: must be one of"),
+    ("output.time_step=0", "output.time_step = 0.0: must be > 0"),
+    ("output.patient=true", "did you mean 'patients'?"),
+    ("cohort.n_patients=0", "cohort.n_patients = 0: must be a whole number between 1 and"),
+    ("cohort.n_patients=2.5", "cohort.n_patients = 2.5: must be a whole number"),
+    ("cohort.n_patient=3", "did you mean 'n_patients'?"),
+    ("cohort.mix.stomach=1.5", "cohort.mix.stomach = 1.5: must be a share between 0 and 1"),
+    ("cohort.allocation=alphabetical", "cohort.allocation = alphabetical: must be one of"),
+    ("course.interval=-14", "course.interval = -14: must be > 0 days"),
+    ("course.interval='14 kg'", "course.interval = 14 kg: must be a time"),
+    ("course.interval={unifrom: [14, 21]}", "did you mean 'uniform'?"),
+    ("course.interval={uniform: [21, 14]}", "must be ordered: low ≤ high"),
+    ("course.interval={uniform: [14]}", "must be 2 values: low, high"),
+    ("course.max_administrations=2.5", "must be a whole number between 0 and 10000"),
+    ("course.response=sometimes", "course.response = sometimes: must be one of"),
+    ("course.stop.states=[progresion]", "did you mean 'progression'?"),
+    ("course.planned.number={geometric: {probabilty: 0.3}}", "did you mean 'probability'?"),
+    ("course.dose.shares=[0.5, 0.5]", "course.dose.shares = [0.5, 0.5]: must be as many as the levels, 6"),
+    ("course.adverse_events.frailty=1", "must be a correlation ≥ 0 and < 1"),
+    ("course.adverse_events.terms.pain.probability=1.3", "must be a probability between 0 and 1"),
+    ("course.after_adverse_event.delay=-1", "must be ≥ 0 days"),
+    ("study.replicates=0", "study.replicates = 0: must be >= 1"),
+    ("study.horizon=0", "study.horizon = 0: must be > 0 days"),
+    ("study.horizon=soon", "study.horizon = soon: must be a time"),
+    ("study.reading=split_49_17_51", "did you mean 'split_49_17_15'?"),
+    ("study.assessed=[respons]", "did you mean 'response'?"),
+    ("study.populations.evaluable.probability=2", "must be a probability between 0 and 1"),
+    ("study.loss_to_follow_up={family: exponental, median: 3 y}", "did you mean 'exponential'?"),
+    ("parameters.response.hazard_ratio=-0.5", "parameters.response.hazard_ratio = -0.5: must be a ratio ≥ 0"),
+    ("parameters.response.probability.colorectal=40", "must be a probability between 0 and 1"),
+    ("parameters.survival.median.colorectal=abc", "parameters.survival.median.colorectal = abc: must be a time"),
+    ("parameters.survival.family=weibul", "did you mean 'weibull'?"),
+    ("parameters.survival.response_effect=both", "parameters.survival.response_effect = both: unknown response effect"),
+    ("parameters.survival.shape.colorectal=1e300", "is out of range"),
+    ("model.events.response.hazard.median=parameters.response.onset_media", "did you mean 'parameters.response.onset_median'?"),
+    ("model.events.death.from=[stable, alive]", "model.events.death.from = alive: unknown state"),
+    ("model.events.response.hazard.rate=0.1", "is not a parameter of log_normal"),
+    ("model.initial=dead", "is absorbing: nothing could ever happen"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("override", "message"), REFUSED, ids=[o for o, _ in REFUSED])
+def test_bad_input_is_refused_by_key_value_and_cure(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        declared(override)
+    assert message in str(refusal.value)
+
+
+def test_problems_of_all_groups_are_listed_at_once() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        declared("seed=-1", "course.interval=-14", "parameters.response.hazard_ratio=-1", "study.data_cut='5 kg'", "cohort.n_patients=0")
+    assert {problem.key for problem in refusal.value.problems} == {
+        "seed", "course.interval", "parameters.response.hazard_ratio", "study.data_cut", "cohort.n_patients",
+    }  # fmt: skip
+
+
+def test_an_impossible_observed_share_is_refused_with_what_can_be_seen() -> None:
+    with pytest.raises(ConfigError, match=r"even if every patient were to have response, it would be seen in 0\.\d+"):
+        declared("parameters.response.probability.stomach=0.99")
+
+
+def test_one_stratum_share_rescales_the_others() -> None:
+    # 49 : 15 of what is left, from the cohort's own mix
+    share = declared("cohort.mix.stomach=0.5").tables.patients.share[0]
+    np.testing.assert_allclose(share, [0.5 * 49 / 64, 0.5, 0.5 * 15 / 64], rtol=1e-15)
+
+
+def test_what_the_user_sets_wins_over_a_reading() -> None:
+    experiment = declared("study.reading=missing_is_nonresponse", "parameters.response.probability.other=0.3")
+    assert experiment.parameters["response.probability.other"].value == 0.3
+    assert experiment.parameters["response.probability.stomach"].value == pytest.approx(11 / 17, abs=1e-4)
+
+
+def test_an_override_of_a_parameter_says_that_the_user_set_it() -> None:
+    leaf = declared("parameters.response.hazard_ratio=0.8").parameters["response.hazard_ratio"]
+    assert (leaf.value, leaf.provenance, leaf.note) == (0.8, "assumed", "set by the user")
+
+
+def test_an_inert_interval_is_warned_about_by_name() -> None:
+    with pytest.warns(DeclarationWarning, match=r"course\.interval is inert"):
+        prepare(["cohort=ilp", "course.interval=21"])
+
+
+def test_new_parameter_values_change_no_shape() -> None:
+    one, other = declared().tables, declared("parameters.survival.median.colorectal=500", "parameters.response.hazard_ratio=0.7").tables
+    for name in ("parameters", "family", "table", "probability", "effect_ratio"):
+        assert getattr(one, name).shape == getattr(other, name).shape
