@@ -341,7 +341,10 @@ def _is_death(model: ModelTables, event: int) -> bool:
 
 
 def _events(model: ModelTables, assessed: Flags) -> list[tuple[str, list[int]]]:
-    """Events that statistics are given for, then causes of death: name, and the events it stands for."""
+    """Events that statistics are given for, then causes of death: name, and the events it stands for.
+
+    A death without a declared cause is called by its event, a declared cause ``death.<cause>``.
+    """
     every = range(len(model.events))
     found = [
         (model.events[e], [e])
@@ -350,7 +353,8 @@ def _events(model: ModelTables, assessed: Flags) -> list[tuple[str, list[int]]]:
     ]
     deaths = [e for e in every if _is_death(model, e)]
     causes = dict.fromkeys(model.causes[e] for e in deaths)
-    return found + [(f"death.{cause}", [e for e in deaths if model.causes[e] == cause]) for cause in causes]
+    names = {cause: cause if cause in model.events else f"death.{cause}" for cause in causes}
+    return found + [(names[cause], [e for e in deaths if model.causes[e] == cause]) for cause in causes]
 
 
 def _true_causes(trajectories: Trajectories) -> Integers:
