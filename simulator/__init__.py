@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from simulator.errors import ConfigError, DeclarationWarning, LobuleError, SimulationError
 
 if TYPE_CHECKING:
+    import simulator.views.figures as figures
     from simulator.cli.api import rerun, simulate
     from simulator.results.store import open_results
-    import simulator.views.figures as figures  # noqa: PLR0402
 
 __version__ = "0.1.0"
 

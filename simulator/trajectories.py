@@ -190,6 +190,7 @@ class Transitions:
 
 def concatenate(parts: list[Trajectories]) -> Trajectories:
     """Join histories of one model, in the order given."""
+
     def joined(name: str) -> NDArray[np.generic]:
         return np.concatenate([getattr(part, name) for part in parts])
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from simulator.declaration.course import Course, threshold
 from simulator.declaration.exposure import number_of_administrations, per_administration_threshold
-from simulator.declaration.latent import Reference, Solver, structure
-from simulator.declaration.model import CompiledEvents, Model
+from simulator.declaration.latent import Design, Solver, Structure, Task, structure
+from simulator.declaration.model import Model
 from simulator.declaration.values import Parameters, Resolver, parameter_leaves
 from simulator.errors import ConfigError, Problem
+from simulator.kernels.elementary import normal_cdf
 from simulator.kernels.hazards import FAMILIES
 from simulator.tables import Floats
 
@@ -54,165 +55,211 @@ def multiplier_of(model: Model, course: Course) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The published study: its design, and the values its parameters had (path → value) where they are given."""
+
+    design: Design
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What was solved in one parameter set: latent probabilities (strata,), common median, baselines by stratum."""
+
+    probability: Floats
+    median: float | None
+    baseline: list[Floats]
+
+
 def solve(
-    model: Model,
-    compiled: CompiledEvents,
-    resolver: Resolver,
+    task: Task,
+    published: Task,
     *,
-    reference: Reference,
-    horizon: Floats,
-    shares: Floats,
-    n_arms: int,
     course: Course,
+    reference: Reference,
     rates: Mapping[str, Floats],
     frailty: Floats,
 ) -> tuple[Floats, Solved]:
-    """Put solved numbers into the compiled arrays and return the adverse-event thresholds, (B, C, T).
+    """Put solved numbers into the compiled arrays and return the adverse-event thresholds, (B, strata, T).
 
-    ``rates`` are the declared probabilities of the terms (`course.term_rates`), ``frailty`` their
-    correlation by set; everything has been read without a problem.
+    Parameters
+    ----------
+    task : the model with the parameters of this scenario. ``published``: with those of the published study.
+    course : of this scenario. ``reference``: the published study's.
+    rates : declared probabilities of the adverse-event terms, (B, strata) each.
+    frailty : their correlation, (B,).
     """
-    solved, problems = Solved(), resolver.problems
-    terms = course.adverse_events.terms
-    n_sets, n_strata = resolver.parameters.n_sets, len(resolver.strata)
-    thresholds = np.full((n_sets, n_arms * n_strata, len(terms)), -np.inf)
-    name = multiplier_of(model, course)
-    exposure: list[list[Floats]] = []
-    if name is not None:
-        parts = structure(model, name, reference.course.response)
-        if isinstance(parts, str):
-            refusal = Problem(
-                f"model.events.{name}",
-                name,
-                f"nothing can be solved around this event: {parts}. Leave out `observed` and `solved_for` and give"
-                " latent values; give adverse events as probabilities per administration",
-            )
-            raise ConfigError(refusal)
-        exposure = _solve_events(model, compiled, resolver, reference, horizon, shares, n_arms, name, parts, solved)
-    for t, (term, declared) in enumerate(terms.items()):
-        for b in range(n_sets):
-            for s in range(n_strata):
-                rate = float(rates[term][b, s])
-                if declared.scale == "per_administration":
-                    value = threshold(rate)
-                else:
-                    pooled = np.all(rates[term][b] == rate)
-                    more = np.average(exposure[b], axis=0, weights=shares[b]) if pooled else exposure[b][s]
-                    value = per_administration_threshold(rate, np.asarray(more), float(frailty[b]))
-                    if value == np.inf and rate > float(np.asarray(more)[0]) + 1e-9:
-                        problems.add(
-                            f"course.adverse_events.terms.{term}.probability",
-                            rate,
-                            "is more than the share of patients who receive any administration",
-                        )
-                thresholds[b, s::n_strata, t] = value
-    if any(term.scale == "ever" for term in terms.values()):
-        from simulator.kernels.elementary import normal_cdf
-
-        for t, term in enumerate(terms):
-            if terms[term].scale == "ever":
-                solved.values[f"adverse_event.{term} per administration"] = {
-                    stratum: normal_cdf(float(thresholds[0, s, t])) for s, stratum in enumerate(resolver.strata)
-                }
-    problems.raise_any()
-    return thresholds, solved
-
-
-def _solve_events(
-    model: Model,
-    compiled: CompiledEvents,
-    resolver: Resolver,
-    reference: Reference,
-    horizon: Floats,
-    shares: Floats,
-    n_arms: int,
-    name: str,
-    parts: Any,
-    solved: Solved,
-) -> list[list[Floats]]:
-    """Solve latent values and the baseline of every set and stratum; return P(N > k) of each."""
-    arrays, strata = compiled.arrays, resolver.strata
-    names, events = list(model.events), list(model.events.values())
-    m, hazard = parts.multiplier, events[parts.multiplier].hazard
-    death = next(
-        (e for e, event in enumerate(events) if event.hazard is not None and event.hazard.solved_for == name),
-        None,
-    )
-    observed = set(hazard.observed) if hazard is not None else set()
-    effects = ["prognostic"] * resolver.parameters.n_sets
-    calibrated = None if death is None else events[death].hazard
-    if calibrated is not None and death is not None:
-        effects = resolver.names(
-            calibrated.response_effect,
-            EFFECTS,
-            f"model.events.{names[death]}.hazard.response_effect",
-            what="response effect",
+    n_sets = task.resolver.parameters.n_sets
+    solved = Solved(effect=tuple(_effects(task)))
+    then = Solver(published, reference.design)
+    now = Solver(task, reference.design)
+    here = Solver(task, Design(course, reference.design.assessment))
+    exposure = []
+    for b in range(n_sets):
+        study = _solved(then, b, None)
+        same = np.array_equal(_inputs(then, b), _inputs(now, b))
+        causal = bool(solved.effect) and solved.effect[b] == "causal"
+        latent = study if same else _solved(now, b, study.baseline if causal else None)
+        baseline = study.baseline if causal else latent.baseline
+        if not causal and now.driven and course != reference.design.course:
+            baseline = [
+                here.baseline(here.quadrature(b, s, float(p), latent.median)) for s, p in enumerate(latent.probability)
+            ]
+        exposure.append(
+            [
+                number_of_administrations(then, b, s, float(p), study.median, study.baseline[s])
+                for s, p in enumerate(study.probability)
+            ]
         )
-    resolver.problems.raise_any()
-    solver = Solver(model, compiled, resolver, reference, horizon, shares, parts, death)
-    published = _published(model, resolver, reference, name)
-    exposure: list[list[Floats]] = []
-    solved.effect = tuple(effects)
-    for b in range(resolver.parameters.n_sets):
-        targets = arrays["probability"][b, m, : len(strata)].copy()
-        median = None
-        if "median" in observed and not solver.driven and hazard is not None and hazard.median is not None:
-            median = float(resolver.scalar(hazard.median, "time", f"model.events.{name}.hazard.median")[b])
-        fixed = None
-        wants = "probability" in observed
-        if effects[b] == "causal" and death is not None:
-            fixed = solver.latent(
-                b,
-                published[0][b],
-                published[1] if median is None else published[1] or median,
-                solve_probability=wants,
-                fixed=None,
-            )[2]
-        probabilities, latent_median, bases = solver.latent(b, targets, median, solve_probability=wants, fixed=fixed)
-        resolver.problems.raise_any()
-        rows: list[Floats] = []
-        for s in range(len(strata)):
-            rows.append(number_of_administrations(solver, b, s, float(probabilities[s]), latent_median, bases[s]))
-            cells = slice(s, None, len(strata))
-            arrays["probability"][b, m, cells] = probabilities[s]
-            if latent_median is not None:
-                arrays["parameters"][b, m, cells] = solver.with_median(b, s, latent_median)
-            q = solver.quadrature(b, s, float(probabilities[s]), latent_median)
-            if death is not None and (q.ratio != 1.0 or fixed is not None):
-                arrays["family"][b, death, cells] = FAMILIES["tabulated"]
-                arrays["table"][b, death, cells] = len(compiled.knots)
-                arrays["probability"][b, death, cells] = 1.0
-                time, knots, slope = solver.table(b, bases[s], q.atom)
-                arrays["parameters"][b, death, cells] = (slope, 0.0, 0.0)
-                compiled.knots.append((time, knots))
-        exposure.append(rows)
+        _write(here, b, latent, baseline, causal=causal)
         if b == 0:
-            solved.values[f"{name}.probability (latent)"] = dict(zip(strata, map(float, probabilities), strict=True))
-            if latent_median is not None:
-                solved.values[f"{name}.median (latent, days)"] = dict.fromkeys(strata, latent_median)
-            mean = [float(row.sum()) for row in rows]
-            solved.values["administrations (mean, reference course)"] = dict(zip(strata, mean, strict=True))
-    return exposure
+            _tell(solved, now, latent, exposure[0])
+    return _thresholds(course, task, rates, frailty, exposure, solved), solved
 
 
-def _published(model: Model, resolver: Resolver, reference: Reference, name: str) -> tuple[Floats, float | None]:
-    """Observed probability (B, S) and median of the multiplier in the published study, for `causal`."""
-    leaves = parameter_leaves(reference.overrides, resolver.problems)
+def structure_of(model: Model, course: Course, design: Design) -> Structure | None:
+    """Return the structure around which this model is solved, None where nothing needs solving.
+
+    Raises
+    ------
+    ConfigError
+        If something needs solving and the model is outside the class that can be.
+    """
+    name = multiplier_of(model, course)
+    if name is None:
+        return None
+    parts = structure(model, name, design.course.response)
+    if isinstance(parts, str):
+        refusal = Problem(
+            f"model.events.{name}",
+            name,
+            f"nothing can be solved around this event: {parts}. Leave out `observed` and `solved_for` and give"
+            " latent values; give adverse events as probabilities per administration",
+        )
+        raise ConfigError(refusal)
+    return parts
+
+
+def calibrated_death(model: Model, multiplier: int) -> int | None:
+    """Index of the event whose declared hazard is the mixture's over the multiplier, None if there is none."""
+    name = list(model.events)[multiplier]
+    events = enumerate(model.events.values())
+    return next((e for e, event in events if event.hazard is not None and event.hazard.solved_for == name), None)
+
+
+def plain_thresholds(course: Course, rates: Mapping[str, Floats], shape: tuple[int, int]) -> Floats:
+    """Thresholds of terms that are declared per administration, where nothing is solved, (B, strata, T)."""
+    out = np.full((*shape, len(course.adverse_events.terms)), -np.inf)
+    for t, term in enumerate(course.adverse_events.terms):
+        out[:, :, t] = np.vectorize(threshold, otypes=[float])(rates[term])
+    return out
+
+
+def _effects(task: Task) -> list[str]:
+    """``prognostic`` or ``causal`` in every set, empty where no baseline is solved."""
+    if task.death is None:
+        return []
+    name, event = list(task.model.events.items())[task.death]
+    if event.hazard is None:
+        return []
+    key = f"model.events.{name}.hazard.response_effect"
+    return task.resolver.names(event.hazard.response_effect, EFFECTS, key, what="response effect")
+
+
+def _solved(solver: Solver, b: int, fixed: list[Floats] | None) -> Latent:
+    """Solve one parameter set at a solver's design, with given baselines or with the baselines themselves."""
+    task, m = solver.task, solver.parts.multiplier
+    name, event = list(solver.model.events.items())[m]
+    hazard = event.hazard
+    observed = set(hazard.observed) if hazard is not None else set()
+    targets = solver.arrays["probability"][b, m, : len(task.resolver.strata)]
+    median = None
+    if "median" in observed and not solver.driven and hazard is not None and hazard.median is not None:
+        median = float(task.resolver.scalar(hazard.median, "time", f"model.events.{name}.hazard.median")[b])
+    latent = Latent(*solver.latent(b, targets, median, solve_probability="probability" in observed, fixed=fixed))
+    task.resolver.problems.raise_any()
+    return latent
+
+
+def _inputs(solver: Solver, b: int) -> Floats:
+    """Every number that a solution depends on, flat."""
+    names = ("family", "parameters", "probability", "success", "lag", "effect_ratio")
+    return np.concatenate([np.ravel(solver.arrays[name][b]) for name in names])
+
+
+def _write(solver: Solver, b: int, latent: Latent, baseline: list[Floats], *, causal: bool) -> None:
+    """Put latent values and the tabulated baseline of one parameter set into the compiled arrays."""
+    arrays, m, death = solver.arrays, solver.parts.multiplier, solver.solved
+    n_strata = len(latent.probability)
+    for s, probability in enumerate(latent.probability):
+        cells = slice(s, None, n_strata)
+        q = solver.quadrature(b, s, float(probability), latent.median)
+        arrays["probability"][b, m, cells] = probability
+        if latent.median is not None:
+            arrays["parameters"][b, m, cells] = solver.with_median(b, s, latent.median)
+        if death is not None and (q.ratio != 1.0 or causal):
+            time, knots, slope = solver.table(b, baseline[s], q.atom)
+            arrays["family"][b, death, cells] = FAMILIES["tabulated"]
+            arrays["table"][b, death, cells] = len(solver.compiled.knots)
+            arrays["probability"][b, death, cells] = 1.0
+            arrays["parameters"][b, death, cells] = (slope, 0.0, 0.0)
+            solver.compiled.knots.append((time, knots))
+
+
+def _tell(solved: Solved, solver: Solver, latent: Latent, exposure: list[Floats]) -> None:
+    strata, name = solver.task.resolver.strata, solver.names[solver.parts.multiplier]
+    solved.values[f"{name}.probability (latent)"] = dict(zip(strata, map(float, latent.probability), strict=True))
+    if latent.median is not None:
+        solved.values[f"{name}.median (latent, days)"] = dict.fromkeys(strata, latent.median)
+    mean = [float(row.sum()) for row in exposure]
+    solved.values["administrations (mean, reference course)"] = dict(zip(strata, mean, strict=True))
+
+
+def _thresholds(
+    course: Course,
+    task: Task,
+    rates: Mapping[str, Floats],
+    frailty: Floats,
+    exposure: list[list[Floats]],
+    solved: Solved,
+) -> Floats:
+    """Φ⁻¹ of each term's marginal probability per administration; a rate common to all strata is the cohort's."""
+    strata, terms = task.resolver.strata, course.adverse_events.terms
+    out = plain_thresholds(course, rates, (len(exposure), len(strata)))
+    for t, (term, declared) in enumerate(terms.items()):
+        if declared.scale == "per_administration":
+            continue
+        for b, s in np.ndindex(len(exposure), len(strata)):
+            rate = float(rates[term][b, s])
+            more = exposure[b][s]
+            if np.all(rates[term][b] == rate):
+                more = np.average(exposure[b], axis=0, weights=task.shares[b])
+            out[b, s, t] = per_administration_threshold(rate, np.asarray(more), float(frailty[b]))
+            if more.size and rate > float(more[0]) + 1e-9:
+                key = f"course.adverse_events.terms.{term}.probability"
+                task.resolver.problems.add(
+                    key, rate, "is more than the share of patients who receive any administration"
+                )
+        per_administration = [normal_cdf(float(a)) for a in out[0, :, t]]
+        solved.values[f"adverse_event.{term} per administration"] = dict(zip(strata, per_administration, strict=True))
+    task.resolver.problems.raise_any()
+    return out
+
+
+def published_parameters(resolver: Resolver, reference: Reference) -> Parameters:
+    """Return the parameters with the published study's values laid over them.
+
+    Raises
+    ------
+    ConfigError
+        If a reference value names no parameter.
+    """
+    leaves = parameter_leaves(reference.parameters, resolver.problems)
     for path in leaves:
         if path not in resolver.parameters.leaves:
-            resolver.problems.unknown(
-                f"parameters.reference.parameters.{path}", path, resolver.parameters.leaves, what="parameter"
-            )
+            key = f"parameters.reference.parameters.{path}"
+            resolver.problems.unknown(key, path, resolver.parameters.leaves, what="parameter")
     resolver.problems.raise_any()
-    kept = {k: v for k, v in resolver.parameters.varied.items() if k not in leaves}
-    parameters = Parameters({**resolver.parameters.leaves, **leaves}, resolver.parameters.n_sets, kept)
-    published = Resolver(parameters, resolver.strata, resolver.problems)
-    event = model.events[name]
-    hazard = event.hazard
-    if hazard is None:
-        ever = event.per_administration.ever if event.per_administration is not None else 1
-        return published.array(ever, "probability", f"model.events.{name}"), None
-    median = None
-    if "median" in hazard.observed and hazard.median is not None:
-        median = float(published.scalar(hazard.median, "time", f"model.events.{name}.hazard.median")[0])
-    return published.array(hazard.probability, "probability", f"model.events.{name}"), median
+    kept = {path: values for path, values in resolver.parameters.varied.items() if path not in leaves}
+    return Parameters({**resolver.parameters.leaves, **leaves}, resolver.parameters.n_sets, kept)

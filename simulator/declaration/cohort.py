@@ -91,8 +91,8 @@ def compile_patients(cohort: Cohort, resolver: Resolver) -> PatientTable:
     codes, values = np.zeros(len(names), dtype=np.int64), np.zeros((n_sets, share[0].size, len(names), 3))
     for x, name in enumerate(names):
         kind = "duration" if name == "age" else "real"
-        codes[x], given = resolver.distribution(cohort.covariates[name], kind, f"cohort.covariates.{name}")
-        values[:, :, x] = np.tile(given, (1, len(arm_share), 1))
+        codes[x], drawn = resolver.distribution(cohort.covariates[name], kind, f"cohort.covariates.{name}")
+        values[:, :, x] = np.tile(drawn, (1, len(arm_share), 1))
     streams = stream_numbers([f"covariate.{name}" for name in names])
     return PatientTable(
         covariates=names,

@@ -25,7 +25,8 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     model, tables, cohort = experiment.model, experiment.tables, experiment.cohort
     yield f"{cohort.title or cohort.name} ({cohort.name})"
     yield ""
-    yield f"Patients   {int(tables.patients.n_patients[0])} a study, {experiment.study.replicates} studies, followed at most {tables.horizon[0]:g} days"
+    size, studies = int(tables.patients.n_patients[0]), experiment.study.replicates
+    yield f"Patients   {size} a study, {studies} studies, followed at most {tables.horizon[0]:g} days"
     shares = tables.patients.share[0].reshape(len(tables.arms), -1)
     yield "Strata     " + ", ".join(
         f"{name} {share:.1%}" for name, share in zip(tables.strata, shares.sum(axis=0), strict=True)
@@ -36,14 +37,16 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         )
     if tables.patients.covariates:
         yield f"Covariates {', '.join(tables.patients.covariates)}"
-    yield f"States     {', '.join(s + (' (absorbing)' if s in model.absorbing else '') for s in model.states)}; all start in {model.initial}"
+    states = [f"{state} (absorbing)" if state in model.absorbing else state for state in model.states]
+    yield f"States     {', '.join(states)}; all start in {model.initial}"
     if model.markers:
         yield f"Markers    {', '.join(model.markers)}"
     yield ""
     yield "At risk of, by state"
     for s, state in enumerate(tables.states):
         if not tables.absorbing[s]:
-            yield f"  {state}: {', '.join(e for i, e in enumerate(tables.events) if tables.event_from[i, s]) or 'nothing'}"
+            events = [event for e, event in enumerate(tables.events) if tables.event_from[e, s]]
+            yield f"  {state}: {', '.join(events) or 'nothing'}"
     yield ""
     yield "Events (net: as if nothing else happened, all hazard ratios 1)"
     for e, name in enumerate(tables.events):
@@ -60,7 +63,7 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     if experiment.solved.effect:
         effect = experiment.solved.effect[0]
         meaning = {
-            "prognostic": "response announces survival; overall survival stays the calibrated curve whatever response does",
+            "prognostic": "response announces survival; overall survival stays the calibrated curve",
             "causal": "assumed: response causes survival; the baseline is that of the reference study",
         }[effect]
         yield f"  response effect: {effect} ({meaning})"
@@ -116,7 +119,8 @@ def _course(experiment: Experiment) -> Iterator[str]:
         return
     interval = "once" if course.interval is None else f"every {_said(course.interval)}"
     stops = ", ".join([*course.stop.states, *course.stop.markers])
-    yield f"Course     {interval}, at most {int(tables.maximum.max())} administrations; stops at {stops or 'death only'}"
+    most = int(tables.maximum.max())
+    yield f"Course     {interval}, at most {most} administrations; stops at {stops or 'death only'}"
     for term in course.adverse_events.terms:
         declared = course.adverse_events.terms[term]
         yield f"  {term}: {_said(declared.probability)} ({declared.scale.replace('_', ' ')})"
@@ -166,7 +170,8 @@ def recurrence_warnings(model: Model) -> list[str]:
             for again, there in moves.get(queue.pop(), []):
                 if again == name:
                     told.append(
-                        f"model.events.{name} could happen again but happens at most once; give `maximum` if it may recur"
+                        f"model.events.{name} could happen again but happens at most once;"
+                        " give `maximum` if it may recur"
                     )
                     queue.clear()
                     break

@@ -22,13 +22,13 @@ NODES = 80
 def number_of_administrations(
     solver: Solver, b: int, s: int, probability: float, median: float | None, base: Floats
 ) -> Floats:
-    """P(N > k), k = 0 … maximum − 1, of the number of administrations at the reference course.
+    """P(N > k), k = 0 … maximum − 1, of the number of administrations under the design's course.
 
     The course goes on while no stopping state has been entered and fewer than the planned number have been
     given. Patients who will have the multiplier event may have another planned number; if the event does not
     stop the course, its hazard ratios act from its onset on.
     """
-    model, course, parts = solver.model, solver.reference.course, solver.parts
+    model, course, parts = solver.model, solver.design.course, solver.parts
     time = solver.grid(b)
     stops = {*course.stop.states, *model.absorbing}
     events = list(model.events.values())

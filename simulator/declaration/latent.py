@@ -12,7 +12,7 @@ else is refused by name, and the modeler gives latent values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from simulator.kernels.hazards import FAMILIES, cumulative_hazards, kernel_param
 from simulator.kernels.marginal import (
     baseline_hazard,
     convolved,
-    mixture_survival,
     negative_exponential,
     renewal_mass,
     seen_mass,
@@ -34,9 +33,8 @@ from simulator.kernels.quantiles import cumulative as distribution_function
 from simulator.tables import NONE, Floats
 
 STEP = 0.25
-"""Grid step, days."""
-LONGEST = 4_000.0
-"""Grid end, days: beyond it a baseline goes on with the family's own increments."""
+"""Grid step, days; longer where the horizon would need more than `MOST_POINTS`."""
+MOST_POINTS = 16_000
 KNOTS = 1_200
 DIGITS = 9
 """Significant digits kept of a solved number, so that rounding in the solver never reaches a trajectory."""
@@ -53,12 +51,24 @@ class Structure:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The published study's design, at which observed numbers become latent ones."""
+class Design:
+    """Under which course, and on which assessment grid, something is solved."""
 
     course: Course
     assessment: Any  # distribution of the interval between assessments, None: seen at onset
-    overrides: Mapping[str, Any]  # parameter path → reference value, for `causal`
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be solved: a compiled model, around which event, for which horizon and mix of strata."""
+
+    model: Model
+    compiled: CompiledEvents
+    resolver: Resolver
+    parts: Structure
+    death: int | None  # the event whose calibrated curve is the mixture's, None if there is none
+    horizon: Floats  # (B,)
+    shares: Floats  # of the strata, (B, strata)
 
 
 def significant(value: float) -> float:
@@ -116,44 +126,34 @@ class Quadrature:
 class Solver:
     """Solves the baselines and latent values of one model's multiplier, set by set and stratum by stratum."""
 
-    def __init__(
-        self,
-        model: Model,
-        compiled: CompiledEvents,
-        resolver: Resolver,
-        reference: Reference,
-        horizon: Floats,
-        shares: Floats,
-        parts: Structure,
-        solved: int | None,
-    ) -> None:
-        self.model, self.compiled, self.arrays = model, compiled, compiled.arrays
-        self.resolver, self.reference = resolver, reference
-        self.horizon, self.shares = horizon, shares
-        self.parts, self.solved = parts, solved
-        self.names = list(model.events)
-        self.event = list(model.events.values())[parts.multiplier]
-        self.driven = by_administration(self.event, reference.course.response)
-        n_sets = resolver.parameters.n_sets
-        self.step_mass: list[Floats | None] = [None] * n_sets
-        if reference.assessment is not None and not self.driven:
-            code, values = resolver.distribution(
-                reference.assessment, "time", "parameters.reference.assessment_interval"
-            )
-            self.step_mass = [interval_mass(code, values[b, 0]) for b in range(n_sets)]
-        self._fixed: dict[tuple[Any, ...], Any] = {}
-        self.visits = [self.visit_times(b) for b in range(n_sets)] if self.driven else []
+    def __init__(self, task: Task, design: Design) -> None:
+        self.task, self.design = task, design
+        self.model, self.compiled, self.arrays = task.model, task.compiled, task.compiled.arrays
+        self.resolver, self.parts, self.solved = task.resolver, task.parts, task.death
+        self.names = list(self.model.events)
+        self.event = list(self.model.events.values())[self.parts.multiplier]
+        self.driven = by_administration(self.event, design.course.response)
+        self._once: dict[tuple[Any, ...], Any] = {}
 
     def once(self, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
         """Return what does not change while a set is being solved, computed the first time."""
-        if key not in self._fixed:
-            self._fixed[key] = compute()
-        return self._fixed[key]
+        if key not in self._once:
+            self._once[key] = compute()
+        return self._once[key]
 
     # -- pieces on the grid -------------------------------------------------------------------------
+    def step(self, b: int) -> float:
+        """Grid step of a parameter set, days."""
+        return max(STEP, float(self.task.horizon[b]) / MOST_POINTS)
+
     def grid(self, b: int) -> Floats:
-        end = min(float(self.horizon[b]), LONGEST)
-        return np.arange(0.0, end + STEP, STEP)
+        step = self.step(b)
+        return np.asarray(np.arange(int(np.ceil(float(self.task.horizon[b]) / step)) + 1) * step)
+
+    def interval(self, declared: Any, b: int, key: str) -> Floats:
+        """Distribution of an interval between visits on the grid."""
+        code, values = self.resolver.distribution(declared, "time", key)
+        return interval_mass(code, values[b, 0], self.step(b), self.grid(b).size)
 
     def hazard(self, e: int, b: int, s: int, time: Floats, parameters: Floats | None = None) -> Floats:
         """Cumulative hazard of an event as declared, its cure fraction included: −log(1 − p + p·e^{−H})."""
@@ -223,17 +223,16 @@ class Solver:
         return np.array([float(np.asarray(x)) for x in kernel_parameters(family, **named)])
 
     def visit_times(self, b: int) -> list[Floats]:
-        """Distribution of the time of each administration of the reference course, on the grid."""
-        course, resolver = self.reference.course, self.resolver
+        """Distribution of the time of each administration of the design's course, on the grid."""
+        course, resolver = self.design.course, self.resolver
         most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
         n = self.grid(b).size
         start = float(resolver.scalar(course.start, "duration", "course.start")[b])
         mass = np.zeros(n)
-        mass[min(int(round(start / STEP)), n - 1)] = 1.0
+        mass[min(round(start / self.step(b)), n - 1)] = 1.0
         visits = [mass]
         if course.interval is not None:
-            code, values = resolver.distribution(course.interval, "time", "course.interval")
-            step = interval_mass(code, values[b, 0])
+            step = self.interval(course.interval, b, "course.interval")
             for _ in range(1, most):
                 visits.append(convolved(visits[-1], step))
         return visits[:most]
@@ -242,17 +241,17 @@ class Solver:
         """Mass of the onset time of a susceptible patient, by administrations, absent everything else."""
         a, m = self.arrays, self.parts.multiplier
         success = float(a["success"][b, m, s])
-        lag = interval_mass(int(a["lag_code"][b, m]), a["lag"][b, m])
+        lag = interval_mass(int(a["lag_code"][b, m]), a["lag"][b, m], self.step(b), n)
         planned = self.planned(b, ever=True)
         total, chance = np.zeros(n), success
-        for k, visit in enumerate(self.visits[b]):
+        for k, visit in enumerate(self.visit_times(b)):
             total += convolved(visit, lag) * (chance * (1.0 - planned[k]))
             chance *= 1.0 - success
         return total
 
     def planned(self, b: int, *, ever: bool) -> Floats:
-        """P(planned number ≤ k) of the reference course."""
-        course, resolver = self.reference.course, self.resolver
+        """P(planned number ≤ k) of the design's course."""
+        course, resolver = self.design.course, self.resolver
         most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
         cdf = np.zeros(most + 1)
         cdf[-1] = 1.0
@@ -299,9 +298,10 @@ class Solver:
         """Mass of onsets first seen at each grid point, deaths and assessments considered."""
         before, after = q.before + base, q.after + q.ratio * base
         mass = np.diff(q.onset, prepend=0.0)
-        step = self.step_mass[b]
-        if step is None:
+        if self.design.assessment is None or self.driven:
             return mass * negative_exponential(before)
+        key = "study.assessment_interval"
+        step = self.once(("assessment", b), lambda: self.interval(self.design.assessment, b, key))
         kept = negative_exponential(after + q.still)
         gained = np.cumsum(mass * negative_exponential(before) / np.maximum(kept, 1e-300))
         visits = self.once(("renewal", b), lambda: renewal_mass(step, q.time.size))
@@ -322,7 +322,7 @@ class Solver:
         latent; ``fixed``: baselines to hold instead of solving them with the probabilities (`causal`).
         """
         n_strata = targets.size
-        weights = self.shares[b] / self.shares[b].sum()
+        weights = self.task.shares[b] / self.task.shares[b].sum()
 
         def given(at: float | None, *, trial: bool = False) -> tuple[Floats, list[Floats], list[Floats]]:
             probabilities, bases, masses = np.empty(n_strata), [], []
@@ -340,7 +340,7 @@ class Solver:
         def gap(log_trial: float) -> float:
             _, _, masses = given(float(np.exp(log_trial)), trial=True)
             pooled = sum(w * mass for w, mass in zip(weights, masses, strict=True))
-            at = round(median / STEP)
+            at = round(median / self.step(b))
             below = np.cumsum(pooled)
             return float(below[min(at, below.size - 1)] - 0.5 * pooled[min(at, below.size - 1)] - 0.5 * below[-1])
 
@@ -371,7 +371,7 @@ class Solver:
         trial: bool,
     ) -> tuple[float, Floats, Floats]:
         """Latent probability of one stratum by fixed-point iteration (seen share is nearly proportional to it)."""
-        p = self._fixed.get(("last", b, s), target) if solve else target
+        p = self._once.get(("last", b, s), target) if solve else target
         for _ in range(60):
             q = self.quadrature(b, s, p, median)
             base = self.baseline(q) if fixed is None else fixed[s]
@@ -397,7 +397,7 @@ class Solver:
             settled, p = abs(better - p) <= 1e-11, better
             if settled:
                 break
-        self._fixed["last", b, s] = p
+        self._once["last", b, s] = p
         if trial:
             return p, base, mass
         p = significant(p)
@@ -417,19 +417,16 @@ class Solver:
         return time, knots, slope
 
 
-def interval_mass(code: int, parameters: Floats) -> Floats:
-    """Distribution of an interval on the grid: mass of the cells [j − ½, j + ½)·step, none at 0 unless fixed at 0."""
-    upper = 1
-    while distribution_function(code, (upper - 0.5) * STEP, *parameters) < 1.0 - 1e-9 and upper * STEP < LONGEST:
-        upper *= 2
-    edges = (np.arange(upper + 1) - 0.5) * STEP
-    cdf = np.array([distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges] + [1.0])
-    mass = np.diff(cdf)
+def interval_mass(code: int, parameters: Floats, step: float, n: int) -> Floats:
+    """Distribution of an interval on a grid of n points: mass of [j − ½, j + ½)·step; none at 0 unless fixed there."""
+    edges = np.maximum((np.arange(n + 1) - 0.5) * step, 0.0)
+    mass = np.diff([distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges])
     if mass[0] < 1.0:
         mass[0] = 0.0
     total = mass.sum()
-    mass = mass / total if total > 0 else mass
-    return mass[: int(np.flatnonzero(mass)[-1]) + 1]
+    if total == 0.0:
+        return np.zeros(2)
+    return np.asarray((mass / total if total > 1.0 - 1e-6 else mass)[: int(np.flatnonzero(mass)[-1]) + 1])
 
 
-__all__ = ["Quadrature", "Reference", "Solver", "Structure", "interval_mass", "mixture_survival", "structure"]
+__all__ = ["Design", "Solver", "Structure", "Task", "interval_mass", "structure"]

@@ -13,10 +13,18 @@ from pydantic import BaseModel, Field, ValidationError
 
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration.base import Declared, Time
-from simulator.declaration.baseline import Solved, solve
+from simulator.declaration.baseline import (
+    Reference,
+    Solved,
+    calibrated_death,
+    plain_thresholds,
+    published_parameters,
+    solve,
+    structure_of,
+)
 from simulator.declaration.cohort import Cohort, compile_patients
 from simulator.declaration.course import Course, compile_course, term_rates
-from simulator.declaration.latent import Reference
+from simulator.declaration.latent import Design, Task
 from simulator.declaration.messages import problems_of
 from simulator.declaration.model import CompiledEvents, Model, compile_events, references
 from simulator.declaration.study import Study
@@ -324,18 +332,9 @@ class _Compilation:
         _no_nan(events.arrays, problems)
         problems.raise_any()
         n_arms = len(cohort.arm_names)
-        thresholds, solved = solve(
-            model,
-            events,
-            resolver,
-            reference=reference,
-            horizon=horizon,
-            shares=_stratum_shares(patients.share, len(cohort.strata)),
-            n_arms=n_arms,
-            course=self.course,
-            rates=rates,
-            frailty=course.frailty,
-        )
+        shares = _stratum_shares(patients.share, len(cohort.strata))
+        thresholds, solved = self._solve(events, course, rates, reference, horizon, shares)
+        thresholds = np.tile(thresholds, (1, n_arms, 1))
         self._apply_arms(events.arrays)
         course = replace(course, term_threshold=thresholds)
         self._warn(events.arrays, events.knots, course)
@@ -363,6 +362,34 @@ class _Compilation:
         )
         return tables, design, solved
 
+    def _solve(
+        self,
+        events: CompiledEvents,
+        course: CourseTables,
+        rates: dict[str, Floats],
+        reference: Reference,
+        horizon: Floats,
+        shares: Floats,
+    ) -> tuple[Floats, Solved]:
+        """Solve what is declared as observed or marginal, in the model of the scenario and of the published study."""
+        parts = structure_of(self.model, self.course, reference.design)
+        if parts is None:
+            return plain_thresholds(self.course, rates, shares.shape), Solved()
+        published = Resolver(published_parameters(self.resolver, reference), self.cohort.strata, self.resolver.problems)
+        death = calibrated_death(self.model, parts.multiplier)
+        task = Task(self.model, events, self.resolver, parts, death, horizon, shares)
+        then = replace(task, compiled=self._events(published), resolver=published)
+        return solve(task, then, course=self.course, reference=reference, rates=rates, frailty=course.frailty)
+
+    def _events(self, resolver: Resolver) -> CompiledEvents:
+        return compile_events(
+            self.model,
+            resolver,
+            n_arms=len(self.cohort.arm_names),
+            covariates=tuple(self.cohort.covariates),
+            response=self.course.response,
+        )
+
     def _read(self) -> tuple[Floats, PatientTable, CompiledEvents, CourseTables, dict[str, Floats], Reference, Any]:
         """Turn declarations into arrays; nothing is solved yet. With `resolver.reading`, nothing is converted."""
         model, cohort, resolver = self.model, self.cohort, self.resolver
@@ -373,12 +400,11 @@ class _Compilation:
             if event.clock == "age" and "age" not in covariates:
                 key = f"model.events.{name}.clock"
                 resolver.problems.add(key, "age", "needs a covariate `age` in cohort.covariates")
-        response = self.course.response
         patients = compile_patients(cohort, resolver)
         return (
             resolver.scalar(self.study.horizon, "time", "study.horizon"),
             patients,
-            compile_events(model, resolver, n_arms=len(arms), covariates=covariates, response=response),
+            self._events(resolver),
             compile_course(
                 arms,
                 resolver,
@@ -426,7 +452,7 @@ class _Compilation:
         raw["response"] = self.course.response
         course = _validated(Course, raw, "parameters.reference.course", problems) or self.course
         assessment = self.reference.get("assessment_interval", self.study.assessment_interval)
-        return Reference(course, assessment, self.reference.get("parameters") or {})
+        return Reference(Design(course, assessment), self.reference.get("parameters") or {})
 
     def _apply_arms(self, arrays: dict[str, Any]) -> None:
         """Hazard ratios and odds ratios of the arms, on top of what was solved for the reference arm."""
@@ -538,7 +564,7 @@ class _Compilation:
                 if table != NONE and hazard is not None and hazard.family == "tabulated":
                     end = knots[int(table)][0][-1]
                     self.warnings.append(
-                        f"model.events.{name}.hazard ends at day {end:g}: nothing happens after the last point of the table"
+                        f"model.events.{name}.hazard ends at day {end:g}: nothing happens after the last point"
                     )
 
 

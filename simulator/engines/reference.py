@@ -134,8 +134,7 @@ class Setting:
             for e in self.events
         ]
         self.waits_for = [
-            [o for o in self.events if self.clock[o] == Clock.SINCE and self.since[o] == e]
-            for e in self.events
+            [o for o in self.events if self.clock[o] == Clock.SINCE and self.since[o] == e] for e in self.events
         ]
         self.absorbing = model.absorbing.tolist()
         self.codes = model.log_codes
@@ -169,9 +168,7 @@ class ArmCourse:
         self.planned_event = course.planned_event
         self.planned_cdf = course.planned_cdf[b, arm].tolist()
         self.stop_states = course.stop_states[arm].tolist()
-        self.stop_markers = [
-            (1 << m, reason) for m, reason in enumerate(course.stop_markers[arm].tolist()) if reason
-        ]
+        self.stop_markers = [(1 << m, reason) for m, reason in enumerate(course.stop_markers[arm].tolist()) if reason]
         self.dose_per_patient = course.dose_per == Per.PATIENT
         self.dose_level, self.dose_cdf = course.dose_level[b, arm].tolist(), course.dose_cdf[b, arm].tolist()
         self.delay = float(course.delay_after_adverse_event[b, arm])
@@ -530,18 +527,13 @@ def cells(model: ModelTables, parameter_set: int, replicate: int, seed: int, n: 
     return taken
 
 
-def covariate_rows(
-    model: ModelTables, b: int, replicate: int, seed: int, cell: list[int]
-) -> list[list[float]]:
+def covariate_rows(model: ModelTables, b: int, replicate: int, seed: int, cell: list[int]) -> list[list[float]]:
     """Covariates of patients, by inversion, one draw each."""
     table = model.patients
     codes, streams = table.covariate_code.tolist(), table.covariate_stream.tolist()
     values = table.covariate[b].tolist()
     return [
-        [
-            quantile(codes[x], uniform(seed, i, replicate, streams[x], 0), *values[c][x])
-            for x in range(len(codes))
-        ]
+        [quantile(codes[x], uniform(seed, i, replicate, streams[x], 0), *values[c][x]) for x in range(len(codes))]
         for i, c in enumerate(cell)
     ]
 

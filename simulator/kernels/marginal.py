@@ -54,9 +54,7 @@ def baseline_hazard(marginal: Floats, onset: Floats, atom: Floats, ratio: float)
                 break
         h = max(h, previous)
         hazard[i] = h
-        settled = (
-            settled + 0.5 * spread * (before + exp(-(1.0 - ratio) * h)) + atom[i] * exp(-(1.0 - ratio) * h)
-        )
+        settled = settled + 0.5 * spread * (before + exp(-(1.0 - ratio) * h)) + atom[i] * exp(-(1.0 - ratio) * h)
     return hazard
 
 

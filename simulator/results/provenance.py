@@ -82,9 +82,7 @@ def config_of(tree: xr.DataTree) -> dict[str, Any]:
         If the tree carries no run record of ours.
     """
     if "config" not in tree.root.attrs:
-        allowed = (
-            "must carry a run record: it has no attribute 'config', so Lobule did not write it or it was lost"
-        )
+        allowed = "must carry a run record: it has no attribute 'config', so Lobule did not write it or it was lost"
         raise ConfigError(Problem("results", tree.root.name or "DataTree", allowed))
     config: dict[str, Any] = json.loads(tree.root.attrs["config"])
     return config

@@ -165,9 +165,7 @@ def _check_record(path: Path, attributes: Mapping[Any, Any]) -> None:
         raise _refused(path, "must be results of Lobule: this NetCDF file has no run record of ours")
     version = attributes.get("results_format", 0)
     if not 1 <= version <= RESULTS_FORMAT:
-        raise _refused(
-            path, f"must have format 1 to {RESULTS_FORMAT}, not {version}; a newer Lobule may open it"
-        )
+        raise _refused(path, f"must have format 1 to {RESULTS_FORMAT}, not {version}; a newer Lobule may open it")
 
 
 def _restored(node: xr.DataTree, *, lazy: bool) -> xr.Dataset:

@@ -212,9 +212,7 @@ def events_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
     code = np.concatenate([history.log_code for history in histories]).astype(np.int16)
     columns: dict[str, Column] = {}
 
-    def add(
-        dim: str, name: str, values: NDArray[Any], long_name: str, units: str = "1", **attrs: Any
-    ) -> None:
+    def add(dim: str, name: str, values: NDArray[Any], long_name: str, units: str = "1", **attrs: Any) -> None:
         columns[name] = dim, values, {"long_name": long_name, "units": units, **attrs}
 
     def joined(name: str) -> NDArray[Any]:

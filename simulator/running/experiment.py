@@ -49,9 +49,7 @@ def trajectories_of(
 ) -> Trajectories:
     """Simulate the given replicates of an experiment."""
     engine_of(experiment)
-    return reference.simulate(
-        experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress
-    )
+    return reference.simulate(experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress)
 
 
 def run(experiment: Experiment, *, progress: Progress | None = None) -> DataTree:
@@ -147,5 +145,7 @@ def assumption(experiment: Experiment) -> str:
     if "causal" in experiment.solved.effect:
         return "assumed: response causes survival"
     if experiment.solved.effect:
-        return "response announces survival (prognostic): a change of response or course leaves overall survival as it is"
+        return (
+            "response announces survival (prognostic): a change of response or course leaves overall survival as it is"
+        )
     return ""

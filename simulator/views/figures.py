@@ -93,9 +93,7 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     for role in dict.fromkeys(roles):
         face, marker = _ROLES.get(role, ("#999999", "o"))
         mine = np.array([each == role for each in roles]) & np.isfinite(percentile)
-        ax.errorbar(
-            100 * percentile[mine], y[mine], xerr=100 * error[mine], fmt="none", ecolor=_MUTED, elinewidth=0.8
-        )
+        ax.errorbar(100 * percentile[mine], y[mine], xerr=100 * error[mine], fmt="none", ecolor=_MUTED, elinewidth=0.8)
         ax.plot(
             100 * percentile[mine],
             y[mine],
@@ -108,8 +106,7 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     for at in y[~np.isfinite(percentile)]:
         ax.text(50, at, "not computed", ha="center", va="center", fontsize="x-small", color=_MUTED)
     labels = [
-        f"{_short(str(name), 46)}  {id_}"
-        for name, id_ in zip(node["name"].values, node["target"].values, strict=True)
+        f"{_short(str(name), 46)}  {id_}" for name, id_ in zip(node["name"].values, node["target"].values, strict=True)
     ]
     ax.set_yticks(y, labels, fontsize="small")
     ax.set_ylim(n - 0.5, -0.5)
@@ -228,20 +225,14 @@ def _panels(
         group = statistics.sel(group=name)
         size = _size(float(group["number_at_risk"].values[0]))
         _draw_survival(ax, group, colours[name])
-        _draw_points(
-            ax, [point for point in points if point.group == name], colours[name], notes=True, end=end
-        )
+        _draw_points(ax, [point for point in points if point.group == name], colours[name], notes=True, end=end)
         _dress(ax, end)
-        ax.set_title(
-            f"{_words(name)}{size}", loc="left", fontsize="medium", color=colours[name], fontweight="bold"
-        )
+        ax.set_title(f"{_words(name)}{size}", loc="left", fontsize="medium", color=colours[name], fontweight="bold")
         ax.tick_params(labelbottom=True, labelleft=True)
         ax.set_xlabel("")
         ax.set_ylabel("")
         _draw_at_risk(ax, group)
-    figure.supxlabel(
-        "Time since start of treatment (days); at risk: patients of one study, mean", fontsize="medium"
-    )
+    figure.supxlabel("Time since start of treatment (days); at risk: patients of one study, mean", fontsize="medium")
     figure.supylabel("Overall survival", fontsize="medium")
     for ax in axes[0, : len(groups)]:
         months = next(step for step in _MONTHS if end / DAYS_PER["mo"] / step <= 9 or step == _MONTHS[-1])
@@ -251,9 +242,7 @@ def _panels(
         top.set_xlabel("months", fontsize="x-small", color=_MUTED, loc="right", labelpad=1)
         top.spines[:].set_visible(False)
     shown = [point for point in points if point.group in groups]
-    dotted = bool(
-        (statistics["number_at_risk"].sel(group=list(groups), time=slice(0, end)) < _LEAST_AT_RISK).any()
-    )
+    dotted = bool((statistics["number_at_risk"].sel(group=list(groups), time=slice(0, end)) < _LEAST_AT_RISK).any())
     figure.legend(
         handles=_legend(shown, dotted=dotted),
         loc="outside upper center",
@@ -293,9 +282,7 @@ def _draw_survival(ax: Axes, group: xr.Dataset, colour: str, *, label: str | Non
     ax.plot(time, np.where(~observed, share, np.nan), color=colour, linewidth=1.0, linestyle=":")
 
 
-def _draw_points(
-    ax: Axes, points: Sequence[_Point], colour: str, *, notes: bool, end: float = math.inf
-) -> None:
+def _draw_points(ax: Axes, points: Sequence[_Point], colour: str, *, notes: bool, end: float = math.inf) -> None:
     """Points and, if asked for, what they are: right above, one line higher where the next one is near."""
     ordered = sorted(points, key=lambda point: (point.time, point.id))
     raised = 0
