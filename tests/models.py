@@ -109,21 +109,23 @@ def simulated(
     seed: int,
     n: int | None = None,
     replicates: range = range(1),
+    parameter_set: int | None = None,
     engine: str = "reference",
     here: bool = False,
 ) -> Trajectories:
     """Simulate replicates, or as many as hold ``n`` patients; ``here``: in this process (patched engines)."""
     tables = of if isinstance(of, ModelTables) else (of if isinstance(of, Experiment) else compiled(of)).tables
-    size = int(tables.patients.n_patients.max()) * tables.n_sets
+    sets = range(tables.n_sets) if parameter_set is None else range(parameter_set, parameter_set + 1)
+    size = int(tables.patients.n_patients[sets.start : sets.stop].sum())
     if n is not None:
         replicates = range(-(-n // size))
     simulate = importlib.import_module(f"simulator.engines.{engine}").simulate
     workers = processors()
-    if here or workers == 1 or tables.n_sets > 1 or size * len(replicates) < IN_PROCESS:
-        return simulate(tables, seed=seed, replicates=replicates)  # type: ignore[no-any-return]
+    if here or workers == 1 or len(sets) > 1 or size * len(replicates) < IN_PROCESS:
+        return simulate(tables, seed=seed, replicates=replicates, parameter_sets=sets)  # type: ignore[no-any-return]
     step = max(1, -(-len(replicates) // (4 * workers)))
     cuts = [replicates[i : i + step] for i in range(0, len(replicates), step)]
-    waiting = [_pool().submit(simulate, tables, seed=seed, replicates=cut) for cut in cuts]
+    waiting = [_pool().submit(simulate, tables, seed=seed, replicates=cut, parameter_sets=sets) for cut in cuts]
     return concatenate([job.result() for job in waiting])
 
 

@@ -152,8 +152,6 @@ def law(hazard: Mapping[str, Any]) -> Any:
         case "weibull":
             scale = g.get("scale", g.get("median", 0.0) * np.log(2.0) ** (-1.0 / g["shape"]))
             return stats.weibull_min(g["shape"], scale=scale)
-        case "gompertz":
-            return stats.gompertz(g["rate"] / g["shape"], scale=1.0 / g["shape"])
         case "log_logistic":
             return stats.fisk(g["shape"], scale=g.get("scale", g.get("median")))
         case "log_normal":
@@ -181,6 +179,8 @@ def cumulative_hazard(hazard: Mapping[str, Any], t: Floats) -> Floats:
         return np.asarray(np.interp(t, knots, steps) + beyond)
     if hazard["family"] == "exponential" and hazard.get("rate") == 0:
         return np.zeros_like(t)
+    if hazard["family"] == "gompertz":  # scipy's has no negative shape
+        return np.asarray(hazard["rate"] / hazard["shape"] * np.expm1(hazard["shape"] * t))
     return np.asarray(-law(hazard).logsf(t))
 
 
@@ -482,7 +482,8 @@ class Declared:
         if name in self.events:
             return {*self.events[name].get("set", ()), *self.outcome(name, value).get("set", ())}
         if name.startswith(TERM):
-            return set(self.course["adverse_events"]["terms"][name[len(TERM) :]].get("set", ()))
+            terms = (self.course.get("adverse_events") or {}).get("terms", {})
+            return set(terms.get(name[len(TERM) :], {}).get("set", ()))
         return set()
 
     @property
@@ -603,12 +604,14 @@ class Spells:
         return float((self.fired[keep].sum() - total) / np.sqrt(total))
 
     def p(self, where: NDArray[np.bool_] | None = None) -> float:
-        """Two-sided p-value: exact Poisson below 100 expected events, normal above."""
+        """Two-sided p-value of the number of events, Poisson in its integrated intensity.
+
+        Run on the clock of Λ the events are a unit Poisson process, stopped somewhere: exact at a fixed Λ, and at
+        a fixed number of events too (the gamma law of Λ there is the same tail).
+        """
         keep = slice(None) if where is None else where
         total, count = self.spent[keep].sum(), self.fired[keep].sum()
-        if total < 100.0:
-            return float(p_of_events(count, total)) if total > 0.0 else float(count == 0)
-        return float(p_of_z(self.z(where)))
+        return float(p_of_events(count, total)) if total > 0.0 else float(count == 0)
 
     def residuals(self, seed: int) -> Floats:
         """Residuals as a full sample from Exp(1): a censored one is completed with an exponential rest.

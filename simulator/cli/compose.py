@@ -27,6 +27,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
 from simulator.cli.files import ConfigFile, read
+from simulator.declaration.base import replaces
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 PRIMARY = "simulate"
@@ -192,7 +193,12 @@ def compose(library: Library, choices: Mapping[str, str], values: Sequence[tuple
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge as OmegaConf does: mappings key by key, anything else replaced; the first order of keys stays."""
+    """Merge as OmegaConf does: mappings key by key, anything else replaced; the first order of keys stays.
+
+    One thing differs: a distribution replaces another one, where Hydra would leave two keys.
+    """
+    if replaces(above, below):
+        return dict(above)
     made = dict(below)
     for key, value in above.items():
         old = made.get(key)
@@ -210,11 +216,7 @@ def _has(container: Mapping[str, Any], key: str) -> bool:
 
 
 def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
-    """Set one dotted key in place; new keys are made, for the schema to judge.
-
-    A mapping replaces the one that was there: ``course.interval={triangular: [10, 20, 40]}`` means that
-    distribution and no other, where Hydra would merge the two.
-    """
+    """Set one dotted key in place; new keys are made, for the schema to judge."""
     *steps, last = key.split(".")
     node: Any = container
     for number, step in enumerate([*steps, last]):
@@ -231,7 +233,8 @@ def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
     if isinstance(node, list):
         node[int(last)] = value
     else:
-        node[last] = value
+        old = node.get(last)
+        node[last] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return None
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 
 if TYPE_CHECKING:
-    from simulator.cli.compose import Library
+    from simulator.cli.compose import Composition, Library
     from simulator.cli.overrides import Overrides
     from simulator.declaration.schema import Experiment
 
@@ -155,6 +155,7 @@ def prepare(
                      for key, value in made.hydra.items()]  # fmt: skip
     experiment = None
     if composed:
+        problems += _unknown_strata(composed)
         from simulator.declaration.schema import declare
 
         try:
@@ -208,6 +209,15 @@ def _unknown_roots(made: Overrides, library: Library, container: Mapping[str, An
             near = last[0] if last else nearest(key, valid)
         problem = unknown(key, value, library.root_keys, what="key")
         yield Problem(key, value, problem.allowed.replace("known:", "keys begin with:"), near)
+
+
+def _unknown_strata(composed: Composition) -> Iterator[Problem]:
+    """Yield shares of strata that the cohort does not have: a stratum is declared, not set."""
+    mix = composed.container.get("cohort", {}).get("mix", {})
+    known = [name for name in mix if f"cohort.mix.{name}" not in composed.new]
+    for key in composed.new:
+        if key.startswith("cohort.mix."):
+            yield unknown(key, key.removeprefix("cohort.mix."), known, what="stratum of this cohort")
 
 
 def _unknown_parameters(new: Sequence[str], experiment: Experiment) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ time, a rate or a plain number is known only where it is used; `values.resolve` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -37,3 +38,24 @@ Number = Annotated[float, BeforeValidator(units.number)]
 
 Expression = float | int | str | dict[str, Any]
 """A literal, text with a unit, ``parameters.<path>``, or a mapping from stratum to these."""
+
+RESERVED = frozenset(
+    {
+        *("survival", "follow_up", "administrations", "administrations_before", "dose", "entered", "population"),
+        *("state", "adverse_event", "administration", "end_of_course", "visit"),
+    }
+)
+"""Names that mean something else where events are named: variables of the study, rows of a log, streams."""
+
+ONE_CHOICE = frozenset(
+    {
+        *("fixed", "uniform", "triangular", "normal", "log_normal", "exponential", "weibull", "gamma"),
+        *("geometric", "poisson", "negative_binomial", "choice"),
+    }
+)
+"""Names of distributions. A mapping with one of them stands for one thing, here without loading a kernel."""
+
+
+def replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a mapping laid over another replaces it whole: another distribution, not two at once."""
+    return len(new) == len(old) == 1 and set(old) <= ONE_CHOICE and set(new) != set(old)

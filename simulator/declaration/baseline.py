@@ -15,7 +15,7 @@ import numpy as np
 from simulator.declaration.course import Course, threshold
 from simulator.declaration.exposure import number_of_administrations, per_administration_threshold
 from simulator.declaration.latent import Design, Solver, Structure, Task, structure
-from simulator.declaration.model import Model
+from simulator.declaration.model import Model, by_administration
 from simulator.declaration.values import Parameters, Resolver, parameter_leaves
 from simulator.errors import ConfigError, Problem
 from simulator.kernels.elementary import normal_cdf
@@ -96,6 +96,7 @@ def solve(
     now = Solver(task, reference.design)
     here = Solver(task, Design(course, reference.design.assessment))
     exposure = []
+    _check_ratios(task)
     for b in range(n_sets):
         study = _solved(then, b, None)
         same = np.array_equal(_inputs(then, b), _inputs(now, b))
@@ -127,6 +128,9 @@ def structure_of(model: Model, course: Course, design: Design) -> Structure | No
         If something needs solving and the model is outside the class that can be.
     """
     name = multiplier_of(model, course)
+    ever = [term for term, declared in course.adverse_events.terms.items() if declared.scale == "ever"]
+    if ever:
+        _check_exposure(model, course, name, f"course.adverse_events.terms.{ever[0]}.scale")
     if name is None:
         return None
     parts = structure(model, name, design.course.response)
@@ -139,6 +143,23 @@ def structure_of(model: Model, course: Course, design: Design) -> Structure | No
         )
         raise ConfigError(refusal)
     return parts
+
+
+def _check_exposure(model: Model, course: Course, multiplier: str | None, key: str) -> None:
+    """Refuse rates of patients where the number of administrations has no quadrature."""
+    cure = "; give it per administration instead"
+    if multiplier is None:
+        raise ConfigError(Problem(key, "ever", f"cannot be solved: no hazard ends the course or the life{cure}"))
+    planned = course.planned.if_ever if course.planned is not None else None
+    if planned is not None and planned != multiplier:
+        why = f"course.planned.if_ever is {planned}, but only {multiplier} is solved for"
+        raise ConfigError(Problem(key, "ever", f"cannot be solved: {why}{cure}"))
+    stops = {*course.stop.states, *model.absorbing}
+    for name, event in model.events.items():
+        if name != multiplier and by_administration(event, course.response) and event.to in stops:
+            if isinstance(course.max_administrations, int) and course.max_administrations <= 1:
+                continue
+            raise ConfigError(Problem(key, "ever", f"cannot be solved: administrations may bring {name}{cure}"))
 
 
 def calibrated_death(model: Model, multiplier: int) -> int | None:
@@ -154,6 +175,17 @@ def plain_thresholds(course: Course, rates: Mapping[str, Floats], shape: tuple[i
     for t, term in enumerate(course.adverse_events.terms):
         out[:, :, t] = np.vectorize(threshold, otypes=[float])(rates[term])
     return out
+
+
+def _check_ratios(task: Task) -> None:
+    """A multiplier that stops its bearers from dying leaves no baseline that could hold the marginal."""
+    if task.death is None:
+        return
+    for f in np.flatnonzero(task.compiled.arrays["effect_event"] == task.death):
+        if np.any(task.compiled.arrays["effect_ratio"][:, f] <= 0.0):
+            name = list(task.model.events)[task.death]
+            task.resolver.problems.add(f"model.events.{name}.ratios", 0, "must be > 0 where the baseline is solved")
+    task.resolver.problems.raise_any()
 
 
 def _effects(task: Task) -> list[str]:
@@ -236,7 +268,7 @@ def _thresholds(
             if np.all(rates[term][b] == rate):
                 more = np.average(exposure[b], axis=0, weights=task.shares[b])
             out[b, s, t] = per_administration_threshold(rate, np.asarray(more), float(frailty[b]))
-            if more.size and rate > float(more[0]) + 1e-9:
+            if rate > (float(more[0]) + 1e-9 if more.size else 0.0):
                 key = f"course.adverse_events.terms.{term}.probability"
                 task.resolver.problems.add(
                     key, rate, "is more than the share of patients who receive any administration"

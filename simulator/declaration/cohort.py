@@ -14,6 +14,11 @@ from simulator.kernels.rng import stream_numbers
 from simulator.tables import NONE, Allocation, Floats, PatientTable
 
 MOST_PATIENTS = 2**32
+TAKEN = frozenset(
+    {"arm", "stratum", "entry", "observation", "censoring", "cause_of_death", "state", "administrations", "replicate"}
+    | {"patient"}
+)
+"""Columns of the patients' table that a covariate would overwrite."""
 
 
 class Effects(Declared):
@@ -68,6 +73,13 @@ class Cohort(Declared):
                 problems.add("cohort.arms", references, "exactly one arm must be the reference (reference: true)")
         elif self.n_patients is None:
             problems.add("cohort.n_patients", MISSING, "is missing")
+        for what, names, reserved in (
+            ("mix", self.mix, {"all"}),
+            ("arms", self.arms, {"all"}),
+            ("covariates", self.covariates, TAKEN),
+        ):
+            for name in sorted(reserved & set(names)):
+                problems.add(f"cohort.{what}.{name}", name, "is a name that Lobule uses for something else")
         for name, arm in self.arms.items():
             for what in ("hazard_ratio", "odds_ratio"):
                 for event in getattr(arm.effects, what):
@@ -91,7 +103,9 @@ def compile_patients(cohort: Cohort, resolver: Resolver) -> PatientTable:
     codes, values = np.zeros(len(names), dtype=np.int64), np.zeros((n_sets, share[0].size, len(names), 3))
     for x, name in enumerate(names):
         kind = "duration" if name == "age" else "real"
-        codes[x], drawn = resolver.distribution(cohort.covariates[name], kind, f"cohort.covariates.{name}")
+        codes[x], drawn = resolver.distribution(
+            cohort.covariates[name], kind, f"cohort.covariates.{name}", by_stratum=True
+        )
         values[:, :, x] = np.tile(drawn, (1, len(arm_share), 1))
     streams = stream_numbers([f"covariate.{name}" for name in names])
     return PatientTable(

@@ -105,6 +105,11 @@ class Course(Declared):
                     MISSING,
                     "is missing: the number planned for those who will have the event",
                 )
+        if self.planned is not None and self.planned.if_ever is None and self.planned.then is not None:
+            problems.add(f"{key}.planned.then", self.planned.then, "needs `if_ever`, the event that selects it")
+        for term in sorted({"any", *events} & set(self.adverse_events.terms)):
+            allowed = "is the name of an event, or of the union of all terms; choose another"
+            problems.add(f"{key}.adverse_events.terms.{term}", term, allowed)
         for term, declared in self.adverse_events.terms.items():
             for name in declared.set:
                 if name not in markers:
@@ -268,6 +273,8 @@ def compile_course(
         scalars["factor"][:, a] = resolver.scalar(after.dose_factor, "ratio", f"{key}.after_adverse_event.dose_factor")
     terms = tuple(first.adverse_events.terms)
     streams = stream_numbers([f"adverse_event.{term}" for term in terms])
+    if len({arm.dose.per for arm in arms if arm.dose is not None}) > 1:
+        problems.add("cohort.arms", MISSING, "course.dose.per must be the same in all arms")
     ever = {arm.planned.if_ever for arm in arms if arm.planned is not None and arm.planned.if_ever is not None}
     if len(ever) > 1:
         problems.add("course.planned.if_ever", sorted(ever), "must be one event in all arms")

@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.declaration.model import Model
 from simulator.declaration.schema import Experiment
+from simulator.kernels.elementary import normal_cdf
 from simulator.kernels.hazards import FAMILIES, cumulative_hazard, inverse_cumulative_hazard
 from simulator.tables import NONE, Clock, Driver, ModelTables
 
@@ -106,6 +107,9 @@ def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str
         p0, p1, p2 = map(float, tables.parameters[0, e, c])
         rest = (p0, p1, p2, start, stop, tables.knot_time, tables.knot_hazard)
         median = inverse_cumulative_hazard(family, LN2, *rest)
+        if tables.event_clock[e] == Clock.AGE:
+            yield f"    {cell}: {families[family]}, median age {median / 365.25:.3g} years"
+            continue
         by_horizon = ever * -np.expm1(-cumulative_hazard(family, float(tables.horizon[0]), *rest))
         often = f"ever in {ever:.3g}, " if ever < 1 else ""
         at = f"median {median:.4g} d" if np.isfinite(median) else "median not reached"
@@ -121,9 +125,9 @@ def _course(experiment: Experiment) -> Iterator[str]:
     stops = ", ".join([*course.stop.states, *course.stop.markers])
     most = int(tables.maximum.max())
     yield f"Course     {interval}, at most {most} administrations; stops at {stops or 'death only'}"
-    for term in course.adverse_events.terms:
-        declared = course.adverse_events.terms[term]
-        yield f"  {term}: {_said(declared.probability)} ({declared.scale.replace('_', ' ')})"
+    for t, term in enumerate(course.adverse_events.terms):
+        each = {f"{normal_cdf(float(a)):.3g}" for a in experiment.tables.course.term_threshold[0, :, t]}
+        yield f"  {term}: {' to '.join(sorted(each)[:: max(len(each) - 1, 1)])} at each administration"
 
 
 def _said(value: object) -> str:

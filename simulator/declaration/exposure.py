@@ -72,9 +72,9 @@ def per_administration_threshold(rate: float, more_than: Floats, frailty: float)
 
     ``rate = 1 − Σ_n P(N = n) E_z[(1 − Φ((a + √ρ z)/√(1 − ρ)))^n]``, z standard normal by Gauss–Hermite.
     """
-    if rate <= 0.0 or not more_than.size:
+    if rate <= 0.0:
         return -np.inf
-    if rate >= float(more_than[0]):
+    if not more_than.size or rate >= float(more_than[0]):
         return np.inf
     node, weight = _normal_nodes()
     exactly = -np.diff(np.concatenate([[1.0], more_than, [0.0]]))  # P(N = n), n = 0 … maximum

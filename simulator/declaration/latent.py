@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from simulator.declaration.course import Course, planned_cdf
-from simulator.declaration.model import CompiledEvents, Model, by_administration
+from simulator.declaration.model import KINDS, CompiledEvents, Model, by_administration
 from simulator.declaration.values import Resolver
-from simulator.kernels.hazards import FAMILIES, cumulative_hazards, kernel_parameters
+from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
 from simulator.kernels.marginal import (
     baseline_hazard,
     convolved,
@@ -83,17 +83,17 @@ def structure(model: Model, name: str, response: str) -> Structure | str:
     multiplier = events[m]
     if model.initial not in multiplier.from_:
         return f"{name} does not start from the initial state {model.initial!r}"
-    if multiplier.clock != "forward" or multiplier.when or multiplier.maximum is not None:
+    if multiplier.clock != "forward" or multiplier.when or multiplier.unless or multiplier.maximum is not None:
         return f"{name} must be on the forward clock, happen once and need no marker"
     deaths, competing, ending = [], [], []
     for e, event in enumerate(events):
         if e == m or event.to is None or by_administration(event, response):
-            continue
+            continue  # deaths by administration are left out: the numbers are net of them
         leaves = set(event.from_) & set(multiplier.from_)
         ends = multiplier.to is not None and multiplier.to in event.from_
         if not leaves and not ends:
             continue
-        if event.clock != "forward" or event.when or event.maximum is not None:
+        if event.clock != "forward" or event.when or event.unless or event.maximum is not None:
             return f"{names[e]} competes with {name} and is not a single event on the forward clock"
         if any(r.covariate is not None for r in event.ratios):
             return f"{names[e]} depends on a covariate"
@@ -216,10 +216,12 @@ class Solver:
             int(self.arrays["family"][b, self.parts.multiplier, s])
         ]
         named: dict[str, Any] = {"median": median}
+        dimensions = {name: dimension for choice in PARAMETERS[family] for name, dimension in choice.items()}
+        key = f"model.events.{self.names[self.parts.multiplier]}.hazard"
         for name, expression in hazard.named().items():
             if name != "median":
-                kind = "positive"
-                named[name] = float(self.resolver.array(expression, kind, f"model.events.{name}.hazard")[b, s])
+                kind = KINDS.get(dimensions[name], dimensions[name])
+                named[name] = float(self.resolver.array(expression, kind, f"{key}.{name}")[b, s])
         return np.array([float(np.asarray(x)) for x in kernel_parameters(family, **named)])
 
     def visit_times(self, b: int) -> list[Floats]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from simulator.declaration.base import Declared, Expression, Name
+from simulator.declaration.base import RESERVED, Declared, Expression, Name
 from simulator.declaration.values import PREFIX, Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import log
@@ -24,6 +24,7 @@ from simulator.tables import NONE, Clock, Driver, Floats
 
 N_MARKERS = 64
 FAMILY_KEYS = sorted({name for choices in PARAMETERS.values() for choice in choices for name in choice})
+TABLES = {"piecewise_exponential": ("breaks", "rates"), "tabulated": ("times", "cumulative_hazard")}
 KINDS = {"delay": "duration"}  # how `values` calls a dimension of `kernels.hazards`
 
 
@@ -134,7 +135,19 @@ class Model(Declared):
         self._known("model.initial_markers", self.initial_markers, self.markers, "marker", problems)
         if self.initial in self.absorbing:
             problems.add("model.initial", self.initial, "is absorbing: nothing could ever happen")
+        solving = [n for n, e in self.events.items() if e.hazard is not None and e.hazard.solved_for is not None]
+        observed = [n for n, e in self.events.items() if e.hazard is not None and e.hazard.observed]
+        for what, found in (("solved_for", solving), ("observed", observed)):
+            for name in found[1:]:
+                problems.add(f"model.events.{name}.hazard.{what}", name, f"only one event may have it; {found[0]} does")
+        for name in solving:
+            hazard = self.events[name].hazard
+            if hazard is not None and observed and hazard.solved_for != observed[0]:
+                key = f"model.events.{name}.hazard.solved_for"
+                problems.add(key, hazard.solved_for, f"must be the event whose numbers are observed, {observed[0]}")
         for name, event in self.events.items():
+            if name in RESERVED:
+                problems.add(f"model.events.{name}", name, "is a name that Lobule uses for something else")
             self._check_event(f"model.events.{name}", event, problems)
 
     def _check_event(self, key: str, event: Event, problems: Problems) -> None:
@@ -151,6 +164,10 @@ class Model(Declared):
             problems.add(key, MISSING, "needs a `hazard` or `per_administration`")
         if isinstance(event.clock, Since):
             self._known(f"{key}.clock.since", [event.clock.since], self.events, "event", problems)
+            if self.events.get(event.clock.since) is event:
+                problems.add(
+                    f"{key}.clock.since", event.clock.since, "is the event itself: its clock would never start"
+                )
         for i, ratio in enumerate(event.ratios):
             here = f"{key}.ratios[{i}]"
             if sum(x is not None for x in (ratio.marker, ratio.state, ratio.covariate)) == 0:
@@ -164,8 +181,13 @@ class Model(Declared):
         for outcome, declared in event.choose.items():
             self._known(f"{key}.choose.{outcome}.set", declared.set, self.markers, "marker", problems)
         hazard = event.hazard
+        if hazard is None and event.ratios:
+            problems.add(f"{key}.ratios", MISSING, "act on hazards; an event that follows administrations has none")
         if hazard is not None and hazard.solved_for is not None:
             self._known(f"{key}.hazard.solved_for", [hazard.solved_for], self.events, "event", problems)
+            if event.to not in self.absorbing or self.events.get(hazard.solved_for) is event:
+                allowed = "belongs to a death, and names the event (such as response) over which it is the marginal"
+                problems.add(f"{key}.hazard.solved_for", hazard.solved_for, allowed)
         timer = hazard is not None and hazard.family == "fixed"
         if timer and event.maximum not in (None, 1) and event.clock in ("forward", "age"):
             problems.add(f"{key}.clock", event.clock, "a timer that recurs needs the clock `reset` or `since`")
@@ -277,7 +299,17 @@ def _compile_hazard(
 ) -> None:
     problems = resolver.problems
     known = [*(f for f in FAMILIES if f != "tabulated"), "piecewise_exponential", "tabulated"]
+    before = len(problems.found)
     families = resolver.names(hazard.family, known, f"{key}.family", what="hazard family")
+    if len(problems.found) > before:
+        return
+    tables = {name: getattr(hazard, name) for name in ("breaks", "rates", "times", "cumulative_hazard")}
+    for name, value in tables.items():
+        if value is not None and not any(name in TABLES.get(family, ()) for family in families):
+            problems.add(f"{key}.{name}", value, f"is not a parameter of {families[0]}")
+    if set(families) <= set(TABLES):
+        for name, expression in hazard.named().items():
+            problems.add(f"{key}.{name}", expression, f"is not a parameter of {families[0]}")
     arrays["probability"][:, e] = _cells(
         resolver.array(hazard.probability, "probability", f"{key}.probability"), n_arms
     )

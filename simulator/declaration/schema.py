@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from simulator.declaration import evidence as evidence_file
-from simulator.declaration.base import Declared, Time
+from simulator.declaration.base import Declared, Time, replaces
 from simulator.declaration.baseline import (
     Reference,
     Solved,
@@ -31,7 +31,7 @@ from simulator.declaration.study import Study
 from simulator.declaration.values import PREFIX, Leaf, Parameters, Problems, Resolver, parameter_leaves
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.hazards import FAMILIES
-from simulator.tables import NONE, CourseTables, Floats, ModelTables, PatientTable
+from simulator.tables import NONE, CourseTables, Driver, Floats, ModelTables, PatientTable
 
 GROUPS = ("cohort", "model", "course", "study")
 OPEN = ("cohort", "study", "parameters", "course")
@@ -134,6 +134,11 @@ def declare(
     tables, design, solved = compiled.run()
     if evidence is None or selection is None or root is None:
         raise ConfigError(problems.found)
+    for entry in selection.targets:
+        if entry.statistic is not None and (entry.statistic.time or 0.0) >= tables.horizon[0]:
+            key = f"evidence.entries.{entry.id}.statistic.time"
+            problems.add(key, entry.statistic.time, f"must be before the horizon, day {tables.horizon[0]:g}")
+    problems.raise_any()
     referred = parameters.used | references(groups)
     unused = tuple(p for p in leaves if p not in referred and p.rpartition(".")[0] not in referred)
     told = [
@@ -211,18 +216,18 @@ def _select(
 def _lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str]) -> None:
     for name, value in patch.items():
         here = f"{key}.{name}"
-        if here in by_hand:
+        if here in by_hand or f"{here}.value" in by_hand:
             continue
         old = base.get(name)
-        if isinstance(value, Mapping) and isinstance(old, Mapping) and not _is_one(value, old):
+        if (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and "value" not in value
+            and not replaces(value, old)
+        ):
             _lay_over(old, value, here, by_hand)
         else:
             base[name] = copy.deepcopy(value)
-
-
-def _is_one(value: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Whether a mapping stands for one thing (a parameter, a distribution) and so replaces the old one whole."""
-    return "value" in value or (len(value) == len(old) == 1 and set(value) != set(old))
 
 
 def _split(override: str) -> tuple[str, str]:
@@ -276,6 +281,8 @@ def _check_targets(
         if statistic is None:
             continue
         column = statistic.column
+        if column.kind == "dose" and course.dose is None:
+            problems.add(f"{key}.variable", statistic.variable, "the course declares no dose")
         if column.kind in known and column.name is not None and column.name not in known[column.kind]:
             problems.unknown(
                 f"{key}.variable",
@@ -377,6 +384,8 @@ class _Compilation:
             return plain_thresholds(self.course, rates, shares.shape), Solved()
         published = Resolver(published_parameters(self.resolver, reference), self.cohort.strata, self.resolver.problems)
         death = calibrated_death(self.model, parts.multiplier)
+        if list(self.model.events)[parts.multiplier] not in self.study.assessed:
+            reference = replace(reference, design=replace(reference.design, assessment=None))
         task = Task(self.model, events, self.resolver, parts, death, horizon, shares)
         then = replace(task, compiled=self._events(published), resolver=published)
         return solve(task, then, course=self.course, reference=reference, rates=rates, frailty=course.frailty)
@@ -463,6 +472,9 @@ class _Compilation:
             cells = slice(a * n_strata, (a + 1) * n_strata)
             key = f"cohort.arms.{arm}.effects"
             for event, expression in declared.effects.hazard_ratio.items():
+                if arrays["event_driver"][names.index(event)] == Driver.ADMINISTRATION:
+                    allowed = "acts on hazards; this event follows administrations: give an odds_ratio"
+                    self.resolver.problems.add(f"{key}.hazard_ratio.{event}", expression, allowed)
                 arrays["cell_ratio"][:, names.index(event), cells] = self.resolver.array(
                     expression, "ratio", f"{key}.hazard_ratio.{event}"
                 )
@@ -536,6 +548,8 @@ class _Compilation:
         declared = self.study.loss_to_follow_up
         if declared is None:
             return np.full(n_sets, NONE), np.zeros((n_sets, 3))
+        if declared.observed or declared.solved_for is not None:
+            self.resolver.problems.add("study.loss_to_follow_up", MISSING, "takes neither `observed` nor `solved_for`")
         state = self.model.initial
         event = Event.model_validate({"from": [state], "set": ["x"], "hazard": declared})
         lone = Model.model_construct(
@@ -553,6 +567,8 @@ class _Compilation:
                 MISSING,
                 "must be a plain hazard family, without tables or a probability",
             )
+        if np.any(arrays["parameters"] != arrays["parameters"][:, :, :1]):
+            self.resolver.problems.add("study.loss_to_follow_up", MISSING, "must be the same for every stratum")
         return arrays["family"][:, 0, 0], arrays["parameters"][:, 0, 0]
 
     def _warn(self, arrays: Mapping[str, Any], knots: list[Any], course: Any) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from simulator.declaration.base import Declared, Expression, Name
 from simulator.declaration.model import Hazard
 from simulator.declaration.values import Problems
+from simulator.errors import MISSING
 
 MOST_REPLICATES = 2**32
 
@@ -45,6 +46,10 @@ class Study(Declared):
             if event not in events:
                 problems.unknown("study.assessed", event, events, what="event")
         known = ["treated", *self.populations]
+        if self.assessed and self.assessment_interval is None:
+            problems.add("study.assessment_interval", MISSING, "is missing: the assessed events are seen at visits")
+        for name in sorted({"entry", "loss"} & set(self.populations)):
+            problems.add(f"study.populations.{name}", name, "is a name that Lobule uses for something else")
         if "treated" in self.populations:
             problems.add(
                 "study.populations.treated",

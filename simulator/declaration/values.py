@@ -188,8 +188,7 @@ class Resolver:
     def scalar(self, expression: Any, kind: str, key: str) -> Floats:
         """Return one number a set, shape (sets,); refuse a value that differs by stratum."""
         values = self.array(expression, kind, key)
-        if values.shape[1] and not np.array_equal(values, np.repeat(values[:, :1], values.shape[1], 1), equal_nan=True):
-            self.problems.add(key, expression, "must be the same for every stratum")
+        self._common(values, expression, key)
         return np.ascontiguousarray(values[:, 0])
 
     def names(self, expression: Any, allowed: Iterable[str], key: str, *, what: str) -> list[str]:
@@ -217,15 +216,20 @@ class Resolver:
                 return np.full(values.shape, least, dtype=np.int64)
         return np.where(np.isnan(values), least, values).astype(np.int64)
 
-    def distribution(self, declared: Any, kind: str, key: str) -> tuple[int, Floats]:
+    def distribution(self, declared: Any, kind: str, key: str, *, by_stratum: bool = False) -> tuple[int, Floats]:
         """Return a distribution's code and its parameters, shape (sets, strata, 3).
+
+        Unless ``by_stratum``, it must be the same for every stratum, and one of times must not fall below 0.
 
         ``declared`` is an expression (a fixed value) or a mapping with one key, the distribution's name,
         to its parameters: a list in their order or a mapping by name.
         """
         name, given = distribution_of(declared)
         if name is None:
-            return self._fixed(given, kind, key)
+            code, fixed = self._fixed(given, kind, key)
+            if not by_stratum:
+                self._common(fixed, given, key)
+            return code, fixed
         if name not in DISTRIBUTIONS:
             self.problems.unknown(key, str(name), DISTRIBUTIONS, what="distribution")
             return self._fixed(0.0, "real", key)
@@ -245,11 +249,18 @@ class Resolver:
                 self.problems.add(f"{key}.{name}.{parameter}", MISSING, f"is missing; {name} needs {', '.join(wanted)}")
                 continue
             out[:, :, i] = self.array(given[parameter], _as_kind(dimension, kind), f"{key}.{name}.{parameter}")
-        if name == "uniform" and np.any(out[..., 0] > out[..., 1]):
-            self.problems.add(f"{key}.uniform", [given["low"], given["high"]], "must be ordered: low ≤ high")
-        if name == "triangular" and np.any((out[..., 0] > out[..., 1]) | (out[..., 1] > out[..., 2])):
-            self.problems.add(f"{key}.triangular", list(given.values()), "must be ordered: low ≤ mode ≤ high")
+        complete = all(parameter in given for parameter in wanted)
+        if complete and name in ("uniform", "triangular") and np.any(np.diff(out[..., : len(wanted)], axis=-1) < 0):
+            self.problems.add(f"{key}.{name}", list(given.values()), f"must be ordered: {' ≤ '.join(wanted)}")
+        if not by_stratum:
+            self._common(out, given, key)
+            if name == "normal" and kind in ("time", "duration"):
+                self.problems.add(key, declared, "normal can fall below 0; use log_normal, gamma, weibull or uniform")
         return DISTRIBUTIONS[name], out
+
+    def _common(self, values: Floats, declared: Any, key: str) -> None:
+        if not np.array_equal(values, np.repeat(values[:, :1], values.shape[1], axis=1), equal_nan=True):
+            self.problems.add(key, declared, "must be the same for every stratum")
 
     def _fixed(self, value: Any, kind: str, key: str) -> tuple[int, Floats]:
         out = np.zeros((self.parameters.n_sets, len(self.strata), 3))

@@ -178,8 +178,9 @@ def _patient_columns(data: StudyData) -> dict[str, tuple[NDArray[Any], dict[str,
     add("observation", data.observed, "time under observation since entry", "d")
     why = "why observation ended; 0 is the event, as CNSR of ADaM"
     add_code("censoring", _censoring(data), why, _CENSORING)
-    causes = tuple(dict.fromkeys(model.causes))
-    cause_of_event = np.array([*(causes.index(cause) for cause in model.causes), NONE])
+    deadly = [to != NONE and bool(model.absorbing[to]) for to in model.event_to]
+    causes = tuple(dict.fromkeys(cause for cause, kills in zip(model.causes, deadly, strict=True) if kills))
+    cause_of_event = np.array([causes.index(c) if c in causes else NONE for c in model.causes] + [NONE])
     why = "cause of a death that was seen, -1 none"
     add_code("cause_of_death", cause_of_event[data.cause], why, ("none", *causes), NONE)
     add_code("state", data.state, "state at the end of observation, as seen", model.states)

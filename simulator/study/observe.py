@@ -366,7 +366,7 @@ def _members(data: StudyData, population: Population, seed: int) -> Flags:
     draw = _draw(trajectories, slice(None), seed, f"study.{population.name}")
     member = draw < population.probability[parameter_set, trajectories.cell]
     alive_at = population.alive_at[parameter_set]
-    member &= ~np.isfinite(alive_at) | (data.death.ravel() > alive_at)
+    member &= ~np.isfinite(alive_at) | (data.observed.ravel() > alive_at)
     member = member.reshape(data.shape)
     if population.always_event != NONE:
         member |= np.isfinite(data.seen(population.always_event))

@@ -113,17 +113,17 @@ def test_adding_a_patient_changes_nobody_in_any_valid_model(config):
     assert outcome(larger)[:24] == outcome(config)
 
 
-def test_a_replicate_does_not_know_which_others_are_run(rich):
-    tables = models.compiled(rich).tables
-    together = models.simulated(tables, seed=SEED, replicates=range(4), here=True)
-    alone = models.simulated(tables, seed=SEED, replicates=range(2, 3), here=True)
+def test_a_replicate_does_not_know_which_others_are_run():
+    tables = models.compiled(few()).tables
+    together = models.simulated(tables, seed=SEED, replicates=range(4))
+    alone = models.simulated(tables, seed=SEED, replicates=range(2, 3))
     assert alone.difference(together.select(together.replicate == 2)) is None
     backwards = [models.lines(models.simulated(tables, seed=SEED, replicates=range(r, r + 1))) for r in (3, 2, 1, 0)]
     assert sum(backwards[::-1], []) == models.lines(together)
 
 
-def test_replicates_and_seeds_are_other_patients(rich):
-    tables = models.compiled(rich).tables
+def test_replicates_and_seeds_are_other_patients():
+    tables = models.compiled(few()).tables
     first = models.lines(models.simulated(tables, seed=SEED, replicates=range(1)))
     assert first != models.lines(models.simulated(tables, seed=SEED, replicates=range(1, 2)))
     assert first != models.lines(models.simulated(tables, seed=SEED + 1, replicates=range(1)))
@@ -259,8 +259,8 @@ def test_the_engine_s_batch_changes_no_bit(rich_histories, rich, monkeypatch, si
     assert again.difference(rich_histories) is None
 
 
-def test_processes_change_no_bit(rich, monkeypatch):
-    tables = models.compiled(rich).tables
+def test_processes_change_no_bit(monkeypatch):
+    tables = models.compiled(few()).tables
     here = models.simulated(tables, seed=SEED, replicates=range(3), here=True)
     monkeypatch.setattr(models, "IN_PROCESS", 0)
     monkeypatch.setattr(models, "processors", lambda: 2)

@@ -192,7 +192,7 @@ def test_a_reset_clock_has_a_budget_for_every_visit_of_a_state():
 # -- V15 --------------------------------------------------------------------------------------------------
 
 
-def varied(**values):
+def varied(n_patients=2_000, **values):
     """Death times (sets, patients) and onset times under parameter sets that share luck."""
     defaults = {"ratio": 0.6, "median": 300.0, "onset": 60.0, "p": 0.5}
     events = {
@@ -209,10 +209,10 @@ def varied(**values):
         "death": models.death(300.0, 1.3, ratios=[{"marker": "responded", "ratio": "parameters.ratio"}]),
     }
     events["death"]["hazard"]["median"] = "parameters.median"
-    config = models.container(events, markers=["responded"], parameters=defaults, n_patients=2_000, horizon=1e6)
+    config = models.container(events, markers=["responded"], parameters=defaults, n_patients=n_patients, horizon=1e6)
     tables = models.compiled(config, varied=values).tables
     trajectories = models.simulated(tables, seed=SEED, replicates=range(1))
-    shape = (tables.n_sets, 2_000)
+    shape = (tables.n_sets, n_patients)
     return trajectories.absorbed_at.reshape(shape), trajectories.first_time(0).reshape(shape)
 
 
