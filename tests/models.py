@@ -33,6 +33,8 @@ STUDY_SIZE = 1_000
 IN_PROCESS = 4_000
 """Patients below which a second process does not pay."""
 HORIZON = 5_000.0
+ENGINE = os.environ.get("LOBULE_ENGINE", "reference")
+"""Engine under test."""
 
 NO_EVIDENCE = {"name": "none", "title": "No evidence", "sources": [{"file": "none", "citation": "none"}], "entries": []}
 
@@ -110,7 +112,7 @@ def simulated(
     n: int | None = None,
     replicates: range = range(1),
     parameter_set: int | None = None,
-    engine: str = "reference",
+    engine: str = ENGINE,
     here: bool = False,
 ) -> Trajectories:
     """Simulate replicates, or as many as hold ``n`` patients; ``here``: in this process (patched engines)."""
@@ -247,7 +249,12 @@ def rich(**more: Mapping[str, Any]) -> dict[str, Any]:
             "set": ["responded"],
             "clock": "reset",
             "maximum": 60,
-            "hazard": {"family": "log_normal", "median": {"north": 60.0, "south": 90.0}, "sigma": 0.7, "probability": 0.7},
+            "hazard": {
+                "family": "log_normal",
+                "median": {"north": 60.0, "south": 90.0},
+                "sigma": 0.7,
+                "probability": 0.7,
+            },
             "ratios": [{"marker": "toxic", "ratio": 0.5}],
         },
         "waning": {
@@ -324,7 +331,11 @@ def rich(**more: Mapping[str, Any]) -> dict[str, Any]:
         course={
             "interval": {"uniform": [14.0, 21.0]},
             "max_administrations": 8,
-            "planned": {"number": {"negative_binomial": {"mean": 3.0, "size": 2, "shift": 1}}, "if_ever": "response", "then": 8},
+            "planned": {
+                "number": {"negative_binomial": {"mean": 3.0, "size": 2, "shift": 1}},
+                "if_ever": "response",
+                "then": 8,
+            },
             "marker": "on_treatment",
             "stop": {"states": ["progression"]},
             "dose": {"levels": [300.0, 600.0, 900.0], "shares": [0.3, 0.5, 0.2]},
@@ -365,10 +376,19 @@ def _hazards(draw: st.DrawFn, strata: tuple[str, ...]) -> dict[str, Any]:
         st.fixed_dictionaries({"family": st.just("log_normal"), "median": scale, "sigma": _times(0.2, 1.5)}),
         st.fixed_dictionaries({"family": st.just("gamma"), "mean": scale, "shape": shape}),
         st.fixed_dictionaries(
-            {"family": st.just("generalised_gamma"), "mu": _times(3.0, 7.0), "sigma": _times(0.3, 1.2), "Q": _times(0.3, 1.5)}
+            {
+                "family": st.just("generalised_gamma"),
+                "mu": _times(3.0, 7.0),
+                "sigma": _times(0.3, 1.2),
+                "Q": _times(0.3, 1.5),
+            }
         ),
         st.fixed_dictionaries(
-            {"family": st.just("gompertz"), "rate": _times(0.001, 0.01), "shape": st.sampled_from([-0.002, 0.0005, 0.001])}
+            {
+                "family": st.just("gompertz"),
+                "rate": _times(0.001, 0.01),
+                "shape": st.sampled_from([-0.002, 0.0005, 0.001]),
+            }
         ),
         st.fixed_dictionaries(
             {
@@ -377,6 +397,7 @@ def _hazards(draw: st.DrawFn, strata: tuple[str, ...]) -> dict[str, Any]:
                 "rates": st.lists(_times(0.0, 0.01), min_size=3, max_size=3),
             }
         ),
+        st.just({"family": "tabulated", "times": [40.0, 90.0, 400.0], "cumulative_hazard": [0.1, 0.1, 2.0]}),
         st.fixed_dictionaries({"family": st.just("fixed"), "delay": st.integers(1, 12).map(lambda k: 21.0 * k)}),
     ]
     hazard = draw(st.one_of(families))
@@ -408,7 +429,9 @@ def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800
             if chosen and draw(st.booleans()):
                 event[what] = chosen
         timer = event["hazard"]["family"] == "fixed"
-        clocks: list[Any] = ["forward", "reset", {"since": draw(st.sampled_from(names))}]
+        clocks: list[Any] = ["forward", "reset"]
+        if len(names) > 1:
+            clocks.append({"since": draw(st.sampled_from([other for other in names if other != name]))})
         if covariates and event["hazard"]["family"] in ("weibull", "gompertz"):
             clocks.append("age")
         event["clock"] = draw(st.sampled_from(clocks))
@@ -428,6 +451,13 @@ def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800
         if covariates and draw(st.booleans()):
             ratios.append({"covariate": "score", "ratio": 1.4, "per": 2.0})
         event["ratios"] = ratios
+        if draw(st.integers(0, 3)) == 0:
+            event["per_administration"] = {
+                "probability": draw(_times(0.05, 1.0)),
+                "ever": draw(st.sampled_from([1, 0.6])),
+                "lag": draw(st.sampled_from([0, 21.0, {"uniform": [0.0, 30.0]}])),
+                "withhold": draw(st.booleans()),
+            }
         events[name] = event
     cohort: dict[str, Any] = {"allocation": draw(st.sampled_from(["deficit", "random"]))}
     if len(strata) > 1:
@@ -435,7 +465,8 @@ def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800
     if covariates:
         cohort["covariates"] = {"age": {"uniform": [15_000.0, 25_000.0]}, "score": {"normal": [0.0, 1.0]}}
     if draw(st.booleans()):
-        effects = {"hazard_ratio": {names[0]: 0.5}}
+        by_hazard = [name for name in names if "per_administration" not in events[name]]
+        effects = {"hazard_ratio": {name: 0.5 for name in by_hazard[:1]}}
         cohort["arms"] = {
             "control": {"n_patients": n_patients // 2, "reference": True},
             "active": {"n_patients": n_patients - n_patients // 2, "effects": effects},
@@ -451,6 +482,7 @@ def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800
         course=draw(_courses(living, markers, names)),
     )
     config["model"]["initial"] = draw(st.sampled_from(living))
+    config["model"]["initial_markers"] = draw(some)
     return config
 
 
@@ -458,6 +490,7 @@ def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800
 def _courses(draw: st.DrawFn, living: list[str], markers: list[str], names: list[str]) -> dict[str, Any]:
     most = draw(st.integers(0, 6))
     course: dict[str, Any] = {"max_administrations": most}
+    course["response"] = draw(st.sampled_from(["continuous", "per_administration"]))
     if not most:
         return course
     course["interval"] = draw(st.sampled_from([21.0, {"uniform": [14.0, 21.0]}, {"gamma": {"mean": 28.0, "sd": 7.0}}]))

@@ -804,7 +804,13 @@ def _own_ratio(name: str, history: History, declared: Declared) -> Floats:
 
 
 def _ratio(
-    event: Mapping[str, Any], declared: Declared, history: History, state: Any, states: list[str], markers: Any, bit: Any
+    event: Mapping[str, Any],
+    declared: Declared,
+    history: History,
+    state: Any,
+    states: list[str],
+    markers: Any,
+    bit: Any,
 ) -> Floats:
     ratio = np.ones(len(history))
     for term in event.get("ratios", ()):

@@ -240,7 +240,7 @@ def _over(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in patch.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping) and bool(value)  # {} clears
         merged[key] = _over(below, value) if both else value  # type: ignore[arg-type]
     return merged
 

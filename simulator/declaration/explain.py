@@ -54,6 +54,7 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         yield from _event(tables, e, name, model)
     yield ""
     yield from _course(experiment)
+    yield from _study(experiment)
     if experiment.solved.values:
         yield ""
         yield "Solved, so that what the paper saw comes out"
@@ -92,6 +93,11 @@ def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str
     if tables.event_recurrent[e]:
         extra.append(f"may recur, at most {tables.event_maximum[e]} times")
     yield f"  {name}{to}" + (f" ({'; '.join(extra)})" if extra else "")
+    yield from _ratios(tables, e)
+    for a, arm in enumerate(tables.arms):
+        effect = tables.cell_ratio[0, e, a * len(tables.strata)]
+        if effect != 1.0:
+            yield f"    ratio of arm {arm}: {effect:.4g}"
     for c in range(tables.n_cells):
         cell = tables.strata[c % len(tables.strata)] + (
             f", {tables.arms[c // len(tables.strata)]}" if len(tables.arms) > 1 else ""
@@ -116,21 +122,50 @@ def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str
         yield f"    {cell}: {families[family]}, {often}{at}, by the horizon {by_horizon:.3g}"
 
 
+def _ratios(tables: ModelTables, e: int) -> Iterator[str]:
+    """Hazard ratios of states, markers and covariates, in the order in which they are multiplied."""
+    for f in np.flatnonzero(tables.effect_event == e):
+        state, marker = int(tables.effect_state[f]), int(tables.effect_marker[f])
+        when = [tables.markers[marker]] if marker != NONE else []
+        when += [f"in {tables.states[state]}"] if state != NONE else []
+        values = dict.fromkeys(f"{ratio:.4g}" for ratio in tables.effect_ratio[0, f])
+        yield f"    hazard ratio {', '.join(values)} while {' '.join(when)}"
+    for g in np.flatnonzero(tables.covariate_effect_event == e):
+        covariate = tables.patients.covariates[int(tables.covariate_effect_covariate[g])]
+        slope, reference = tables.covariate_effect[0, g]
+        yield f"    hazard ratio exp({slope:.4g} · ({covariate} − {reference:.6g}))"
+
+
+def _study(experiment: Experiment) -> Iterator[str]:
+    study = experiment.study
+    yield f"Study      entry {_said(study.accrual)} after opening; data cut {_said(study.data_cut)}"
+    seen = f"{', '.join(study.assessed)} seen every {_said(study.assessment_interval)}" if study.assessed else "nothing"
+    lost = "nobody" if study.loss_to_follow_up is None else f"by {study.loss_to_follow_up.family}"
+    yield f"           assessments: {seen}; lost to follow-up: {lost}"
+    for name, population in study.populations.items():
+        yield f"           population {name}: " + (population.label or f"part of {population.of}")
+
+
 def _course(experiment: Experiment) -> Iterator[str]:
     course, tables = experiment.course, experiment.tables.course
     if not np.any(tables.given):
         yield "Course     nothing is administered"
         return
-    interval = "once" if course.interval is None else f"every {_said(course.interval)}"
-    stops = ", ".join([*course.stop.states, *course.stop.markers])
-    most = int(tables.maximum.max())
-    yield f"Course     {interval}, at most {most} administrations; stops at {stops or 'death only'}"
+    several = len(experiment.courses) > 1
+    for a, own in enumerate(experiment.courses):
+        title = f"Course of {experiment.tables.arms[a]}: " if several else "Course     "
+        most = int(tables.maximum[0, a])
+        often = "once" if own.interval is None or most == 1 else f"every {_said(own.interval)}, at most {most} times"
+        stops = ", ".join([*own.stop.states, *own.stop.markers]) or "death only"
+        yield title + (f"{often}; stops at {stops}" if most else "nothing is administered")
     for t, term in enumerate(course.adverse_events.terms):
         each = {f"{normal_cdf(float(a)):.3g}" for a in experiment.tables.course.term_threshold[0, :, t]}
         yield f"  {term}: {' to '.join(sorted(each)[:: max(len(each) - 1, 1)])} at each administration"
 
 
 def _said(value: object) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, dict) and len(value) == 1:
         name, given = next(iter(value.items()))
         return f"{name} {', '.join(map(str, given)) if isinstance(given, list) else given}"

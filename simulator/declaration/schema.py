@@ -69,6 +69,7 @@ class Experiment:
     model: Model
     cohort: Cohort
     course: Course
+    courses: tuple[Course, ...]  # of each arm
     study: Study
     parameters: Mapping[str, Leaf]
     solved: Solved
@@ -156,6 +157,7 @@ def declare(
         model,
         cohort,
         course,
+        tuple(compiled.courses),
         study,
         leaves,
         solved,
@@ -326,6 +328,7 @@ class _Compilation:
     reference: Mapping[str, Any]
     resolver: Resolver
     raw_course: Mapping[str, Any]
+    courses: list[Course] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def run(self) -> tuple[ModelTables, dict[str, Any], Solved]:
@@ -402,7 +405,7 @@ class _Compilation:
     def _read(self) -> tuple[Floats, PatientTable, CompiledEvents, CourseTables, dict[str, Floats], Reference, Any]:
         """Turn declarations into arrays; nothing is solved yet. With `resolver.reading`, nothing is converted."""
         model, cohort, resolver = self.model, self.cohort, self.resolver
-        arms = self._arm_courses()
+        self.courses = arms = self._arm_courses()
         keys = ["course" if not cohort.arms else f"cohort.arms.{name}.course" for name in cohort.arm_names]
         covariates = tuple(cohort.covariates)
         for name, event in model.events.items():
@@ -474,6 +477,10 @@ class _Compilation:
             for event, expression in declared.effects.hazard_ratio.items():
                 if arrays["event_driver"][names.index(event)] == Driver.ADMINISTRATION:
                     allowed = "acts on hazards; this event follows administrations: give an odds_ratio"
+                    self.resolver.problems.add(f"{key}.hazard_ratio.{event}", expression, allowed)
+                hazard = self.model.events[event].hazard
+                if hazard is not None and hazard.family == "fixed":
+                    allowed = "acts on hazards; this event is a timer and happens after its delay whatever the ratio"
                     self.resolver.problems.add(f"{key}.hazard_ratio.{event}", expression, allowed)
                 arrays["cell_ratio"][:, names.index(event), cells] = self.resolver.array(
                     expression, "ratio", f"{key}.hazard_ratio.{event}"

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from heapq import heappush
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import simpy
@@ -281,7 +281,8 @@ class Life:
         clock.rate = rate
         self.withdraw(clock)
         if rate > 0.0:
-            due = clock.origin + self.inverse(event, clock.anchor + clock.remaining / rate)
+            overdue = clock.anchor == inf  # the hazard has no bound left: at once
+            due = now if overdue else clock.origin + self.inverse(event, clock.anchor + clock.remaining / rate)
             clock.entry = self.enter(max(now, due), event)
 
     def enter(self, time: float, what: int) -> Entry | None:

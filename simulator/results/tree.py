@@ -301,6 +301,10 @@ def _group(entry: EvidenceEntry) -> str:
     return f"arm.{where.arm}" if where.arm else where.stratum or EVERYBODY
 
 
+def _analysis_set(entry: EvidenceEntry) -> str:
+    return entry.statistic.population if entry.statistic else ""
+
+
 def _outcomes(model: ModelTables, event: int) -> tuple[str, ...]:
     start, stop = model.outcome_offset[event : event + 2]
     return tuple(name.rpartition(".")[2] for name in model.outcomes[start:stop])
@@ -364,6 +368,7 @@ _TEXTS: dict[str, tuple[str, Callable[[EvidenceEntry], str]]] = {
     "estimator": ("estimator of the paper", lambda entry: entry.estimator_name or ""),
     "variable": ("what the estimator is of", lambda e: e.statistic.variable if e.statistic else ""),
     "group": ("stratum, arm.<arm> or all; empty for any other subgroup", _group),
+    "analysis_set": ("population of the study that the estimator takes", _analysis_set),
     "provenance": ("provenance class", lambda entry: entry.provenance),
     "role": ("use in calibration", lambda entry: entry.role or ""),
 }

@@ -184,6 +184,8 @@ def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
         if math.isfinite(time):
             decimals = 0 if 0.01 <= percentile <= 0.99 else 1
             note = name if math.isnan(percentile) else f"{name}, percentile {100 * percentile:.{decimals}f}"
+            population = str(target["analysis_set"].item())
+            note += f" (of {population})" if population != "treated" else ""
             fitted = str(target["role"].item()) == "fitted"
             points.append(_Point(name, group, time, share, *_MARKERS[estimator], note, fitted))
     return points
@@ -232,7 +234,7 @@ def _panels(
         ax.set_xlabel("")
         ax.set_ylabel("")
         _draw_at_risk(ax, group)
-    figure.supxlabel("Time since start of treatment (days); at risk: patients of one study, mean", fontsize="medium")
+    figure.supxlabel("Time since entry (days); at risk: patients of one study, mean", fontsize="medium")
     figure.supylabel("Overall survival", fontsize="medium")
     for ax in axes[0, : len(groups)]:
         months = next(step for step in _MONTHS if end / DAYS_PER["mo"] / step <= 9 or step == _MONTHS[-1])
@@ -327,7 +329,7 @@ def _dress(ax: Axes, end: float) -> None:
     ax.set_ylim(0, 1.0)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    ax.set_xlabel("Time since start of treatment (days)")
+    ax.set_xlabel("Time since entry (days)")
     ax.set_ylabel("Overall survival")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="#DDDDDD", linewidth=0.6)

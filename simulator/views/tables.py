@@ -20,6 +20,8 @@ from rich.text import Text
 
 CENTRAL = (0.025, 0.975)
 """A percentile outside lies outside the central 95 %."""
+FEWEST = 40
+"""With fewer replicates a percentile has no room outside the central 95 %, and nothing is called so."""
 
 _ROOMY = 100
 _WIDE = 130
@@ -94,7 +96,7 @@ def _row(targets: xr.Dataset, index: int) -> _Row:
     n = targets.sizes["replicate"] - int(number("n_undefined"))
     widest = _larger(number("lower_standard_error"), number("upper_standard_error"))
     low, high = (_figure(number(end), widest, scale, decimals) for end in ("lower", "upper"))
-    outside = percentile < CENTRAL[0] or percentile > CENTRAL[1]
+    outside = n >= FEWEST and (percentile < CENTRAL[0] or percentile > CENTRAL[1])
     return _Row(
         id=text("target"),
         what=text("name"),
@@ -118,9 +120,12 @@ def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
     if "n_patients" in tree.attrs:
         studies += f" of {_counted(int(tree.attrs['n_patients']), 'patient', 'patients')}"
     yield f"{studies} each; seed {tree.attrs.get('seed', 'not recorded')}"
-    yield _misses("* outside the central 95 %", rows)
+    if n_replicates < FEWEST:
+        yield f"fewer than {FEWEST} studies: nothing can be called outside the central 95 %"
+    else:
+        yield _misses("* outside the central 95 %", rows)
     roles = dict.fromkeys(row.role for row in rows)
-    if len(roles) > 1:
+    if len(roles) > 1 and n_replicates >= FEWEST:
         yield from (f"  {_misses(role, [row for row in rows if row.role == role])}" for role in roles)
     if "fitted" in roles:
         yield "  a fitted target can hardly miss: it checks the transcription, not the model"

@@ -39,7 +39,11 @@ def without(lines, *names):
 
 # -- V11, an addition that does nothing ------------------------------------------------------------------
 
-NEVER = {"from": ["stable", "response", "progression"], "set": ["spare"], "hazard": {"family": "exponential", "rate": 0.0}}
+NEVER = {
+    "from": ["stable", "response", "progression"],
+    "set": ["spare"],
+    "hazard": {"family": "exponential", "rate": 0.0},
+}
 UNREAD = {
     "from": ["stable", "response", "progression"],
     "set": ["spare"],
@@ -82,7 +86,13 @@ def test_inert_attributes_change_nothing(usual):
 def test_an_event_that_never_happens_changes_nothing_in_any_valid_model(config, at):
     events = list(config["model"]["events"].items())
     added = copy.deepcopy(config)
-    events.insert(at, ("added", {"from": [config["model"]["initial"]], "to": "dead", "hazard": {"family": "exponential", "rate": 0.0}}))
+    events.insert(
+        at,
+        (
+            "added",
+            {"from": [config["model"]["initial"]], "to": "dead", "hazard": {"family": "exponential", "rate": 0.0}},
+        ),
+    )
     added["model"]["events"] = dict(events)
     assert outcome(added) == outcome(config)
 
@@ -119,7 +129,7 @@ def test_a_replicate_does_not_know_which_others_are_run():
     alone = models.simulated(tables, seed=SEED, replicates=range(2, 3))
     assert alone.difference(together.select(together.replicate == 2)) is None
     backwards = [models.lines(models.simulated(tables, seed=SEED, replicates=range(r, r + 1))) for r in (3, 2, 1, 0)]
-    assert sum(backwards[::-1], []) == models.lines(together)
+    assert [mine for part in backwards[::-1] for mine in part] == models.lines(together)
 
 
 def test_replicates_and_seeds_are_other_patients():
@@ -158,7 +168,11 @@ def test_the_order_of_keys_changes_nothing(usual):
 
 def varying(values):
     events = {
-        "onset": {"from": ["alive"], "set": ["responded"], "hazard": {"family": "exponential", "mean": "parameters.mean"}},
+        "onset": {
+            "from": ["alive"],
+            "set": ["responded"],
+            "hazard": {"family": "exponential", "mean": "parameters.mean"},
+        },
         "death": models.death(300.0, 1.3, ratios=[{"marker": "responded", "ratio": "parameters.ratio"}]),
     }
     config = models.container(events, markers=["responded"], parameters={"mean": 40.0, "ratio": 0.6}, n_patients=100)
@@ -171,7 +185,9 @@ def test_scenarios_do_not_know_of_each_other():
     forward = models.simulated(varying({"mean": means, "ratio": ratios}), seed=SEED, replicates=range(2))
     backward = models.simulated(varying({"mean": means[::-1], "ratio": ratios[::-1]}), seed=SEED, replicates=range(2))
     for b in range(4):
-        alone = models.lines(models.simulated(varying({"mean": [means[b]], "ratio": [ratios[b]]}), seed=SEED, replicates=range(2)))
+        alone = models.lines(
+            models.simulated(varying({"mean": [means[b]], "ratio": [ratios[b]]}), seed=SEED, replicates=range(2))
+        )
         assert models.lines(forward.select(forward.parameter_set == b)) == alone
         assert models.lines(backward.select(backward.parameter_set == 3 - b)) == alone
 
@@ -281,6 +297,8 @@ def test_the_size_of_a_block_changes_no_array_of_the_results(monkeypatch):
     trees = []
     for size in (50, 170, 10_000):
         monkeypatch.setattr(running, "BLOCK_PATIENTS", size)
-        experiment = prepare(["cohort=ilp", "study.replicates=17", "output.patients=true", "output.events=true"]).experiment
+        experiment = prepare(
+            ["cohort=ilp", "study.replicates=17", "output.patients=true", "output.events=true"]
+        ).experiment
         trees.append(arrays(running.run(experiment)))
     assert trees[0] == trees[1] == trees[2]

@@ -82,7 +82,9 @@ def test_an_extreme_hazard_ratio_kills_at_the_change():
     assert (dead >= 30.0).mean() > 0.5
 
 
-@pytest.mark.parametrize("course", [{"max_administrations": 0}, {"max_administrations": 3, "interval": 21.0, "planned": {"number": 0}}])
+@pytest.mark.parametrize(
+    "course", [{"max_administrations": 0}, {"max_administrations": 3, "interval": 21.0, "planned": {"number": 0}}]
+)
 def test_a_course_may_have_no_administration(course):
     config = models.container({"death": models.death(100.0)}, course={"marker": "on", **course}, markers=["on"])
     trajectories = run(config, quiet=True)
@@ -124,7 +126,12 @@ def grid(order, horizon=200.0):
         "mark": timer(21.0, set=["m"]),
         "fall": timer(42.0, to="ill"),
         "note": timer(42.0, set=["n"]),
-        "after": {"from": ["ill"], "set": ["o"], "clock": {"since": "fall"}, "hazard": {"family": "fixed", "delay": 0.0}},
+        "after": {
+            "from": ["ill"],
+            "set": ["o"],
+            "clock": {"since": "fall"},
+            "hazard": {"family": "fixed", "delay": 0.0},
+        },
         "die": timer(84.0, start="ill", to="dead"),
     }
     return models.container(
@@ -202,8 +209,20 @@ def test_patients_of_one_time_do_not_mix():
 def swing(maximum=1000, **more):
     """Well and ill by turns, 10 and 5 days each."""
     events = {
-        "fall": {"from": ["well"], "to": "ill", "clock": "reset", "maximum": maximum, "hazard": {"family": "fixed", "delay": 10.0}},
-        "rise": {"from": ["ill"], "to": "well", "clock": "reset", "maximum": maximum, "hazard": {"family": "fixed", "delay": 5.0}},
+        "fall": {
+            "from": ["well"],
+            "to": "ill",
+            "clock": "reset",
+            "maximum": maximum,
+            "hazard": {"family": "fixed", "delay": 10.0},
+        },
+        "rise": {
+            "from": ["ill"],
+            "to": "well",
+            "clock": "reset",
+            "maximum": maximum,
+            "hazard": {"family": "fixed", "delay": 5.0},
+        },
         "die": {"from": ["well", "ill"], "to": "dead", "hazard": {"family": "fixed", "delay": 52.0}},
     }
     return models.container(events, states=["well", "ill", "dead"], n_patients=2, **more)

@@ -252,7 +252,10 @@ def measured(time, rate):
         "e": ("log_normal", {"median": time(100.0), "sigma": 0.8}),
         "f": ("gamma", {"mean": time(90.0), "shape": 2.5}),
         "g": ("generalised_gamma", {"median": time(110.0), "sigma": 0.7, "Q": 0.4}),
-        "h": ("piecewise_exponential", {"breaks": [time(30.0), time(90.0)], "rates": [rate(0.01), rate(0.002), rate(0.006)]}),
+        "h": (
+            "piecewise_exponential",
+            {"breaks": [time(30.0), time(90.0)], "rates": [rate(0.01), rate(0.002), rate(0.006)]},
+        ),
         "i": ("fixed", {"delay": time(70.0)}),
         "j": ("exponential", {"mean": time(80.0)}),
     }

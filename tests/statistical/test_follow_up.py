@@ -103,7 +103,8 @@ def test_the_time_dependent_comparison_sees_no_effect(unaffected):
 
 @pytest.mark.parametrize("landmark", [3.0, 10.0])
 def test_the_landmark_comparison_sees_no_effect(unaffected, landmark):
-    # V34: patients alive at a landmark, by what had happened until then. Detects: a hazard ratio off by 11 % (day 3) and 17 % (day 10).
+    # V34: patients alive at a landmark, by what had happened until then. Detects: a hazard ratio off by 11 % (day 3)
+    # and 17 % (day 10).
     onset, death = unaffected
     alive = death > landmark
     had = onset <= landmark

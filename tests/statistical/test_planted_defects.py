@@ -38,9 +38,7 @@ LAW = test_one_change.LAW
 
 @pytest.fixture(scope="module")
 def switch():
-    config = models.switch(
-        at=test_one_change.AT, ratio=test_one_change.RATIO, median=LAW.median, shape=LAW.shape
-    )
+    config = models.switch(at=test_one_change.AT, ratio=test_one_change.RATIO, median=LAW.median, shape=LAW.shape)
     return models.compiled(config).tables
 
 
@@ -248,7 +246,9 @@ def test_the_oracles_agree_with_quadrature():
     # The closed forms themselves, by brute force: an oracle that is wrong would accept a wrong engine.
     t = np.linspace(0.0, 4000.0, 400_001)
     survived = oracles.switch_survival(t[t <= 800.0], LAW, 120.0, 0.6)
-    assert oracles.switch_restricted_mean(800.0, LAW, 120.0, 0.6) == pytest.approx(np.trapezoid(survived, dx=0.01), rel=1e-8)
+    assert oracles.switch_restricted_mean(800.0, LAW, 120.0, 0.6) == pytest.approx(
+        np.trapezoid(survived, dx=0.01), rel=1e-8
+    )
     median = oracles.switch_quantile(0.5, LAW, 120.0, 0.6)
     assert oracles.switch_survival(median, LAW, 120.0, 0.6) == pytest.approx(0.5, abs=1e-14)
     for hazard, mu, ratio in test_one_change.RANDOM.values():

@@ -152,7 +152,10 @@ def test_death_on_a_clock_reset_at_illness_solves_its_integral_equation(battery)
     counts = np.array([[(state == s).sum() for s in (0, 1)] for state in states])
     assert oracles.smallest(oracles.p_of_count(counts, n, expected)) >= ALPHA
     # 3.8 b: the same model on a forward clock after illness is another one.
-    forward = [oracles.illness_death_occupancy(t, illness, well, lambda s, t=t: after.survival(t) / after.survival(t - s)) for t in times]
+    forward = [
+        oracles.illness_death_occupancy(t, illness, well, lambda s, t=t: after.survival(t) / after.survival(t - s))
+        for t in times
+    ]
     assert oracles.smallest(oracles.p_of_count(counts, n, np.array(forward))) < ALPHA
 
 

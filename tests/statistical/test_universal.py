@@ -40,7 +40,9 @@ def test_events_come_at_the_rate_that_was_declared(spent, event):
     assert spent[1][event].p() >= ALPHA
 
 
-@pytest.mark.parametrize("by", ["arm", "stratum", "state", "responded", "waned", "liver", "toxic", "on_treatment", "administrations"])
+@pytest.mark.parametrize(
+    "by", ["arm", "stratum", "state", "responded", "waned", "liver", "toxic", "on_treatment", "administrations"]
+)
 @pytest.mark.parametrize("event", HAZARD_DRIVEN)
 def test_events_come_at_the_declared_rate_in_every_group(spent, event, by):
     # V35 by arm, subgroup, state, marker and cycle. Detects: a ratio off by 9.05/√(events of the group).
@@ -101,7 +103,11 @@ NAMES = (
     *STREAMS,
     *(f"covariate.{name}" for name in ("age", "score")),
     *(f"adverse_event.{name}" for name in ("pain", "fever", "nausea", "anorexia")),
-    *(event + suffix for event in ("response", "progression", "death", "relapse", "onset") for suffix in ("", ".ever", ".choice", ".lag")),
+    *(
+        event + suffix
+        for event in ("response", "progression", "death", "relapse", "onset")
+        for suffix in ("", ".ever", ".choice", ".lag")
+    ),
     *(f"event_{k}" for k in range(6)),
 )  # 40 streams
 

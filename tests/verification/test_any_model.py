@@ -10,9 +10,7 @@ from tests.oracles import ALPHA
 from tests.properties import test_pathwise
 from tests.verification.conftest import SCALE, SEED
 
-MANY = settings(
-    max_examples=100 * SCALE, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
+MANY = settings(max_examples=100 * SCALE, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @seed(SEED)

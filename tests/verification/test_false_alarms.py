@@ -33,7 +33,9 @@ def simulate(config, battery, name):
 
 def test_checks_of_curves_medians_and_means_keep_their_level(battery):
     law = test_one_change.LAW
-    config = models.switch(at=test_one_change.AT, ratio=test_one_change.RATIO, median=law.median, shape=law.shape, n_patients=SIZE)
+    config = models.switch(
+        at=test_one_change.AT, ratio=test_one_change.RATIO, median=law.median, shape=law.shape, n_patients=SIZE
+    )
     death = simulate(config, battery, "level of curves").absorbed_at.reshape(REPLICATES, SIZE)
     assert alarms([test_one_change.p_switched(one) for one in death]) == {}
 
