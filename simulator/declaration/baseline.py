@@ -7,7 +7,7 @@ and `exposure`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,12 @@ def multiplier_of(model: Model, course: Course) -> str | None:
 
 @dataclass(frozen=True)
 class Reference:
-    """The published study: its design, and the values its parameters had (path → value) where they are given."""
+    """The published study: its design, horizon, mix, and the values its parameters had where they are given."""
 
     design: Design
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Any]  # path → value
+    horizon: Floats  # (B,)
+    shares: Floats  # of the strata, (B, strata)
 
 
 @dataclass(frozen=True)
@@ -93,20 +95,18 @@ def solve(
     n_sets = task.resolver.parameters.n_sets
     solved = Solved(effect=tuple(_effects(task)))
     then = Solver(published, reference.design)
-    now = Solver(task, reference.design)
+    now = Solver(replace(task, horizon=published.horizon, shares=published.shares), reference.design)
     here = Solver(task, Design(course, reference.design.assessment))
+    there = Solver(replace(published, horizon=task.horizon), reference.design)
     exposure = []
     _check_ratios(task)
     for b in range(n_sets):
         study = _solved(then, b, None)
-        same = np.array_equal(_inputs(then, b), _inputs(now, b))
         causal = bool(solved.effect) and solved.effect[b] == "causal"
+        same = np.array_equal(_inputs(then, b), _inputs(now, b))
         latent = study if same else _solved(now, b, study.baseline if causal else None)
-        baseline = study.baseline if causal else latent.baseline
-        if not causal and now.driven and course != reference.design.course:
-            baseline = [
-                here.baseline(here.quadrature(b, s, float(p), latent.median)) for s, p in enumerate(latent.probability)
-            ]
+        solver, of = (there, study) if causal else (here, latent)
+        baseline = [solver.baseline(solver.quadrature(b, s, float(p), of.median)) for s, p in enumerate(of.probability)]
         exposure.append(
             [
                 number_of_administrations(then, b, s, float(p), study.median, study.baseline[s])
@@ -154,12 +154,22 @@ def _check_exposure(model: Model, course: Course, multiplier: str | None, key: s
     if planned is not None and planned != multiplier:
         why = f"course.planned.if_ever is {planned}, but only {multiplier} is solved for"
         raise ConfigError(Problem(key, "ever", f"cannot be solved: {why}{cure}"))
+    once = isinstance(course.max_administrations, int) and course.max_administrations <= 1
+    event = model.events[multiplier]
     stops = {*course.stop.states, *model.absorbing}
-    for name, event in model.events.items():
-        if name != multiplier and by_administration(event, course.response) and event.to in stops:
-            if isinstance(course.max_administrations, int) and course.max_administrations <= 1:
-                continue
+    if by_administration(event, course.response) and not once:
+        stopping = event.to in stops or bool(set(event.set) & set(course.stop.markers))
+        if event.per_administration is None or not event.per_administration.withhold or not stopping:
+            why = f"{multiplier} follows administrations and does not withhold and stop them"
+            raise ConfigError(Problem(key, "ever", f"cannot be solved: {why}{cure}"))
+    for name, other in model.events.items():
+        if name != multiplier and by_administration(other, course.response) and other.to in stops and not once:
             raise ConfigError(Problem(key, "ever", f"cannot be solved: administrations may bring {name}{cure}"))
+    markers = {marker for term in course.adverse_events.terms.values() for marker in term.set}
+    if markers & set(course.stop.markers):
+        raise ConfigError(Problem(key, "ever", f"cannot be solved: an adverse event stops the course{cure}"))
+    if course.after_adverse_event.delay not in (0, 0.0, "0 d"):
+        raise ConfigError(Problem(key, "ever", f"cannot be solved: adverse events delay the course{cure}"))
 
 
 def calibrated_death(model: Model, multiplier: int) -> int | None:
@@ -231,7 +241,7 @@ def _write(solver: Solver, b: int, latent: Latent, baseline: list[Floats], *, ca
         if latent.median is not None:
             arrays["parameters"][b, m, cells] = solver.with_median(b, s, latent.median)
         if death is not None and (q.ratio != 1.0 or causal):
-            time, knots, slope = solver.table(b, baseline[s], q.atom)
+            time, knots, slope = solver.table(b, baseline[s], q)
             arrays["family"][b, death, cells] = FAMILIES["tabulated"]
             arrays["table"][b, death, cells] = len(solver.compiled.knots)
             arrays["probability"][b, death, cells] = 1.0

@@ -18,6 +18,7 @@ from simulator.kernels.rng import stream_numbers
 from simulator.tables import NONE, CourseTables, Floats, Per
 
 MOST_ADMINISTRATIONS = 10_000
+LARGEST_MEAN = 700.0  # of a distribution of numbers: e^(−mean) must not underflow
 NUMBERS = ("fixed", "geometric", "poisson", "negative_binomial", "choice")
 
 
@@ -160,6 +161,9 @@ def planned_cdf(declared: Any, most: int, resolver: Resolver, key: str) -> Float
         else:
             kind = "probability" if parameter == "probability" else "positive"
             values[parameter] = resolver.scalar(given[parameter], kind, f"{key}.{name}.{parameter}")
+    if np.any(values.get("mean", np.zeros(1)) > LARGEST_MEAN):
+        problems.add(f"{key}.{name}.mean", given["mean"], f"must be at most {LARGEST_MEAN:g}")
+        return cdf
     if resolver.reading or any(np.isnan(v).any() for v in values.values()):
         return cdf
     columns = [np.asarray(v, dtype=float)[:, None] for v in values.values()]

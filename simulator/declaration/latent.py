@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from simulator.declaration.course import Course, planned_cdf
-from simulator.declaration.model import KINDS, CompiledEvents, Model, by_administration
+from simulator.declaration.model import KINDS, CompiledEvents, Event, Model, by_administration
 from simulator.declaration.values import Resolver
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
 from simulator.kernels.marginal import (
@@ -33,9 +33,11 @@ from simulator.kernels.quantiles import cumulative as distribution_function
 from simulator.tables import NONE, Floats
 
 STEP = 0.25
-"""Grid step, days; longer where the horizon would need more than `MOST_POINTS`."""
-MOST_POINTS = 16_000
-KNOTS = 1_200
+"""Grid step, days."""
+SPREAD = 0.005
+"""Knot j of a tabulated baseline stands at the grid point nearest to SPREAD·j², whatever the horizon."""
+FINEST = 12
+"""Knots inside the first grid cell, each at half the time of the one above it: a hazard may begin steeply."""
 DIGITS = 9
 """Significant digits kept of a solved number, so that rounding in the solver never reaches a trajectory."""
 
@@ -85,6 +87,8 @@ def structure(model: Model, name: str, response: str) -> Structure | str:
         return f"{name} does not start from the initial state {model.initial!r}"
     if multiplier.clock != "forward" or multiplier.when or multiplier.unless or multiplier.maximum is not None:
         return f"{name} must be on the forward clock, happen once and need no marker"
+    if any(r.covariate is not None or r.marker in multiplier.set for r in multiplier.ratios):
+        return f"{name} depends on a covariate or on itself"
     deaths, competing, ending = [], [], []
     for e, event in enumerate(events):
         if e == m or event.to is None or by_administration(event, response):
@@ -93,10 +97,9 @@ def structure(model: Model, name: str, response: str) -> Structure | str:
         ends = multiplier.to is not None and multiplier.to in event.from_
         if not leaves and not ends:
             continue
-        if event.clock != "forward" or event.when or event.unless or event.maximum is not None:
-            return f"{names[e]} competes with {name} and is not a single event on the forward clock"
-        if any(r.covariate is not None for r in event.ratios):
-            return f"{names[e]} depends on a covariate"
+        refusal = _outside(event, names[e], model, multiplier, name)
+        if refusal is not None:
+            return refusal
         if event.to in model.absorbing:
             deaths.append(e)
             continue
@@ -104,9 +107,31 @@ def structure(model: Model, name: str, response: str) -> Structure | str:
             competing.append(e)
         if ends:
             ending.append(e)
-    if any(r.covariate is not None or r.marker in multiplier.set for r in multiplier.ratios):
-        return f"{name} depends on a covariate or on itself"
+    if ending and any(r.state == multiplier.to for e in deaths for r in events[e].ratios):
+        return f"a death depends on the state {multiplier.to!r}, which is left again: let a marker carry the ratio"
     return Structure(m, tuple(deaths), tuple(competing), tuple(ending))
+
+
+def _outside(event: Event, called: str, model: Model, multiplier: Event, name: str) -> str | None:
+    """Why an event beside the multiplier is outside the class that can be solved, None if it is inside."""
+    if event.clock != "forward" or event.when or event.unless or event.maximum is not None:
+        return f"{called} competes with {name} and is not a plain single event on the forward clock"
+    calibrated = event.hazard is not None and event.hazard.solved_for is not None
+    if calibrated and (model.initial not in event.from_ or (event.hazard and event.hazard.family == "fixed")):
+        return f"{called} must be a hazard to which patients are at risk from entry"
+    for ratio in event.ratios:
+        if ratio.covariate is not None:
+            return f"{called} depends on a covariate"
+        if ratio.state is not None and ratio.state not in (model.initial, multiplier.to):
+            return f"{called} depends on the state {ratio.state!r}"
+        if ratio.marker in multiplier.set:
+            others = [e for e in model.events.values() if e is not multiplier]
+            chosen = {marker for e in model.events.values() for o in e.choose.values() for marker in o.set}
+            if any(ratio.marker in (*e.set, *e.clear) for e in others) or ratio.marker in chosen:
+                return f"the marker {ratio.marker!r}, on which {called} depends, is set or cleared by other events too"
+            if ratio.state is not None:
+                return f"{called} depends on {ratio.marker!r} in one state only"
+    return None
 
 
 @dataclass
@@ -121,6 +146,7 @@ class Quadrature:
     after: Floats
     own: Floats  # cumulative hazard of the solved death's calibrated curve
     still: Floats  # cumulative hazard of leaving the multiplier's state
+    start: Floats  # cumulative hazard of the calibrated curve inside the first grid cell and at its end
 
 
 class Solver:
@@ -142,18 +168,15 @@ class Solver:
         return self._once[key]
 
     # -- pieces on the grid -------------------------------------------------------------------------
-    def step(self, b: int) -> float:
-        """Grid step of a parameter set, days."""
-        return max(STEP, float(self.task.horizon[b]) / MOST_POINTS)
-
     def grid(self, b: int) -> Floats:
-        step = self.step(b)
-        return np.asarray(np.arange(int(np.ceil(float(self.task.horizon[b]) / step)) + 1) * step)
+        """Times from 0 to the first knot at or beyond the horizon: a longer horizon only adds to them."""
+        needed = float(self.task.horizon[b]) / STEP
+        return np.asarray(np.arange(round(SPREAD * np.ceil(np.sqrt(needed / SPREAD) + 1.0) ** 2) + 1) * STEP)
 
     def interval(self, declared: Any, b: int, key: str) -> Floats:
         """Distribution of an interval between visits on the grid."""
         code, values = self.resolver.distribution(declared, "time", key)
-        return interval_mass(code, values[b, 0], self.step(b), self.grid(b).size)
+        return interval_mass(code, values[b, 0], self.grid(b).size)
 
     def hazard(self, e: int, b: int, s: int, time: Floats, parameters: Floats | None = None) -> Floats:
         """Cumulative hazard of an event as declared, its cure fraction included: −log(1 − p + p·e^{−H})."""
@@ -193,12 +216,15 @@ class Solver:
         if self.driven:
             mass = self.once(("administered", b, s), lambda: self._administered(b, s, time.size)) * probability * free
             return np.cumsum(mass), mass
-        incidence = self.once(("incidence", b, s, median), lambda: self.incidence(b, s, time, median))
+        incidence = self.incidence(b, s, time, median)
         increments = np.diff(incidence) * 0.5 * (free[1:] + free[:-1]) * probability
         return np.concatenate([[0.0], np.cumsum(increments)]), np.zeros(time.size)
 
     def incidence(self, b: int, s: int, time: Floats, median: float | None) -> Floats:
         """Distribution function of the multiplier's time in those who will have it, absent everything else."""
+        known, values = self._once.get(("incidence", b, s), (None, None))
+        if values is not None and known == median:
+            return np.asarray(values)
         m, a = self.parts.multiplier, self.arrays
         parameters = a["parameters"][b, m, s] if median is None else self.with_median(b, s, median)
         table = int(a["table"][b, m, s])
@@ -206,7 +232,8 @@ class Solver:
         own = cumulative_hazards(
             int(a["family"][b, m, s]), time, *parameters, knot_time=knot_time, knot_hazard=knot_hazard
         )
-        return 1.0 - negative_exponential(own)
+        self._once["incidence", b, s] = median, 1.0 - negative_exponential(own)
+        return np.asarray(self._once["incidence", b, s][1])
 
     def with_median(self, b: int, s: int, median: float) -> Floats:
         hazard = self.event.hazard
@@ -231,7 +258,7 @@ class Solver:
         n = self.grid(b).size
         start = float(resolver.scalar(course.start, "duration", "course.start")[b])
         mass = np.zeros(n)
-        mass[min(round(start / self.step(b)), n - 1)] = 1.0
+        mass[min(round(start / STEP), n - 1)] = 1.0
         visits = [mass]
         if course.interval is not None:
             step = self.interval(course.interval, b, "course.interval")
@@ -243,7 +270,7 @@ class Solver:
         """Mass of the onset time of a susceptible patient, by administrations, absent everything else."""
         a, m = self.arrays, self.parts.multiplier
         success = float(a["success"][b, m, s])
-        lag = interval_mass(int(a["lag_code"][b, m]), a["lag"][b, m], self.step(b), n)
+        lag = interval_mass(int(a["lag_code"][b, m]), a["lag"][b, m], n)
         planned = self.planned(b, ever=True)
         total, chance = np.zeros(n), success
         for k, visit in enumerate(self.visit_times(b)):
@@ -269,8 +296,9 @@ class Solver:
         onset, atom = self.onset(b, s, time, probability, median)
         return Quadrature(time, onset, atom, *self.once(("deaths", b, s), lambda: self._deaths(b, s, time)))
 
-    def _deaths(self, b: int, s: int, time: Floats) -> tuple[float, Floats, Floats, Floats, Floats]:
-        """Ratio of the solved death; cumulative hazards of the others before and after; its own; leaving."""
+    def _deaths(self, b: int, s: int, time: Floats) -> tuple[float, Floats, Floats, Floats, Floats, Floats]:
+        """Ratio of the solved death; cumulative hazards of the others before and after; its own; leaving; start."""
+        start = np.zeros(FINEST + 1)
         before, after = np.zeros(time.size), np.zeros(time.size)
         own, ratio = np.zeros(time.size), 1.0
         for e in self.parts.deaths:
@@ -278,9 +306,10 @@ class Solver:
             values = self.hazard(e, b, s, time)
             if e == self.solved:
                 own, ratio = values, r1 / r0
+                start = self.hazard(e, b, s, np.append(STEP / 2.0 ** np.arange(FINEST, 0, -1), STEP))
             else:
                 before, after = before + r0 * values, after + r1 * values
-        return ratio, before, after, own, self._total(self.parts.ending, b, s, time, 1)
+        return ratio, before, after, own, self._total(self.parts.ending, b, s, time, 1), start
 
     def _total(self, events: tuple[int, ...], b: int, s: int, time: Floats, after: int) -> Floats:
         """Cumulative hazard of several events together, before (0) or after (1) the multiplier."""
@@ -300,14 +329,15 @@ class Solver:
         """Mass of onsets first seen at each grid point, deaths and assessments considered."""
         before, after = q.before + base, q.after + q.ratio * base
         mass = np.diff(q.onset, prepend=0.0)
+        followed = q.time < self.task.horizon[b]
         if self.design.assessment is None or self.driven:
-            return mass * negative_exponential(before)
+            return np.asarray(mass * negative_exponential(before) * followed)
         key = "study.assessment_interval"
         step = self.once(("assessment", b), lambda: self.interval(self.design.assessment, b, key))
         kept = negative_exponential(after + q.still)
         gained = np.cumsum(mass * negative_exponential(before) / np.maximum(kept, 1e-300))
         visits = self.once(("renewal", b), lambda: renewal_mass(step, q.time.size))
-        return np.asarray(seen_mass(visits, step, gained, kept))
+        return np.asarray(seen_mass(visits, step, gained, kept) * followed)
 
     def latent(
         self,
@@ -342,7 +372,7 @@ class Solver:
         def gap(log_trial: float) -> float:
             _, _, masses = given(float(np.exp(log_trial)), trial=True)
             pooled = sum(w * mass for w, mass in zip(weights, masses, strict=True))
-            at = round(median / self.step(b))
+            at = round(median / STEP)
             below = np.cumsum(pooled)
             return float(below[min(at, below.size - 1)] - 0.5 * pooled[min(at, below.size - 1)] - 0.5 * below[-1])
 
@@ -407,21 +437,25 @@ class Solver:
         base = self.baseline(q) if fixed is None else fixed[s]
         return p, base, self.seen(b, q, base)
 
-    def table(self, b: int, base: Floats, atom: Floats) -> tuple[Floats, Floats, float]:
-        """Knots of a solved baseline: thinned, atoms kept; the slope after the last one."""
+    def table(self, b: int, base: Floats, q: Quadrature) -> tuple[Floats, Floats, float]:
+        """Knots of a solved baseline: thinned at absolute times, atoms kept; the slope after the last one."""
         n = base.size
-        chosen = np.unique(np.round((np.linspace(0.0, 1.0, KNOTS) ** 2) * (n - 1)).astype(int))
-        stepped = np.flatnonzero(atom > 1e-9)
-        chosen = np.unique(np.concatenate([chosen, stepped, np.maximum(stepped - 1, 0)]))
-        time = self.grid(b)[chosen]
-        knots = np.maximum.accumulate(base[chosen])
+        spaced = np.round(SPREAD * np.arange(int(np.sqrt(n / SPREAD)) + 2) ** 2).astype(np.int64)
+        stepped = np.flatnonzero(q.atom > 1e-9)
+        chosen = np.unique(np.concatenate([spaced, stepped, np.maximum(stepped - 1, 0)]))
+        chosen = chosen[chosen < n]
+        time, knots = self.grid(b)[chosen], np.maximum.accumulate(base[chosen])
         slope = float((knots[-1] - knots[-2]) / (time[-1] - time[-2]))
+        if q.start[-1] > 0.0 and chosen[1] == 1:
+            early = STEP / 2.0 ** np.arange(FINEST, 0, -1)
+            time = np.concatenate([time[:1], early, time[1:]])
+            knots = np.concatenate([knots[:1], q.start[:-1] * (knots[1] / q.start[-1]), knots[1:]])
         return time, knots, slope
 
 
-def interval_mass(code: int, parameters: Floats, step: float, n: int) -> Floats:
-    """Distribution of an interval on a grid of n points: mass of [j − ½, j + ½)·step; none at 0 unless fixed there."""
-    edges = np.maximum((np.arange(n + 1) - 0.5) * step, 0.0)
+def interval_mass(code: int, parameters: Floats, n: int) -> Floats:
+    """Distribution of an interval on a grid of n points: mass of [j − ½, j + ½)·STEP; none at 0 unless fixed there."""
+    edges = np.maximum((np.arange(n + 1) - 0.5) * STEP, 0.0)
     mass = np.diff([distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges])
     if mass[0] < 1.0:
         mass[0] = 0.0

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from simulator.declaration import evidence as evidence_file
-from simulator.declaration.base import Declared, Time, replaces
+from simulator.declaration.base import Declared, Expression, Name, Time, replaces
 from simulator.declaration.baseline import (
     Reference,
     Solved,
@@ -31,6 +31,7 @@ from simulator.declaration.study import Study
 from simulator.declaration.values import PREFIX, Leaf, Parameters, Problems, Resolver, parameter_leaves
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.hazards import FAMILIES
+from simulator.kernels.quantiles import quantile
 from simulator.tables import NONE, CourseTables, Driver, Floats, ModelTables, PatientTable
 
 GROUPS = ("cohort", "model", "course", "study")
@@ -46,6 +47,16 @@ class Output(Declared):
     patients: bool = False
     events: bool = False
     time_step: Time = Field(default=7.0, gt=0)
+
+
+class Published(Declared):
+    """`parameters.reference`: the published study, at which observed numbers become latent ones."""
+
+    course: dict[str, Any] = {}
+    assessment_interval: Any = None
+    horizon: Expression | None = None
+    mix: dict[Name, Expression] | None = None
+    parameters: dict[str, Any] = {}
 
 
 class Root(Declared):
@@ -251,6 +262,9 @@ def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Pro
                 problems.add(prefix + name, value, "must be a share between 0 and 1; the other strata are rescaled")
         return
     others = {name: value for name, value in mix.items() if name not in fixed}
+    if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in others.values()):
+        problems.add("cohort.mix", dict(mix), "only a mix of plain numbers can be rescaled: set every stratum's share")
+        return
     rest, total = 1.0 - sum(fixed.values()), sum(others.values())
     if rest < -1e-9 or (not others and abs(rest) > 1e-9):
         problems.add("cohort.mix", fixed, "the shares must sum to at most 1 (to 1 if all are given)")
@@ -347,7 +361,7 @@ class _Compilation:
         thresholds = np.tile(thresholds, (1, n_arms, 1))
         self._apply_arms(events.arrays)
         course = replace(course, term_threshold=thresholds)
-        self._warn(events.arrays, events.knots, course)
+        self._warn(events.arrays, events.knots, course, design)
         problems.raise_any()
         arrays = dict(events.arrays)
         sizes = [len(time) for time, _ in events.knots]
@@ -390,8 +404,9 @@ class _Compilation:
         if list(self.model.events)[parts.multiplier] not in self.study.assessed:
             reference = replace(reference, design=replace(reference.design, assessment=None))
         task = Task(self.model, events, self.resolver, parts, death, horizon, shares)
-        then = replace(task, compiled=self._events(published), resolver=published)
-        return solve(task, then, course=self.course, reference=reference, rates=rates, frailty=course.frailty)
+        then = Task(self.model, self._events(published), published, parts, death, reference.horizon, reference.shares)
+        first = next((i for i, arm in enumerate(self.cohort.arms.values()) if arm.reference), 0)
+        return solve(task, then, course=self.courses[first], reference=reference, rates=rates, frailty=course.frailty)
 
     def _events(self, resolver: Resolver) -> CompiledEvents:
         return compile_events(
@@ -413,8 +428,9 @@ class _Compilation:
                 key = f"model.events.{name}.clock"
                 resolver.problems.add(key, "age", "needs a covariate `age` in cohort.covariates")
         patients = compile_patients(cohort, resolver)
+        horizon = resolver.scalar(self.study.horizon, "time", "study.horizon")
         return (
-            resolver.scalar(self.study.horizon, "time", "study.horizon"),
+            horizon,
             patients,
             self._events(resolver),
             compile_course(
@@ -427,7 +443,7 @@ class _Compilation:
                 keys=keys,
             ),
             term_rates(self.course, resolver),
-            self._reference(),
+            self._reference(horizon, _stratum_shares(patients.share, len(cohort.strata))),
             self._design(patients.n_patients.size),
         )
 
@@ -453,18 +469,25 @@ class _Compilation:
             raise ConfigError(problems.found)
         return courses or [self.course]
 
-    def _reference(self) -> Reference:
-        allowed = ("course", "assessment_interval", "parameters")
-        problems = self.resolver.problems
-        for name in self.reference:
-            if name not in allowed:
-                problems.unknown(f"parameters.reference.{name}", str(name), allowed, what="key of the reference design")
+    def _reference(self, horizon: Floats, shares: Floats) -> Reference:
+        """The published study: what `parameters.reference` says, else what this scenario declares."""
+        problems, resolver = self.resolver.problems, self.resolver
+        declared = _validated(Published, self.reference, "parameters.reference", problems) or Published()
         raw = copy.deepcopy(dict(self.raw_course))
-        _lay_over(raw, self.reference.get("course") or {}, "course", set())
+        if self.cohort.arms:
+            arms = self.cohort.arms.values()
+            _lay_over(raw, next((arm for arm in arms if arm.reference), next(iter(arms))).course, "course", set())
+        _lay_over(raw, declared.course, "course", set())
         raw["response"] = self.course.response
         course = _validated(Course, raw, "parameters.reference.course", problems) or self.course
-        assessment = self.reference.get("assessment_interval", self.study.assessment_interval)
-        return Reference(Design(course, assessment), self.reference.get("parameters") or {})
+        assessment = declared.assessment_interval
+        design = Design(course, self.study.assessment_interval if assessment is None else assessment)
+        if declared.horizon is not None:
+            horizon = resolver.scalar(declared.horizon, "time", "parameters.reference.horizon")
+        if declared.mix is not None:
+            mix = resolver.array(declared.mix, "ratio", "parameters.reference.mix")
+            shares = mix / mix.sum(axis=1, keepdims=True)
+        return Reference(design, declared.parameters, horizon, shares)
 
     def _apply_arms(self, arrays: dict[str, Any]) -> None:
         """Hazard ratios and odds ratios of the arms, on top of what was solved for the reference arm."""
@@ -578,9 +601,10 @@ class _Compilation:
             self.resolver.problems.add("study.loss_to_follow_up", MISSING, "must be the same for every stratum")
         return arrays["family"][:, 0, 0], arrays["parameters"][:, 0, 0]
 
-    def _warn(self, arrays: Mapping[str, Any], knots: list[Any], course: Any) -> None:
+    def _warn(self, arrays: Mapping[str, Any], knots: list[Any], course: Any, design: Mapping[str, Any]) -> None:
         if np.all(course.maximum <= 1) and self.course.interval is not None:
             self.warnings.append("course.interval is inert: at most one administration is given")
+        self._warn_entry(design)
         for e, name in enumerate(self.model.events):
             for table in np.unique(arrays["table"][:, e]):
                 hazard = self.model.events[name].hazard
@@ -589,6 +613,19 @@ class _Compilation:
                     self.warnings.append(
                         f"model.events.{name}.hazard ends at day {end:g}: nothing happens after the last point"
                     )
+
+    def _warn_entry(self, design: Mapping[str, Any]) -> None:
+        """Warn of entries after the data cut, and of ages that look like years written as days."""
+        late = quantile(int(design["entry_code"][0]), 0.999, *map(float, design["entry"][0]))
+        if late > design["data_cut"][0]:
+            told = f"study.data_cut comes before the last entries (day {late:g}): those are followed for 0 days"
+            self.warnings.append(told)
+        age = self.cohort.covariates.get("age")
+        if age is None:
+            return
+        code, values = self.resolver.distribution(age, "duration", "cohort.covariates.age", by_stratum=True)
+        if quantile(code, 0.5, *map(float, values[0, 0])) < 365.25:
+            self.warnings.append("cohort.covariates.age is below one year for most: a bare number is in days")
 
 
 def _no_nan(arrays: Mapping[str, Any], problems: Problems) -> None:

@@ -74,6 +74,7 @@ class Clocked:
     started: bool = True  # False: a clock "since" an event that has not happened
     spent: bool = False  # the budget has fired and not been renewed
     susceptible: bool | None = None  # None until the draw is needed
+    pending: bool = False  # an administration has succeeded, the lag has not passed
     entry: Entry | None = None
 
 
@@ -336,7 +337,7 @@ class Life:
     def happen(self, event: int, now: float) -> None:
         """An event fires: write it down, change state and markers, and settle every other event."""
         s, clock = self.setting, self.clocks[event]
-        clock.entry = None
+        clock.entry, clock.pending = None, False
         clock.fired += 1
         if s.recurrent[event] and clock.fired > s.maximum[event]:
             raise SimulationError(
@@ -366,8 +367,9 @@ class Life:
                 if moved and s.clock[event] == Clock.RESET:
                     self.clocks[event].origin, fresh = now, True
                 self.settle(event, now, renew=fresh)
-            elif self.clocks[event].entry is not None and not self.is_at_risk(event):
+            elif self.clocks[event].pending and not self.is_at_risk(event):
                 self.withdraw(self.clocks[event])
+                self.clocks[event].pending = False
 
     def choose(self, event: int, occurrence: int) -> int | None:
         """Index of the outcome that this occurrence chooses, None if there is nothing to choose."""
@@ -410,7 +412,7 @@ class Life:
             self.end_course(now, 0)
             self.settle_all(now)
             return
-        if any(s.withholds[e] and self.clocks[e].entry is not None for e in s.by_administration):
+        if any(s.withholds[e] and self.clocks[e].pending for e in s.by_administration):
             self.last_delay = 0.0
         else:
             self.administer(now)
@@ -477,11 +479,11 @@ class Life:
     def try_event(self, event: int, number: int, now: float) -> None:
         """An administration may bring about an event after a lag, in patients at risk of it."""
         s, clock = self.setting, self.clocks[event]
-        if clock.entry is not None or not self.is_at_risk(event) or not self.is_susceptible(event):
+        if clock.pending or not self.is_at_risk(event) or not self.is_susceptible(event):
             return
         if self.draw(s.stream[event], number) < s.success[self.cell][event]:
             lag = quantile(s.lag_code[event], self.draw(s.lag_stream[event], number), *s.lag[event])
-            clock.entry = self.enter(now + lag, event)
+            clock.entry, clock.pending = self.enter(now + lag, event), True
 
     def check_course(self, now: float) -> None:
         """The first exit stops the course for good, with its reason."""

@@ -34,27 +34,26 @@ def baseline_hazard(marginal: Floats, onset: Floats, atom: Floats, ratio: float)
     """
     n = marginal.size
     hazard = np.zeros(n)
-    settled = 0.0  # ∫ exp(−(1 − r)·H₀) dG up to the last knot
+    carried = 0.0  # share alive with the multiplier at the last knot
     for i in range(1, n):
         previous = hazard[i - 1]
         if marginal[i] <= 0.0:
             hazard[i] = previous
             continue
         spread = onset[i] - onset[i - 1] - atom[i]
-        before = exp(-(1.0 - ratio) * previous)
-        free = 1.0 - onset[i] + 0.5 * spread + atom[i]
-        held = settled + 0.5 * spread * before
+        fresh = 1.0 - onset[i] + 0.5 * spread + atom[i]
+        held = carried + 0.5 * spread * exp(-previous)
         target = log(marginal[i])
         h = previous + (previous - hazard[i - 2] if i > 1 else 0.0)
         for _ in range(NEWTON_STEPS):
-            a, b = free * exp(-h), held * exp(-ratio * h)
+            a, b = fresh * exp(-h), held * exp(-ratio * (h - previous))
             step = (log(a + b) - target) * (a + b) / (a + ratio * b)
             h = h + step
             if abs(step) <= 1e-14 * (1.0 + h):
                 break
         h = max(h, previous)
         hazard[i] = h
-        settled = settled + 0.5 * spread * (before + exp(-(1.0 - ratio) * h)) + atom[i] * exp(-(1.0 - ratio) * h)
+        carried = held * exp(-ratio * (h - previous)) + (0.5 * spread + atom[i]) * exp(-h)
     return hazard
 
 
@@ -63,12 +62,13 @@ def mixture_survival(hazard: Floats, onset: Floats, atom: Floats, ratio: float) 
     """Survival of the mixture at the knots for a given baseline: the inverse question, same quadrature."""
     n = hazard.size
     survival = np.ones(n)
-    settled = 0.0
+    carried = 0.0
     for i in range(1, n):
         spread = onset[i] - onset[i - 1] - atom[i]
-        before, now = exp(-(1.0 - ratio) * hazard[i - 1]), exp(-(1.0 - ratio) * hazard[i])
-        settled = settled + 0.5 * spread * (before + now) + atom[i] * now
-        survival[i] = (1.0 - onset[i]) * exp(-hazard[i]) + exp(-ratio * hazard[i]) * settled
+        kept = exp(-ratio * (hazard[i] - hazard[i - 1]))
+        carried = (carried + 0.5 * spread * exp(-hazard[i - 1])) * kept
+        carried = carried + (0.5 * spread + atom[i]) * exp(-hazard[i])
+        survival[i] = (1.0 - onset[i]) * exp(-hazard[i]) + carried
     return survival
 
 

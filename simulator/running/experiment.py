@@ -18,7 +18,7 @@ from simulator.study.design import Population, StudyDesign
 from simulator.study.estimators import estimate
 from simulator.study.observe import StudyData, observe
 from simulator.study.statistics import Accumulator
-from simulator.tables import Floats
+from simulator.tables import NONE, Floats
 from simulator.trajectories import Trajectories
 
 if TYPE_CHECKING:
@@ -142,10 +142,32 @@ def _record(experiment: Experiment, engine: str, n_replicates: int, n_patients: 
 
 def assumption(experiment: Experiment) -> str:
     """What every survival output rests on, in words."""
-    if "causal" in experiment.solved.effect:
-        return "assumed: response causes survival"
-    if experiment.solved.effect:
-        return (
+    effect, tables = experiment.solved.effect, experiment.tables
+    if not effect:
+        return ""
+    if "causal" in effect:
+        said = "assumed: response causes survival"
+    else:
+        said = (
             "response announces survival (prognostic): a change of response or course leaves overall survival as it is"
         )
-    return ""
+    if len(tables.arms) > 1:
+        said += "; solved for the reference arm, the effects of other arms come on top"
+    solved = {e for e, event in enumerate(experiment.model.events.values()) if event.hazard and event.hazard.solved_for}
+    on_top = {
+        tables.markers[int(tables.effect_marker[f])]
+        for f in range(tables.effect_event.size)
+        if int(tables.effect_event[f]) in solved
+        and tables.effect_marker[f] != NONE
+        and np.any(tables.effect_ratio[:, f] != 1.0)
+        and not any(_sets(experiment, e, int(tables.effect_marker[f])) for e in solved)
+    }
+    return said + (f"; the effect of {', '.join(sorted(on_top))} comes on top of it" if on_top else "")
+
+
+def _sets(experiment: Experiment, death: int, marker: int) -> bool:
+    """Whether the event for which a death is solved sets a marker."""
+    hazard = list(experiment.model.events.values())[death].hazard
+    if hazard is None or hazard.solved_for is None:
+        return False
+    return experiment.model.markers[marker] in experiment.model.events[hazard.solved_for].set

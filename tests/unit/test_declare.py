@@ -10,6 +10,7 @@ import pytest
 from simulator.cli.preflight import prepare
 from simulator.declaration.schema import Experiment
 from simulator.errors import ConfigError, DeclarationWarning
+from simulator.running.experiment import trajectories_of
 
 
 def declared(*overrides: str) -> Experiment:
@@ -70,7 +71,13 @@ def test_bad_input_is_refused_by_key_value_and_cure(override: str, message: str)
 
 def test_problems_of_all_groups_are_listed_at_once() -> None:
     with pytest.raises(ConfigError) as refusal:
-        declared("seed=-1", "course.interval=-14", "parameters.response.hazard_ratio=-1", "study.data_cut='5 kg'", "cohort.n_patients=0")
+        declared(
+            "seed=-1",
+            "course.interval=-14",
+            "parameters.response.hazard_ratio=-1",
+            "study.data_cut='5 kg'",
+            "cohort.n_patients=0",
+        )
     assert {problem.key for problem in refusal.value.problems} == {
         "seed", "course.interval", "parameters.response.hazard_ratio", "study.data_cut", "cohort.n_patients",
     }  # fmt: skip
@@ -104,6 +111,50 @@ def test_an_inert_interval_is_warned_about_by_name() -> None:
 
 
 def test_new_parameter_values_change_no_shape() -> None:
-    one, other = declared().tables, declared("parameters.survival.median.colorectal=500", "parameters.response.hazard_ratio=0.7").tables
+    one, other = (
+        declared().tables,
+        declared("parameters.survival.median.colorectal=500", "parameters.response.hazard_ratio=0.7").tables,
+    )
     for name in ("parameters", "family", "table", "probability", "effect_ratio"):
         assert getattr(one, name).shape == getattr(other, name).shape
+
+
+@pytest.mark.parametrize("horizon", [400, 1500, 4500])
+@pytest.mark.parametrize("response", ["continuous", "per_administration"])
+def test_a_longer_horizon_changes_nothing_before_it(horizon: float, response: str) -> None:
+    """V18 where a baseline is solved: equal bits up to the shorter horizon."""
+    shorter = min(horizon, 1826.25)
+    logs = []
+    for days in (1826.25, horizon):
+        experiment = declared(f"study.horizon={days}", f"course.response={response}", "cohort.n_patients=81")
+        histories = trajectories_of(experiment, range(2))
+        kept = histories.log_time < shorter
+        logs.append((histories.log_time[kept].tobytes(), histories.log_code[kept].tobytes()))
+    assert logs[0] == logs[1]
+
+
+OUTSIDE = {
+    "a death that depends on progression": "model.events.death.ratios=[{state: progression, ratio: 3}]",
+    "an unless that the quadrature does not know": "model.events.progression.unless=[responded]",
+    "a baseline for no death": "model.events.progression.hazard.solved_for=response",
+    "a second observed event": "model.events.progression.hazard.observed=[median]",
+    "a ratio that forbids death": "parameters.response.hazard_ratio=0",
+    "adverse events that delay": "course.after_adverse_event.delay=7",
+    "an interval that differs by stratum": "course.interval={colorectal: 14, stomach: 21, other: 21}",
+    "an interval that can be negative": "course.interval={normal: [21, 30]}",
+    "an event with a name in use": "model.events.survival={from: [stable], to: dead, hazard: {family: exponential, median: 9}}",
+    "a term with a name in use": "course.adverse_events.terms.any={probability: 0.1}",
+}
+
+
+@pytest.mark.parametrize("case", OUTSIDE)
+def test_what_cannot_be_solved_or_meant_is_refused(case: str) -> None:
+    with pytest.raises(ConfigError):
+        declared(OUTSIDE[case])
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.2, 5.0, 200.0])
+def test_a_baseline_is_solved_for_extreme_ratios(ratio: float) -> None:
+    tables = declared(f"parameters.response.hazard_ratio={ratio}").tables
+    assert np.all(np.isfinite(tables.knot_hazard))
+    assert np.all(np.diff(tables.knot_hazard[: tables.knot_offset[1]]) >= 0)
