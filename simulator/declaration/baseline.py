@@ -130,7 +130,7 @@ def structure_of(model: Model, course: Course, design: Design) -> Structure | No
     name = multiplier_of(model, course)
     ever = [term for term, declared in course.adverse_events.terms.items() if declared.scale == "ever"]
     if ever:
-        _check_exposure(model, course, name, f"course.adverse_events.terms.{ever[0]}.scale")
+        _check_exposure(model, design.course, name, f"course.adverse_events.terms.{ever[0]}.scale")
     if name is None:
         return None
     parts = structure(model, name, design.course.response)
