@@ -465,7 +465,8 @@ def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800
     if covariates:
         cohort["covariates"] = {"age": {"uniform": [15_000.0, 25_000.0]}, "score": {"normal": [0.0, 1.0]}}
     if draw(st.booleans()):
-        by_hazard = [name for name in names if "per_administration" not in events[name]]
+        timers = [name for name in names if events[name]["hazard"]["family"] == "fixed"]
+        by_hazard = [name for name in names if "per_administration" not in events[name] and name not in timers]
         effects = {"hazard_ratio": {name: 0.5 for name in by_hazard[:1]}}
         cohort["arms"] = {
             "control": {"n_patients": n_patients // 2, "reference": True},

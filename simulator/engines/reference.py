@@ -267,13 +267,15 @@ class Life:
             return
         if renew or clock.spent or clock.occurrence == NONE:
             self.withdraw(clock)
-            if rate == 0.0 or not self.is_susceptible(event):
+            hazard = self.cumulative(event, now - clock.origin) if rate > 0.0 else 0.0
+            over = clock.spent and not renew and hazard == inf  # a timer fires once for each start of its clock
+            if rate == 0.0 or over or not self.is_susceptible(event):
                 clock.rate = 0.0
                 if renew:
                     clock.spent = clock.occurrence != NONE
                 return
             self.new_budget(event)
-            clock.anchor = self.cumulative(event, now - clock.origin)
+            clock.anchor = hazard
         else:
             hazard = self.cumulative(event, now - clock.origin)
             if clock.rate > 0.0 and hazard > clock.anchor:
