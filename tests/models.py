@@ -467,7 +467,7 @@ def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800
     if draw(st.booleans()):
         timers = [name for name in names if events[name]["hazard"]["family"] == "fixed"]
         by_hazard = [name for name in names if "per_administration" not in events[name] and name not in timers]
-        effects = {"hazard_ratio": {name: 0.5 for name in by_hazard[:1]}}
+        effects = {"hazard_ratio": dict.fromkeys(by_hazard[:1], 0.5)}
         cohort["arms"] = {
             "control": {"n_patients": n_patients // 2, "reference": True},
             "active": {"n_patients": n_patients - n_patients // 2, "effects": effects},

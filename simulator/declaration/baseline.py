@@ -116,7 +116,7 @@ def solve(
         _write(here, b, latent, baseline, causal=causal)
         if b == 0:
             _tell(solved, now, latent, exposure[0])
-    return _thresholds(course, task, rates, frailty, exposure, solved), solved
+    return _thresholds(course, published, rates, frailty, exposure, solved), solved
 
 
 def structure_of(model: Model, course: Course, design: Design) -> Structure | None:
@@ -134,6 +134,12 @@ def structure_of(model: Model, course: Course, design: Design) -> Structure | No
     if name is None:
         return None
     parts = structure(model, name, design.course.response)
+    if not isinstance(parts, str):
+        terms = course.adverse_events.terms.values()
+        elsewhere = {marker for term in terms for marker in term.set} | ({course.marker} if course.marker else set())
+        shared = sorted(elsewhere & set(model.events[name].set))
+        if shared:
+            parts = f"the marker {shared[0]!r} is set by the course or by an adverse event too"
     if isinstance(parts, str):
         refusal = Problem(
             f"model.events.{name}",

@@ -87,8 +87,8 @@ def structure(model: Model, name: str, response: str) -> Structure | str:
         return f"{name} does not start from the initial state {model.initial!r}"
     if multiplier.clock != "forward" or multiplier.when or multiplier.unless or multiplier.maximum is not None:
         return f"{name} must be on the forward clock, happen once and need no marker"
-    if any(r.covariate is not None or r.marker in multiplier.set for r in multiplier.ratios):
-        return f"{name} depends on a covariate or on itself"
+    if multiplier.ratios and not by_administration(multiplier, response):
+        return f"{name} has hazard ratios of its own"
     deaths, competing, ending = [], [], []
     for e, event in enumerate(events):
         if e == m or event.to is None or by_administration(event, response):

@@ -353,7 +353,8 @@ def _events(model: ModelTables, assessed: Flags) -> list[tuple[str, list[int]]]:
     ]
     deaths = [e for e in every if _is_death(model, e)]
     causes = dict.fromkeys(model.causes[e] for e in deaths)
-    names = {cause: cause if cause in model.events else f"death.{cause}" for cause in causes}
+    own = {model.events[e] for e in deaths}
+    names = {cause: cause if cause in own else f"death.{cause}" for cause in causes}
     return found + [(names[cause], [e for e in deaths if model.causes[e] == cause]) for cause in causes]
 
 

@@ -85,9 +85,7 @@ def test_every_import_is_a_declared_dependency(package):
 
 def test_importing_the_package_stays_cheap():
     program = f"import sys, simulator; print(*[m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == []
 
 
@@ -98,8 +96,6 @@ def test_constraints_hold_names_versions_and_markers_only():
 
 
 def test_constraints_hold_every_direct_dependency():
-    pinned = {
-        distribution(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    }
+    pinned = {distribution(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
     direct = [*PROJECT["dependencies"], *(line for extra in CONSTRAINED_EXTRAS for line in EXTRAS[extra])]
     assert {distribution(line) for line in direct} - pinned == set()

@@ -38,9 +38,7 @@ UNPRIVILEGED = ["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-da
 
 def call(*command, cwd, env, code=0):
     """Run a command, show all it said if it ends otherwise than expected, and return its output."""
-    done = subprocess.run(
-        list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=600
-    )
+    done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -91,9 +89,7 @@ def backend(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backend")
     venv.create(folder / "venv", symlinks=os.name != "nt")
     python = interpreter(folder / "venv")
-    requires = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"][
-        "requires"
-    ]
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
     done = install(*requires, python=python, cwd=folder)
     if done.returncode and os.environ.get("CI") != "true":
         pytest.skip(f"the build backend cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
@@ -184,18 +180,14 @@ def test_the_code_that_runs_comes_from_the_wheel(installed, place):
         "print(json.dumps([p.__file__ for p in (simulator, calibration)]"
         " + [simulator.__version__, version('lobule')]))"
     )
-    *files, version, recorded = json.loads(
-        call(interpreter(installed), "-c", program, cwd=folder / "work", env=env)
-    )
+    *files, version, recorded = json.loads(call(interpreter(installed), "-c", program, cwd=folder / "work", env=env))
     assert all(Path(file).is_relative_to(packages_of(installed)) for file in files)
     assert version == recorded
 
 
 def test_the_console_script_answers(installed, place):
     folder, env = place
-    assert "cohort" in call(
-        interpreter(installed).with_name("lobule"), "--help", cwd=folder / "work", env=env
-    )
+    assert "cohort" in call(interpreter(installed).with_name("lobule"), "--help", cwd=folder / "work", env=env)
     assert list((folder / "work").iterdir()) == []
 
 

@@ -1,9 +1,14 @@
-"""Fixtures of the deterministic battery: nothing here can raise a false alarm."""
+"""Fixtures of the deterministic battery: nothing here can raise a false alarm.
+
+A random model that fails is printed as it was drawn; LOBULE_SHRINK=1 takes minutes to make it small.
+"""
 
 from __future__ import annotations
 
+import os
+
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from simulator.trajectories import Trajectories
 from tests import models
@@ -14,6 +19,7 @@ settings.register_profile(
     database=None,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if os.environ.get("LOBULE_SHRINK") else [])],
 )
 settings.load_profile("battery")
 

@@ -55,7 +55,10 @@ REFUSED = [
     ("parameters.survival.family=weibul", "did you mean 'weibull'?"),
     ("parameters.survival.response_effect=both", "parameters.survival.response_effect = both: unknown response effect"),
     ("parameters.survival.shape.colorectal=1e300", "is out of range"),
-    ("model.events.response.hazard.median=parameters.response.onset_media", "did you mean 'parameters.response.onset_median'?"),
+    (
+        "model.events.response.hazard.median=parameters.response.onset_media",
+        "did you mean 'parameters.response.onset_median'?",
+    ),
     ("model.events.death.from=[stable, alive]", "model.events.death.from = alive: unknown state"),
     ("model.events.response.hazard.rate=0.1", "is not a parameter of log_normal"),
     ("model.initial=dead", "is absorbing: nothing could ever happen"),
@@ -142,7 +145,8 @@ OUTSIDE = {
     "adverse events that delayed the published course": "parameters.reference.course.after_adverse_event.delay=7",
     "an interval that differs by stratum": "course.interval={colorectal: 14, stomach: 21, other: 21}",
     "an interval that can be negative": "course.interval={normal: [21, 30]}",
-    "an event with a name in use": "model.events.survival={from: [stable], to: dead, hazard: {family: exponential, median: 9}}",
+    "an event with a name in use": "model.events.survival="
+    "{from: [stable], to: dead, hazard: {family: exponential, median: 9}}",
     "a term with a name in use": "course.adverse_events.terms.any={probability: 0.1}",
 }
 

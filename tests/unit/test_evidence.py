@@ -171,9 +171,7 @@ def test_a_statement_without_a_figure_reports_nothing() -> None:
 
 def test_interpretations_and_derivations_are_marked_as_such() -> None:
     found = {entry.id: entry.provenance for name in COHORTS for entry in evidence(name).entries}
-    marked = {
-        kind: [name for name in found if found[name] == kind] for kind in ("derived", "read", "borrowed")
-    }
+    marked = {kind: [name for name in found if found[name] == kind] for kind in ("derived", "read", "borrowed")}
     assert marked["derived"] == ["D18", "D19", "D20", "D21"]
     assert sorted(marked["read"]) == sorted("D12 D22.min D22.max D23 I01 L04 L09 L10 L12 L13 L16 L20".split())
     assert marked["borrowed"] == []
@@ -418,9 +416,7 @@ def test_a_column_is_named_by_one_or_two_words(text: str, parts: Variable) -> No
     assert variable(text) == parts
 
 
-@pytest.mark.parametrize(
-    "text", ["", "state", "adverse_event", "survival.days", "a.b.c", "a b", "3a", ".a", "a."]
-)
+@pytest.mark.parametrize("text", ["", "state", "adverse_event", "survival.days", "a.b.c", "a b", "3a", ".a", "a."])
 def test_a_column_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be|needs|takes"):
         variable(text)

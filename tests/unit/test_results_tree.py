@@ -14,9 +14,7 @@ from simulator.tables import NONE, CourseTables, ModelTables, PatientTable
 from simulator.trajectories import Trajectories
 
 
-def entry(
-    id, name, printed, value, unit, estimator, variable, *, role="held_out", where=None, time=None, **more
-):
+def entry(id, name, printed, value, unit, estimator, variable, *, role="held_out", where=None, time=None, **more):
     statistic = {"estimator": estimator, "variable": variable, "where": where or {}}
     if time is not None:
         statistic["time"] = time
@@ -39,16 +37,12 @@ def entry(
 
 
 RESPONSE = entry("T1", "response", "48.1%", 48.1, "%", "proportion", "response", numerator=25, denominator=52)
-MEDIAN = entry(
-    "T2", "median survival", "14 months", 14.0, "mo", "kaplan_meier_median", "survival", role="fitted"
-)
+MEDIAN = entry("T2", "median survival", "14 months", 14.0, "mo", "kaplan_meier_median", "survival", role="fitted")
 LANDMARK = entry(
     "T3", "1-year survival, colorectal", "51.0%", 51.0, "%", "kaplan_meier_landmark", "survival",
     where={"stratum": "colorectal"}, time=365.0,
 )  # fmt: skip
-ALIVE = entry(
-    "T4", "alive", "12", 12.0, "patients", "proportion", "state.alive", numerator=12, denominator=18
-)
+ALIVE = entry("T4", "alive", "12", 12.0, "patients", "proportion", "state.alive", numerator=12, denominator=18)
 MINIMUM = entry("T5.min", "administrations", "1-11", 1.0, "administrations", "minimum", "administrations")
 AMONG_THE_DEAD = entry(
     "T6", "median among the dead", "12.5", 12.5, "mo", "naive_median", "follow_up", where={"status": "dead"}
@@ -177,9 +171,7 @@ def study(first_replicate=0):
     death = trajectories.absorbed_at.reshape(2, 3)
     died = np.isfinite(death)
     everybody = {"treated": np.ones((2, 3), dtype=bool)}
-    return StudyData(
-        trajectories, design, np.zeros((2, 3)), end, death, died, np.where(died, 1, NONE), seen, everybody
-    )
+    return StudyData(trajectories, design, np.zeros((2, 3)), end, death, died, np.where(died, 1, NONE), seen, everybody)
 
 
 def statistics(*parts):
@@ -223,9 +215,7 @@ def test_a_variable_without_units_is_refused_by_name():
 
 def test_reported_values_are_shares_and_days_and_scale_back_to_what_is_printed():
     targets = tree.targets_dataset(ENTRIES, simulated())
-    assert targets["reported"].values == pytest.approx(
-        [25 / 52, 14 * 30.4375, 0.51, 12 / 18, 1.0, 12.5 * 30.4375]
-    )
+    assert targets["reported"].values == pytest.approx([25 / 52, 14 * 30.4375, 0.51, 12 / 18, 1.0, 12.5 * 30.4375])
     printed = targets["reported"] * targets["scale"]
     assert printed.values == pytest.approx([100 * 25 / 52, 14.0, 51.0, 12.0, 1.0, 12.5])
     assert targets["stored_unit"].values.tolist() == ["1", "d", "1", "1", "administrations", "d"]

@@ -146,9 +146,7 @@ def test_the_table_says_what_it_rests_on():
     assert "1,000 simulated studies of 81 patients each; seed 7" in shown
     assert "Parameters: no parameter uncertainty: point values" in shown
     assert "standard error of at most 2 points" in shown
-    assert "Assumed: response causes survival" in printed(
-        assumed="assumed: response causes survival", width=200
-    )
+    assert "Assumed: response causes survival" in printed(assumed="assumed: response causes survival", width=200)
 
 
 def test_targets_outside_are_marked_counted_and_named():
@@ -161,12 +159,8 @@ def test_targets_outside_are_marked_counted_and_named():
 
 
 def test_numbers_are_in_the_printed_unit():
-    node = targets().assign(
-        median=("target", np.array([0.5, 277.4, 0.35, 419, 0.5, 239, 0.12, 440.0, 12 / 18]))
-    )
-    shown = {
-        line.split()[0]: line for line in printed(node, width=160).splitlines() if line[:1] in "DLI" and line
-    }
+    node = targets().assign(median=("target", np.array([0.5, 277.4, 0.35, 419, 0.5, 239, 0.12, 440.0, 12 / 18])))
+    shown = {line.split()[0]: line for line in printed(node, width=160).splitlines() if line[:1] in "DLI" and line}
     assert " 50.0 " in shown["D07"]
     assert " 277 " in shown["D25"]
     assert " 14 " in shown["L09"]
@@ -285,11 +279,7 @@ def test_a_panel_is_drawn_for_each_group_with_its_reported_points():
         "All patients (n = 81)", "Colorectal (n = 49)", "Stomach (n = 17)", "Other (n = 15)",
     ]  # fmt: skip
     points = [
-        {
-            (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
-            for line in panel.lines
-            if line.get_marker() in "Dos"
-        }
+        {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in panel.lines if line.get_marker() in "Dos"}
         for panel in panels
     ]
     assert points == [
