@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.tables import NONE, Flags, Floats, Integers, LogCodes, ModelTables
+from simulator.tables import NONE, Floats, Integers, LogCodes, ModelTables
 
 Counts = NDArray[np.int64]
 
@@ -124,48 +124,6 @@ class Trajectories:
         due = moves.time <= time[moves.owner]
         state[moves.owner[due]] = moves.entered[due]
         return state
-
-    def markers_at(self, time: Floats) -> NDArray[np.uint64]:
-        """Markers set by events and adverse events up to a time per patient, as a bit mask, shape (n,)."""
-        model, codes = self.model, self.codes
-        n_codes = codes.end_of_course + 1
-        sets = np.zeros(n_codes, dtype=np.uint64)
-        clears = np.zeros(n_codes, dtype=np.uint64)
-        sets[: codes.n_events], clears[: codes.n_events] = model.event_set, model.event_clear
-        sets[codes.first_term : codes.end_of_course] = model.course.term_set
-        markers = np.full(len(self), model.initial_markers, dtype=np.uint64)
-        due = np.flatnonzero(self.log_time <= time[self.owner])
-        chosen = np.zeros(due.size, dtype=np.uint64)
-        code = self.log_code[due]
-        for event in range(codes.n_events):
-            start, stop = model.outcome_offset[event : event + 2]
-            if stop > start:
-                mine = code == event
-                chosen[mine] = model.outcome_set[start + self.log_value[due[mine]].astype(np.int64)]
-        rank = np.arange(self.log_time.size) - self.offset[self.owner]
-        order = rank[due]
-        for step in range(int(order.max(initial=-1)) + 1):
-            at = order == step
-            who = self.owner[due[at]]
-            markers[who] = (markers[who] & ~clears[code[at]]) | sets[code[at]] | chosen[at]
-        return markers
-
-    def select(self, keep: Flags) -> Trajectories:
-        """Return the histories of the patients flagged, in the same order."""
-        rows = keep[self.owner]
-        lengths = np.diff(self.offset)[keep]
-        return Trajectories(
-            self.model,
-            self.parameter_set[keep],
-            self.replicate[keep],
-            self.patient[keep],
-            self.cell[keep],
-            self.covariates[keep],
-            np.concatenate([[0], np.cumsum(lengths)]),
-            self.log_time[rows],
-            self.log_code[rows],
-            self.log_value[rows],
-        )
 
     def difference(self, other: Trajectories) -> str | None:
         """Name the first array in which two sets of histories differ bit for bit, None if equal."""

@@ -19,6 +19,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from simulator.declaration.schema import Experiment, declare
@@ -353,6 +354,17 @@ def rich(**more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # --------------------------------------------------------------------------------------------- any valid model
+
+
+def examples(number: int, **more: Any) -> settings:
+    """Return Hypothesis settings: so many random models, the same ones every time.
+
+    One that fails is printed as it was drawn; LOBULE_SHRINK=1 takes minutes to make it small.
+    """
+    shrink = [Phase.shrink] if os.environ.get("LOBULE_SHRINK") else []
+    usual = {"derandomize": True, "database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+    return settings(max_examples=number, phases=[Phase.explicit, Phase.generate, *shrink], **(usual | more))
+
 
 _STATES = ("well", "ill", "worse", "dead", "gone")
 _MARKERS = ("red", "blue", "green")

@@ -18,7 +18,7 @@ from simulator.declaration.base import RESERVED, Declared, Expression, Name
 from simulator.declaration.values import PREFIX, Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import log
-from simulator.kernels.hazards import FAMILIES, PARAMETERS, kernel_parameters
+from simulator.kernels.hazards import FAMILIES, PARAMETERS, kernel_parameters, piecewise_exponential_knots
 from simulator.kernels.rng import stream_numbers
 from simulator.tables import NONE, Clock, Driver, Floats
 
@@ -359,15 +359,11 @@ def _piecewise(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
         problems.add(key, MISSING, "piecewise_exponential needs `breaks` (times) and one rate more in `rates`")
         return None
     try:
-        time = np.array([0.0, *(days(b) for b in hazard.breaks)])
-        rates = np.array([per_day(r) for r in hazard.rates])
+        starts, rates = [0.0, *(days(b) for b in hazard.breaks)], [per_day(r) for r in hazard.rates]
+        return piecewise_exponential_knots(starts, rates)
     except ValueError as refusal:
         problems.add(key, [hazard.breaks, hazard.rates], str(refusal))
         return None
-    if np.any(np.diff(time) <= 0) or np.any(rates < 0):
-        problems.add(key, [hazard.breaks, hazard.rates], "breaks must increase from above 0 and rates must be ≥ 0")
-        return None
-    return time, np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(time))]), float(rates[-1])
 
 
 def _tabulated(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, float] | None:

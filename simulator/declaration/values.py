@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +21,6 @@ from simulator.tables import Floats
 PREFIX = "parameters."
 PROVENANCES = ("reported", "derived", "read", "borrowed", "assumed", "calibrated")
 SET_BY_USER = "set by the user"
-
-Kind = Literal["time", "duration", "rate", "probability", "ratio", "positive", "real", "correlation"]
 
 
 @dataclass(frozen=True)

@@ -81,44 +81,7 @@ PARAMETERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "gamma": {"mean": "positive_value", "sd": "spread"},
     }
 )
-"""Names of p0, p1, p2, in this order, and their `DIMENSIONS`."""
-
-DIMENSIONS: Mapping[str, str] = MappingProxyType(
-    {
-        "value": "must be a finite number, in the unit of the quantity",
-        "positive_value": "must be > 0 and finite, in the unit of the quantity",
-        "spread": "must be ≥ 0 and finite, in the unit of the quantity",
-        "ratio": "must be ≥ 0 and finite",
-        "positive": "must be > 0 and finite",
-    }
-)
-"""What each dimension allows, in words for a message."""
-
-
-def distribution_parameters(distribution: str, **named: float) -> tuple[float, float, float]:
-    """(p0, p1, p2) from named numbers; ValueError names every unknown, missing or impossible one."""
-    if distribution not in PARAMETERS:
-        raise ValueError(f"distribution {distribution!r}: must be one of {', '.join(PARAMETERS)}")
-    dimensions = PARAMETERS[distribution]
-    takes = f"{distribution} takes {', '.join(dimensions)}"
-    problems = [f"{name}: unknown; {takes}" for name in named if name not in dimensions]
-    values = []
-    for name, dimension in dimensions.items():
-        if name not in named:
-            problems.append(f"{name}: missing; {takes}")
-            continue
-        value = float(named[name])
-        values.append(value)
-        positive = dimension in ("positive_value", "positive")
-        bounded = dimension in ("spread", "ratio")
-        if not np.isfinite(value) or (positive and value <= 0.0) or (bounded and value < 0.0):
-            problems.append(f"{name} = {value:g}: {DIMENSIONS[dimension]}")
-    if not problems and distribution in ("uniform", "triangular") and sorted(values) != values:
-        problems.append(f"{' = {:g}, '.join(dimensions).format(*values)} = {values[-1]:g}: must not decrease")
-    if problems:
-        raise ValueError(f"{distribution}: " + "; ".join(problems))
-    p0, p1, p2 = [*values, 0.0, 0.0][:3]
-    return p0, p1, p2
+"""Names of p0, p1, p2, in this order, and what each is: a value of the quantity, its spread, or a pure number."""
 
 
 @kernel

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from simulator.running.experiment import design_of
 from simulator.study.observe import observe
@@ -35,7 +35,7 @@ def test_the_rich_model_makes_everything_happen(rich_histories):
 
 
 @given(models.random_models())
-@settings(max_examples=150)
+@models.examples(150)
 def test_every_history_of_any_valid_model_keeps_every_rule(config):
     trajectories = models.simulated(models.compiled(config, quiet=True), seed=SEED)
     assert broken(config, trajectories) == []
@@ -129,7 +129,7 @@ def test_events_and_censorings_make_up_the_study():
 
 
 @given(models.random_models())
-@settings(max_examples=40)
+@models.examples(40)
 def test_nobody_leaves_the_dead_of_any_valid_model(config):
     trajectories = models.simulated(models.compiled(config, quiet=True), seed=SEED)
     moves = trajectories.transitions

@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.engines import reference
@@ -82,7 +82,7 @@ def test_inert_attributes_change_nothing(usual):
 
 
 @given(models.random_models(), st.integers(0, 6))
-@settings(max_examples=30)
+@models.examples(30)
 def test_an_event_that_never_happens_changes_nothing_in_any_valid_model(config, at):
     events = list(config["model"]["events"].items())
     added = copy.deepcopy(config)
@@ -114,7 +114,7 @@ def test_adding_a_patient_changes_nobody(allocation, more):
 
 
 @given(models.random_models(n_patients=24))
-@settings(max_examples=30)
+@models.examples(30)
 def test_adding_a_patient_changes_nobody_in_any_valid_model(config):
     config["cohort"].pop("arms", None)  # an arm is declared with its size, a share of the whole
     config["cohort"]["n_patients"] = 24
@@ -227,7 +227,7 @@ def test_a_shorter_horizon_only_cuts(usual, horizon):
 
 
 @given(models.random_models(), st.sampled_from([42.0, 147.0, 200.5]))
-@settings(max_examples=40)
+@models.examples(40)
 def test_a_shorter_horizon_only_cuts_in_any_valid_model(config, horizon):
     shorter = copy.deepcopy(config)
     shorter["study"]["horizon"] = horizon

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from scipy import stats
 
 from simulator.kernels.rng import STREAMS, stream_number, uniforms
@@ -81,7 +81,7 @@ def test_a_forgotten_clock_is_found(spent):
     assert oracles.p_of_curve(again["response"].residuals(1), unit_exponential) < ALPHA
 
 
-@settings(max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+@models.examples(60)
 @given(config=models.random_models(n_patients=200))
 def test_any_valid_model_spends_its_budgets_as_declared(battery, config):
     # V35, V36 for whatever can be declared: 60 models of 200 patients, up to 6 events each; α is shared among 720

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import given, seed
 
 from tests import models, oracles
 from tests.oracles import ALPHA
 from tests.properties import test_pathwise
 from tests.verification.conftest import SCALE, SEED
 
-MANY = settings(max_examples=100 * SCALE, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = models.examples(100 * SCALE, derandomize=False)
 
 
 @seed(SEED)
