@@ -111,6 +111,7 @@ def targets(rows=TARGETS, n=1000, percentiles=None):
             "variable": text(columns[8]),
             "group": text(columns[9]),
             "time": ("target", np.array([np.nan if t is None else t for t in columns[10]])),
+            "analysis_set": text(["treated"] * len(rows)),
             "provenance": text(["reported"] * len(rows)),
             "replicate": np.arange(n),
         },
