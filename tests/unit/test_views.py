@@ -159,6 +159,12 @@ def test_targets_outside_are_marked_counted_and_named():
     assert marked == ["D25", "D26", "D29"]
 
 
+def test_with_few_studies_nothing_is_called_outside():
+    shown = printed(targets(n=20, percentiles=[0.0] * len(TARGETS)))
+    assert "fewer than 40 studies: nothing can be called outside" in shown
+    assert " *" not in shown
+
+
 def test_numbers_are_in_the_printed_unit():
     node = targets().assign(median=("target", np.array([0.5, 277.4, 0.35, 419, 0.5, 239, 0.12, 440.0, 12 / 18])))
     shown = {line.split()[0]: line for line in printed(node, width=160).splitlines() if line[:1] in "DLI" and line}
