@@ -7,6 +7,7 @@ time, a rate or a plain number is known only where it is used; `values.resolve` 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -59,3 +60,21 @@ ONE_CHOICE = frozenset(
 def replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Whether a mapping laid over another replaces it whole: another distribution, not two at once."""
     return len(new) == len(old) == 1 and set(old) <= ONE_CHOICE and set(new) != set(old)
+
+
+def lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str]) -> None:
+    """Lay a patch over a mapping in place, key by key; what the user set by hand (dotted keys) stays."""
+    for name, value in patch.items():
+        here = f"{key}.{name}"
+        if here in by_hand or f"{here}.value" in by_hand:
+            continue
+        old = base.get(name)
+        if (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and "value" not in value
+            and not replaces(value, old)
+        ):
+            lay_over(old, value, here, by_hand)
+        else:
+            base[name] = copy.deepcopy(value)

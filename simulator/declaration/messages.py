@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -44,6 +44,9 @@ _LENGTHS = {
     "string_too_short": ("min_length", "must have at least {} characters"),
     "string_too_long": ("max_length", "must have at most {} characters"),
 }
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Wrong(ValueError):
@@ -267,3 +270,12 @@ def _rank(one: _Found, level: int) -> int:
     if len(one.path) > branch.depth or (branch.container and not wrong_type):
         return 0
     return 2 if wrong_type or isinstance(one.value, (Mapping, list, bool)) or one.value is MISSING else 1
+
+
+def validated(kind: type[_Model], data: Any, root: str, problems: list[Problem]) -> _Model | None:
+    """Return a declaration, or None with its problems added to those found so far."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problems.extend(problems_of(error, root, kind, data))
+        return None
