@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.tables import NONE, Floats, Integers, LogCodes, ModelTables
+from simulator.tables import NONE, Flags, Floats, Integers, LogCodes, ModelTables
 
 Counts = NDArray[np.int64]
 
@@ -124,6 +124,23 @@ class Trajectories:
         due = moves.time <= time[moves.owner]
         state[moves.owner[due]] = moves.entered[due]
         return state
+
+    def select(self, keep: Flags) -> Trajectories:
+        """Return the histories of the patients flagged, in the same order."""
+        rows = keep[self.owner]
+        lengths = np.diff(self.offset)[keep]
+        return Trajectories(
+            self.model,
+            self.parameter_set[keep],
+            self.replicate[keep],
+            self.patient[keep],
+            self.cell[keep],
+            self.covariates[keep],
+            np.concatenate([[0], np.cumsum(lengths)]),
+            self.log_time[rows],
+            self.log_code[rows],
+            self.log_value[rows],
+        )
 
     def difference(self, other: Trajectories) -> str | None:
         """Name the first array in which two sets of histories differ bit for bit, None if equal."""

@@ -174,9 +174,9 @@ def cumulative_hazard(hazard: Mapping[str, Any], t: Floats) -> Floats:
         beyond = np.maximum(t - knots[-1], 0.0) * hazard["rates"][-1]
         return np.asarray(np.interp(t, knots, steps) + beyond)
     if hazard["family"] == "tabulated":
-        knots, steps = np.asarray(hazard["times"], float), np.asarray(hazard["cumulative_hazard"], float)
-        beyond = np.maximum(t - knots[-1], 0.0) * hazard.get("rate_after", 0.0)
-        return np.asarray(np.interp(t, knots, steps) + beyond)
+        knots = np.concatenate([[0.0], hazard["times"]])  # from nothing at time 0; flat after the last point
+        steps = np.concatenate([[0.0], hazard["cumulative_hazard"]])
+        return np.asarray(np.interp(t, knots, steps))
     if hazard["family"] == "exponential" and hazard.get("rate") == 0:
         return np.zeros_like(t)
     if hazard["family"] == "gompertz":  # scipy's has no negative shape
@@ -394,6 +394,19 @@ def irwin_hall(x: ArrayLike, n: int) -> Floats:
         total += (-1) ** k * comb(n, k) * np.maximum(low - k, 0.0) ** n
     total /= special.factorial(n)
     return np.where(clipped <= n / 2, total, 1.0 - total)
+
+
+def uniform_visits(k: int, low: float, high: float, grid: Floats) -> Floats:
+    """Distribution function of visit k (the first is 0) at the points of a grid, intervals uniform on [low, high]."""
+    return irwin_hall((grid - k * low) / (high - low), k)
+
+
+def administrations_started(law: Weibull, low: float, high: float, most: int, planned: Floats) -> Floats:
+    """P(administration k + 1 is given), k = 0 … most − 1: planned (P(planned > k)), and alive at its visit."""
+    grid = np.arange(0.0, most * high, 0.01)
+    middle = law.survival(0.5 * (grid[1:] + grid[:-1]))
+    alive = [1.0] + [float(np.sum(np.diff(uniform_visits(k, low, high, grid)) * middle)) for k in range(1, most)]
+    return np.asarray(np.asarray(planned) * np.array(alive))
 
 
 def mixture_survival(onset: Floats, baseline: Floats, between: Floats, ratio: float) -> Floats:

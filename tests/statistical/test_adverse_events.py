@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests import models, oracles
-from tests.oracles import ALPHA
+from tests.oracles import ALPHA, Weibull
 
 SIX, CORRELATION = 6, 0.32
 TERMS = {"pain": 0.2, "fever": 0.35}
@@ -124,6 +124,22 @@ def test_ever_rates_come_out_as_declared(treated, term, rate):
     # 3.8 b: 2 × the detectable difference.
     wrong = rate + 2.0 * oracles.detectable(np.sqrt(rate * (1 - rate) / ever.size))
     assert oracles.p_of_count(ever.sum(), ever.size, wrong) < ALPHA
+
+
+def test_administrations_and_ever_rates_follow_their_quadrature(treated):
+    # P(administration k + 1 is given) by Irwin–Hall visits; P(ever) of a term declared per administration, over them
+    # and the frailty. Detects: 2.3 points.
+    _, trajectories = treated
+    n, most = len(trajectories), 7
+    started = oracles.administrations_started(Weibull(70.0, 1.2), 14.0, 21.0, most, 0.8 ** np.arange(most))
+    given = trajectories.count(trajectories.codes.administration)
+    assert given.min() >= 1
+    p = oracles.p_of_count([(given > k).sum() for k in range(1, most)], n, started[1:])
+    assert oracles.smallest(p) >= ALPHA
+    number = -np.diff(np.concatenate([[1.0], started, [0.0]]))
+    ever = np.isfinite(trajectories.first_time(trajectories.codes.first_term + 2)).sum()
+    assert oracles.p_of_count(ever, n, oracles.frailty_ever(number, 0.15, 0.4)) >= ALPHA
+    assert oracles.p_of_count(ever, n, oracles.frailty_ever(number, 0.15, 0.0)) < ALPHA  # 3.8 b: no frailty
 
 
 def test_expected_counts_are_the_probability_times_the_administrations(treated):

@@ -93,7 +93,7 @@ def onset(tables, b, s, grid, *, leaving, interval=None):
     else:
         success, lag = tables.success[b, response, s], tables.lag[b, response, 0]
         low, high = interval
-        visits = (oracles.irwin_hall((grid - lag - k * low) / (high - low), k) for k in range(11))
+        visits = (oracles.uniform_visits(k, low, high, grid - lag) for k in range(11))
         law = sum(success * (1.0 - success) ** k * visit for k, visit in enumerate(visits))
     middle = 0.5 * (grid[1:] + grid[:-1])
     return np.concatenate([[0.0], np.cumsum(probability * np.diff(law) * np.exp(-leaving * middle))])
