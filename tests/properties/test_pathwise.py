@@ -313,3 +313,32 @@ def test_units_are_only_a_way_of_writing(unit, length):
 def test_slowing_every_clock_stretches_every_time(c):
     # V17: all rates divided by c, all times multiplied by it.
     assert same_but_scaled(measured(lambda x: x * c, lambda x: x / c), c) <= EXACT
+
+
+@pytest.mark.parametrize("interval", [21.0, {"uniform": [14.0, 21.0]}], ids=["fixed", "uniform"])
+def test_adverse_events_delay_visits_and_lower_doses_as_drawn(interval):
+    # Every administration with an adverse event puts the later visits off by 3.5 days and multiplies later doses by
+    # 0.8; without a frailty the draws alone decide.
+    most, p = 6, {"pain": 0.3, "fever": 0.2}
+    course = {
+        "start": 2.0,
+        "interval": interval,
+        "max_administrations": most,
+        "dose": {"levels": [100.0, 200.0], "shares": [0.4, 0.6]},
+        "after_adverse_event": {"delay": 3.5, "dose_factor": 0.8},
+        "adverse_events": {"terms": {name: {"probability": probability} for name, probability in p.items()}},
+    }
+    trajectories = models.simulated(models.container({"death": models.death(1e6)}, course=course), seed=SEED)
+    rows = trajectories.rows(trajectories.codes.administration)
+    time, dose = (x[rows].reshape(-1, most) for x in (trajectories.log_time, trajectories.log_value))
+    due, factor = np.full(len(trajectories), 2.0), np.ones(len(trajectories))
+    for k in range(most):
+        assert np.max(np.abs(time[:, k] / due - 1.0)) <= EXACT
+        level = np.where(models.draws(trajectories, "course.dose", SEED, k) < 0.4, 100.0, 200.0)
+        assert np.max(np.abs(dose[:, k] / (level * factor) - 1.0)) <= EXACT
+        harmed = np.zeros(len(trajectories), dtype=bool)
+        for name, probability in p.items():
+            harmed |= models.draws(trajectories, f"adverse_event.{name}", SEED, k) < probability
+        step = 21.0 if interval == 21.0 else 14.0 + 7.0 * models.draws(trajectories, "visit", SEED, k)
+        due = due + step + np.where(harmed, 3.5, 0.0)
+        factor = np.where(harmed, 0.8 * factor, factor)
