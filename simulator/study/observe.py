@@ -6,7 +6,7 @@ apart. Follow-up is half-open: something at time t is seen if and only if t < en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -21,6 +21,8 @@ from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.study import sightings
 from simulator.study.design import TREATED, Population, StudyDesign
+from simulator.study.summaries import Extremes, Ranked, extremes, ranked
+from simulator.study.survival import Ordered, ordered
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Counts, Trajectories
 
@@ -61,7 +63,7 @@ class StudyData:
     cause: Integers  # the event that led to death, NONE if death was not seen
     log_seen: Floats
     populations: dict[str, Flags]
-    _kept: dict[tuple[str, str | int], Any] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[tuple[str, Hashable], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -78,13 +80,27 @@ class StudyData:
     def stratum(self) -> Integers:
         return self.trajectories.stratum.reshape(self.shape)
 
+    def is_stratum(self, stratum: int) -> Flags:
+        """Who is of a stratum, by its index."""
+        return self.kept("stratum", stratum, lambda: self._in_cells(lambda cell, n: cell % n == stratum))
+
+    def is_arm(self, arm: int) -> Flags:
+        """Who is in an arm, by its index."""
+        return self.kept("arm", arm, lambda: self._in_cells(lambda cell, n: cell // n == arm))
+
+    def _in_cells(self, chosen: Callable[[Integers, int], Flags]) -> Flags:
+        model = self.trajectories.model
+        return np.asarray(chosen(np.arange(model.n_cells), len(model.strata))[self.trajectories.cell]).reshape(
+            self.shape
+        )
+
     @cached_property
     def arm(self) -> Integers:
         return self.trajectories.arm.reshape(self.shape)
 
-    @cached_property
+    @property
     def everybody(self) -> Flags:
-        return np.ones(self.shape, dtype=bool)
+        return self.populations[TREATED]
 
     @cached_property
     def observed(self) -> Floats:
@@ -101,7 +117,7 @@ class StudyData:
 
     def onset(self, event: int) -> Floats:
         """Time at which an event first happened, seen or not; +inf if never before the horizon."""
-        return self._cached("onset", event, lambda: self.trajectories.first_time(event).reshape(self.shape))
+        return self.kept("onset", event, lambda: self.trajectories.first_time(event).reshape(self.shape))
 
     def seen(self, code: int) -> Floats:
         """Time at which something with this log code was first seen, +inf if it never was."""
@@ -109,15 +125,15 @@ class StudyData:
 
     def was_seen(self, code: int) -> Flags:
         """Whether something with this log code was ever seen."""
-        return self._cached("was_seen", code, lambda: np.isfinite(self.first_seen[code]))
+        return self.kept("was_seen", code, lambda: np.isfinite(self.first_seen[code]))
 
     def outcome(self, event: int) -> Floats:
         """Index of the outcome chosen at the first occurrence of an event that was seen, NaN if none."""
-        return self._cached("outcome", event, lambda: self._value_at_first(event, self.log_seen))
+        return self.kept("outcome", event, lambda: self._value_at_first(event, self.log_seen))
 
     def marker_seen(self, marker: int) -> Floats:
         """Time at which something that sets the marker was first seen, +inf if never; 0 if set at entry."""
-        return self._cached("marker", marker, lambda: self._marker_seen(marker))
+        return self.kept("marker", marker, lambda: self._marker_seen(marker))
 
     def _marker_seen(self, marker: int) -> Floats:
         model, codes = self.trajectories.model, self.trajectories.codes
@@ -136,6 +152,19 @@ class StudyData:
                 rows = self.trajectories.rows(event)
                 chosen[rows] |= sets[self.trajectories.log_value[rows].astype(np.int64)]
         return sightings.first_seen_of(self.trajectories.offset, chosen, self.log_seen).reshape(self.shape)
+
+    def ordered(self, variable: str, member: Flags) -> Ordered:
+        """Members' times and events of a variable, in order; kept for as long as ``member`` is."""
+        column = self.column(variable)
+        return self.kept("ordered", (variable, id(member)), lambda: ordered(column.value, column.event, member))
+
+    def ranked(self, variable: str, member: Flags) -> Ranked:
+        """Members' values of a variable, in order; kept for as long as ``member`` is."""
+        return self.kept("ranked", (variable, id(member)), lambda: ranked(self.column(variable).value, member))
+
+    def extremes(self, variable: str, member: Flags) -> Extremes:
+        """Smallest and largest of the members' values of a variable; kept for as long as ``member`` is."""
+        return self.kept("extremes", (variable, id(member)), lambda: extremes(self.column(variable).value, member))
 
     def administrations(self, before: Floats) -> Counts:
         """Number of administrations strictly before a time per patient."""
@@ -164,7 +193,7 @@ class StudyData:
         ConfigError
             If there is no such variable; the nearest name is suggested.
         """
-        return self._cached("column", name, lambda: self._column(name))
+        return self.kept("column", name, lambda: self._column(name))
 
     def population(self, name: str) -> Flags:
         """Return who belongs to a population. Raises ConfigError if there is none of that name."""
@@ -245,7 +274,8 @@ class StudyData:
         log = self.trajectories
         return sightings.value_at_first(log.offset, log.log_code, time, log.log_value, code).reshape(self.shape)
 
-    def _cached(self, kind: str, key: str | int, make: Callable[[], _Kept]) -> _Kept:
+    def kept(self, kind: str, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
+        """What was made before under this key, else what ``make`` gives now."""
         if (kind, key) not in self._kept:
             self._kept[kind, key] = make()
         kept: _Kept = self._kept[kind, key]
