@@ -301,8 +301,14 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
     end = horizon.copy()
     for row, who in _sets(trajectories.parameter_set):
         if design.entry_code[row] != NONE:
-            u = _draw(trajectories, who, seed, "study.entry")
-            entry[who] = quantiles(int(design.entry_code[row]), u, *design.entry[row])
+            entry[who] = sightings.drawn_values(
+                np.uint64(seed),
+                stream_number("study.entry"),
+                trajectories.patient[who],
+                trajectories.replicate[who],
+                design.entry_code[row],
+                *design.entry[row],
+            )
         end[who] = np.minimum(end[who], np.maximum(design.data_cut[row] - entry[who], 0.0))
         if design.loss_family[row] != NONE:
             u = _draw(trajectories, who, seed, "study.loss")
@@ -351,7 +357,7 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
     waits = np.zeros(entered.size, dtype=bool)
     waits[: len(model.events)] = design.assessed & ~model.confirmed_at_onset
     waits[entered != NONE] &= ~model.absorbing[entered[entered != NONE]]
-    seen, wrong = sightings.seen_times(
+    seen, sound = sightings.seen_times(
         trajectories.offset,
         trajectories.log_time,
         trajectories.log_code,
@@ -367,8 +373,8 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
         np.uint64(seed),
         stream_number("visit"),
     )
-    if not wrong > 0:
-        raise SimulationError(f"an assessment interval is {wrong} days: it must be positive")
+    if not sound:
+        raise SimulationError("an assessment interval is not positive")
     return seen
 
 
@@ -404,9 +410,9 @@ def _entered(model: ModelTables) -> Integers:
     return to
 
 
-def _draw(trajectories: Trajectories, who: slice | Integers, seed: int, stream: str, occurrence: int = 0) -> Floats:
+def _draw(trajectories: Trajectories, who: slice, seed: int, stream: str) -> Floats:
     patient, replicate = trajectories.patient[who], trajectories.replicate[who]
-    return uniforms(seed, patient, replicate, stream_number(stream), occurrence)
+    return uniforms(seed, patient, replicate, stream_number(stream), 0)
 
 
 def _number(value: NDArray[np.generic]) -> Column:

@@ -19,9 +19,10 @@ from simulator.tables import NONE, Flags, Floats, Integers
 
 Codes = NDArray[np.int16]
 
-AHEAD = 8
-"""Intervals between visits that are drawn at once: as many as a processor's vector unit takes."""
+AHEAD = 16
+"""Intervals between visits that are drawn at once, so that a processor's vector unit is busy."""
 LANE = 256
+"""Patients whose draws are made at once."""
 
 
 @kernel
@@ -62,8 +63,8 @@ def seen_times(
     replicate: Integers,
     seed: Any,
     stream: int,
-) -> tuple[Floats, float]:
-    """Time at which each row was seen, and an interval between visits that is not positive, +inf if all are.
+) -> tuple[Floats, bool]:
+    """Time at which each row was seen, and whether all intervals between visits were positive.
 
     A row whose code ``waits`` for an assessment is seen at the first visit at or after it, if that comes before
     death and the end of follow-up and the patient has not left the state it led to by then: changes at the very
@@ -71,43 +72,38 @@ def seen_times(
     sum of intervals of ``assessment`` (by parameter set; NONE: there are no visits) is drawn from ``stream``.
     """
     seen = np.empty(log_time.size)
-    ahead = np.empty(AHEAD)
-    wrong = np.inf
+    intervals = np.empty(AHEAD)
+    sound = True
     for i in range(offset.size - 1):
         b = parameter_set[i]
         code = assessment_code[b]
         p0, p1, p2 = assessment[b, 0], assessment[b, 1], assessment[b, 2]
         limit = min(end[i], death[i])
-        visit, drawn = 0.0, 0
+        visit, n_visits = 0.0, 0
         for row in range(offset[i], offset[i + 1]):
             time = log_time[row]
             if code == NONE or not waits[log_code[row]]:
                 seen[row] = time if time < end[i] else np.inf
                 continue
             seen[row] = np.inf
+            if not time < limit:
+                continue
             if code == FIXED:
-                if not p0 > 0.0:
-                    wrong = p0
-                    continue
+                sound = sound and p0 > 0.0
                 visit = visit_on_grid(time, p0)
             else:
-                while (visit < time or drawn == 0) and visit < limit:
-                    at = drawn % AHEAD
+                while visit < time or n_visits == 0:
+                    at = n_visits % AHEAD
                     if at == 0:
-                        for j in range(AHEAD):
-                            ahead[j] = uniform(seed, patient[i], replicate[i], stream, drawn + j)
-                        if code == UNIFORM:
-                            for j in range(AHEAD):
-                                ahead[j] = p0 + ahead[j] * (p1 - p0)
-                        else:
-                            for j in range(AHEAD):
-                                ahead[j] = quantile(code, ahead[j], p0, p1, p2)
-                    if not ahead[at] > 0.0:
-                        wrong = ahead[at]
+                        for j in range(intervals.size):  # not AHEAD: unrolled, it would be no vector loop
+                            intervals[j] = uniform(seed, patient[i], replicate[i], stream, n_visits + j)
+                        to_values(intervals, code, p0, p1, p2)
+                    if not intervals[at] > 0.0:
+                        sound = False
                         break
-                    visit += ahead[at]
-                    drawn += 1
-            if visit < limit and visit >= time:
+                    visit += intervals[at]
+                    n_visits += 1
+            if visit < limit:
                 seen[row] = visit
                 to = entered[log_code[row]]
                 if to == NONE:
@@ -118,7 +114,7 @@ def seen_times(
                         if log_time[later] <= visit:
                             seen[row] = np.inf
                         break
-    return seen, wrong
+    return seen, sound
 
 
 @kernel
@@ -134,14 +130,13 @@ def visit_on_grid(time: float, interval: float) -> float:
 
 @kernel
 def first_seen(offset: Integers, log_code: Codes, log_seen: Floats, n_codes: int) -> Floats:
-    """Time at which each code was first seen, (codes, n)."""
+    """Time at which each code was first seen, (codes, n). Of two rows of a code the first is seen no later."""
     n = offset.size - 1
     first = np.full((n_codes, n), np.inf)
     for i in range(n):
-        for row in range(offset[i], offset[i + 1]):
-            code = log_code[row]
-            if log_seen[row] < first[code, i]:
-                first[code, i] = log_seen[row]
+        for row in range(offset[i + 1] - 1, offset[i] - 1, -1):
+            if log_seen[row] < np.inf:
+                first[log_code[row], i] = log_seen[row]
     return first
 
 
@@ -200,3 +195,26 @@ def drawn(
         for j in range(size):
             member[start + j] = luck[j] < probability[parameter_set[start + j], cell[start + j]]
     return member
+
+
+@kernel
+def drawn_values(
+    seed: Any, stream: int, patient: Integers, replicate: Integers, code: int, p0: float, p1: float, p2: float
+) -> Floats:
+    """One draw a patient from a distribution, (n,)."""
+    values = np.empty(patient.size)
+    for i in range(patient.size):
+        values[i] = uniform(seed, patient[i], replicate[i], stream, 0)
+    to_values(values, code, p0, p1, p2)
+    return values
+
+
+@kernel
+def to_values(luck: Floats, code: int, p0: float, p1: float, p2: float) -> None:
+    """Turn uniforms into values of a distribution, in place."""
+    if code == UNIFORM:
+        for j in range(luck.size):
+            luck[j] = p0 + luck[j] * (p1 - p0)
+    else:
+        for j in range(luck.size):
+            luck[j] = quantile(code, luck[j], p0, p1, p2)
