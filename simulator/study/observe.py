@@ -179,7 +179,7 @@ class StudyData:
     def state(self) -> Integers:
         """State at the end of observation, as seen: a change that no visit showed is not in it."""
         model, trajectories = self.trajectories.model, self.trajectories
-        entered = _entered(model)[trajectories.log_code]
+        entered = states_entered(model)[trajectories.log_code]
         rows = np.flatnonzero((entered != NONE) & np.isfinite(self.log_seen))
         state = np.full(len(trajectories), model.initial_state, dtype=np.int64)
         state[trajectories.owner[rows]] = entered[rows]
@@ -320,7 +320,7 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
         trajectories.offset,
         trajectories.log_time,
         trajectories.log_code,
-        _entered(model),
+        states_entered(model),
         model.absorbing,
         model.initial_state,
     )
@@ -353,7 +353,7 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
     Death, and events that are confirmed at onset, wait for no visit.
     """
     model = trajectories.model
-    entered = _entered(model)
+    entered = states_entered(model)
     waits = np.zeros(entered.size, dtype=bool)
     waits[: len(model.events)] = design.assessed & ~model.confirmed_at_onset
     waits[entered != NONE] &= ~model.absorbing[entered[entered != NONE]]
@@ -403,7 +403,7 @@ def _members(data: StudyData, population: Population, seed: int) -> Flags:
     return member
 
 
-def _entered(model: ModelTables) -> Integers:
+def states_entered(model: ModelTables) -> Integers:
     """State that each log code leads to, NONE for codes that change no state."""
     to = np.full(model.log_codes.end_of_course + 1, NONE, dtype=np.int64)
     to[: len(model.events)] = model.event_to
