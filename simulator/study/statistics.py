@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from simulator.study.observe import StudyData, states_entered
 from simulator.study.ranks import order_statistics
-from simulator.study.survival import Ordered, curve_at
-from simulator.study.tallies import real, tally_at_risk, tally_course, tally_events
+from simulator.study.tallies import real, tally_course, tally_events, tally_group
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Trajectories
 
@@ -149,8 +148,9 @@ class Accumulator:
         wanted = int(np.searchsorted(data.replicate, BAND_REPLICATES))
         for g, member in enumerate(known.members(data)):
             group = data.ordered("survival", member)
-            tally_at_risk(group.key, group.size, self.time, counts.at_risk[g], counts.at_risk_square[g])
-            curves.append(curve_at(Ordered(group.key[:wanted], group.size[:wanted]), self.time))
+            curves.append(
+                tally_group(group.key, group.size, self.time, wanted, counts.at_risk[g], counts.at_risk_square[g])
+            )
         with self._lock:
             self._idle.append(counts)
         return Part(data.replicate, tuple(curves), self._sample(trajectories))

@@ -158,16 +158,39 @@ def tally_course(
 
 
 @kernel
-def tally_at_risk(key: Keys, size: Integers, grid: Floats, total: Integers, square: Integers) -> None:
-    """Add each study's number of members (`survival.Ordered`) whose time is not before each of ``grid``."""
+def tally_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk: Integers, square: Integers) -> Floats:
+    """Follow a group (`survival.Ordered`) along the grid; the first curves (n_curves, T) are returned.
+
+    A curve is the product-limit estimate, Π (1 − dᵢ/nᵢ) over times up to each of the grid, NaN in an empty group.
+    ``at_risk`` and ``square`` (T,): the number of members whose time is not before it, and its square, are added
+    for each study.
+    """
+    n_times = grid.size
+    per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
+    curves = np.empty((n_curves, n_times))
+    here = np.empty(n_times, np.int64)
     for row in range(size.size):
         n = size[row]
-        i = 0
-        for t in range(grid.size):
-            while i < n and float_from_bits(key[row, i] >> np.uint64(1)) < grid[t]:
-                i += 1
-            total[t] += n - i
-            square[t] += (n - i) * (n - i)
+        estimate = 1.0 if n > 0 else np.nan
+        start, known = 0, 0
+        for i in range(n):
+            time = float_from_bits(key[row, i] >> np.uint64(1))
+            place = place_of(time, grid, per_day)
+            if row < n_curves:
+                curves[row, known:place] = estimate
+                known = max(known, place)
+            stop = place + 1 if place < n_times and grid[place] == time else place
+            here[start:stop] = n - i
+            start = max(start, stop)
+            if key[row, i] & np.uint64(1) == np.uint64(0):
+                estimate *= (n - i - 1) / (n - i)
+        if row < n_curves:
+            curves[row, known:] = estimate
+        here[start:] = 0
+        for t in range(n_times):
+            at_risk[t] += here[t]
+            square[t] += here[t] * here[t]
+    return curves
 
 
 @kernel
