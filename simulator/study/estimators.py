@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -124,6 +124,20 @@ def estimate(data: StudyData, statistic: Wanted) -> Floats:
     """
     estimator = estimator_of(statistic)
     return estimator.conclude(estimator.gather(data, statistic), statistic)
+
+
+def gather(data: StudyData, statistics: Sequence[Wanted | None]) -> list[Any]:
+    """Return what each statistic takes of these patients, None for none; ConfigError as `estimate`."""
+    return [None if wanted is None else estimator_of(wanted).gather(data, wanted) for wanted in statistics]
+
+
+def conclude(gathered: Sequence[Any], statistics: Sequence[Wanted | None], n_studies: int) -> Floats:
+    """Return each statistic of what was gathered of n studies, (R, statistics), NaN for none."""
+    values = np.full((n_studies, len(statistics)), np.nan)
+    for k, (wanted, taken) in enumerate(zip(statistics, gathered, strict=True)):
+        if wanted is not None:
+            values[:, k] = estimator_of(wanted).conclude(taken, wanted)
+    return values
 
 
 def estimator_of(statistic: Wanted) -> Estimator[Any]:

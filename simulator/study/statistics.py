@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.study.observe import StudyData, states_entered
+from simulator.study.pooling import EXACT_PATIENTS, Pool
 from simulator.study.ranks import order_statistics
+from simulator.study.survival import Ordered, at_risk_at, curve_at
 from simulator.study.tallies import real, tally_course, tally_events, tally_group
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Trajectories
@@ -98,13 +100,24 @@ class Part:
     replicate: Integers  # (R,)
     curves: tuple[Floats, ...]  # of each group: estimates (R, T) of those studies that the band is taken from
     histories: tuple[History, ...]
+    open: Open | None = None  # if the block is not of whole studies
+
+
+@dataclass(frozen=True, eq=False)
+class Open:
+    """What is kept of some patients of one study until the others have come."""
+
+    patients: range
+    of: int  # patients of the study
+    groups: tuple[Ordered, ...]
+    at_risk: Integers  # (G, T)
 
 
 class Accumulator:
-    """Adds up blocks of replicates of one parameter set.
+    """Adds up blocks of one parameter set: of whole replicates, or of some patients of one.
 
     `reduce` counts a block, in any order and from several threads at once; `append` takes what it returns, in
-    ascending order of replicates. `add` does both.
+    ascending order of replicates and patients. `add` does both.
 
     Parameters
     ----------
@@ -121,54 +134,82 @@ class Accumulator:
         self._n_replicates = 0
         self._curves: list[tuple[Floats, ...]] = []
         self._histories: list[History] = []
+        self._open: _OpenStudy | None = None
+        self._at_risk = self._at_risk_square = np.zeros((1, self.time.size), dtype=np.int64)  # of studies in parts
 
-    def add(self, data: StudyData) -> None:
-        """Add the studies of a block.
+    def add(self, data: StudyData, *, of: int | None = None) -> None:
+        """Add the studies of a block, or, of one study of so many patients, those that the block has.
 
         Raises
         ------
         ValueError
             If the block is of another parameter set or does not follow the blocks before it.
         """
-        self.append(self.reduce(data))
+        self.append(self.reduce(data, of=of))
 
-    def reduce(self, data: StudyData) -> Part:
-        """Count the studies of a block. Raises ValueError if it is of another parameter set."""
-        trajectories = data.trajectories
-        parameter_set = int(trajectories.parameter_set[0])
+    def reduce(self, data: StudyData, *, of: int | None = None) -> Part:
+        """Count the patients of a block. Raises ValueError if it is of another parameter set."""
+        log = data.trajectories
+        parameter_set = int(log.parameter_set[0])
         with self._lock:
             if self._known is None:
                 self._known = _known(data, parameter_set)
             known = self._known
             counts = self._idle.pop() if self._idle else _no_counts(known, self.time.size)
-        if (trajectories.parameter_set != known.parameter_set).any():
+        if (log.parameter_set != known.parameter_set).any():
             raise ValueError("an accumulator takes one parameter set")
         counts = self._counted(data, known, counts)
-        curves = []
-        wanted = int(np.searchsorted(data.replicate, BAND_REPLICATES))
-        for g, member in enumerate(known.members(data)):
-            group = data.ordered("survival", member)
-            curves.append(
-                tally_group(group.key, group.size, self.time, wanted, counts.at_risk[g], counts.at_risk_square[g])
+        groups = tuple(data.ordered("survival", member) for member in known.members(data))
+        unfinished, curves = None, tuple(np.empty((0, self.time.size)) for _ in groups)
+        if of is None:
+            wanted = int(np.searchsorted(data.replicate, BAND_REPLICATES))
+            curves = tuple(
+                tally_group(group.key, group.size, self.time, wanted, at_risk, square)
+                for group, at_risk, square in zip(groups, counts.at_risk, counts.at_risk_square, strict=True)
             )
+        else:
+            patients = range(int(log.patient[0]), int(log.patient[-1]) + 1)
+            at_risk = np.concatenate([at_risk_at(group, self.time) for group in groups])
+            unfinished = Open(patients, of, groups, at_risk)
         with self._lock:
             self._idle.append(counts)
-        return Part(data.replicate, tuple(curves), self._sample(trajectories))
+        return Part(data.replicate, curves, self._sample(log), unfinished)
 
     def append(self, part: Part) -> None:
         """Take a part in its turn. Raises ValueError if it does not follow the parts before it."""
-        if part.replicate[0] <= self._last_replicate or (np.diff(part.replicate) <= 0).any():
+        more = self._open is not None and part.open is not None and part.replicate[0] == self._last_replicate
+        if self._open is not None and not more:
+            raise ValueError("a replicate was left before all of its patients were added")
+        if not more and (part.replicate[0] <= self._last_replicate or (np.diff(part.replicate) <= 0).any()):
             raise ValueError("replicates must be added in ascending order, each once")
         self._last_replicate = int(part.replicate[-1])
-        self._n_replicates += part.replicate.size
         self._histories += part.histories[: self.n_sample - len(self._histories)]
-        if len(part.curves[0]):
-            self._curves.append(part.curves)
+        if part.open is None:
+            self._n_replicates += part.replicate.size
+            if len(part.curves[0]):
+                self._curves.append(part.curves)
+            return
+        if self._open is None:
+            self._open = _OpenStudy(part.open, banded=part.replicate[0] < BAND_REPLICATES)
+        self._open.add(part.open)
+        if self._open.n_patients == part.open.of:
+            self._close(self._open)
+
+    def _close(self, study: _OpenStudy) -> None:
+        """Take what a study that came in parts is as a whole."""
+        self._open = None
+        self._n_replicates += 1
+        self._at_risk = self._at_risk + study.at_risk
+        self._at_risk_square = self._at_risk_square + study.at_risk**2
+        if study.groups:
+            self._curves.append(tuple(curve_at(group.whole(), self.time) for group in study.groups))
 
     def result(self) -> dict[str, Variable]:
         """Return every variable and coordinate by name. Raises ValueError if nothing was added."""
         if self._known is None:
             raise ValueError("no replicate was added")
+        if self._open is not None:
+            raise ValueError("a replicate was left before all of its patients were added")
         known, counts = self._known, self._total()
         table = _Table()
         table.add("group", "group", _names(known.groups.names), "group of patients", None)
@@ -260,6 +301,8 @@ class Accumulator:
             for spec in fields(_Counts)
             if spec.name != "given"
         }
+        sums["at_risk"] += self._at_risk
+        sums["at_risk_square"] += self._at_risk_square
         total = np.sum(given, axis=0)
         return _Counts(given=total[:, : int(np.flatnonzero(total.any(axis=0)).max()) + 1], **sums)
 
@@ -269,10 +312,9 @@ class Accumulator:
         n = known.by_group(counts.patients)
         alive = n[:, None] - known.by_group(_until(counts.dead))
         table.share("overall_survival", "group time", alive, n[:, None], "share alive (true)")
-        bands = [
-            order_statistics(np.concatenate([curves[g] for curves in self._curves]), BAND)
-            for g in range(len(known.groups.names))
-        ]
+        bands = [order_statistics(np.concatenate(of_group), BAND) for of_group in zip(*self._curves, strict=True)] or [
+            np.full((len(BAND), self.time.size), np.nan)
+        ] * len(known.groups.names)
         for level, share in enumerate(BAND):
             name, values = ("lower", "median", "upper")[level], np.stack([band[level] for band in bands])
             meaning = f"Kaplan–Meier estimate of one study, {100 * share:g} % point over replicates"
@@ -332,6 +374,24 @@ class Accumulator:
         table.add("history_code", "history", np.concatenate(code), "what happened", None, **flags)
         meaning = "dose, outcome chosen, administration that caused it, or reason of the end"
         table.add("history_value", "history", np.concatenate(value), meaning, None)
+
+
+class _OpenStudy:
+    """A study some patients of which have been added."""
+
+    def __init__(self, first: Open, *, banded: bool) -> None:
+        self.n_patients = 0
+        self.at_risk = np.zeros_like(first.at_risk)
+        binned = first.of > EXACT_PATIENTS
+        self.groups = [Pool(binned=binned) for _ in first.groups] if banded else []
+
+    def add(self, part: Open) -> None:
+        if part.patients.start != self.n_patients or part.patients.stop > part.of:
+            raise ValueError("patients of a replicate must be added in ascending order, each once")
+        self.n_patients = part.patients.stop
+        self.at_risk += part.at_risk
+        for pool, group in zip(self.groups, part.groups, strict=bool(self.groups)):
+            pool.add(group)
 
 
 @dataclass(frozen=True, eq=False)

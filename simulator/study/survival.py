@@ -9,7 +9,7 @@ time, as everywhere in the literature. Beyond the last observation a curve keeps
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,11 +37,13 @@ class Ordered:
     """One group's observations in ascending order of time, events first, padded at the end.
 
     ``key`` (R, W), W the largest group, holds the bits of a time moved up by one, and below them 0 for an event, 1
-    for a censoring; all ones where padded. ``size`` (R,): members of each study's group.
+    for a censoring; all ones where padded. ``size`` (R,): members of each study's group. ``weight`` (R, W), where
+    it is not empty: how many members each observation stands for.
     """
 
     key: Keys
     size: Integers
+    weight: Integers = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
 
     @cached_property
     def at_risk(self) -> Integers:
@@ -143,23 +145,23 @@ def kaplan_meier_median_midpoint(time: Floats, event: Flags, member: Flags) -> F
 
 def curve_at(group: Ordered, at: Floats) -> Floats:
     """`kaplan_meier` of a group in order."""
-    return _curve_at(group.key, group.size, np.asarray(at, dtype=np.float64))
+    return _curve_at(group.key, group.size, group.weight, np.asarray(at, dtype=np.float64))
 
 
 def landmark_of(group: Ordered, at: float) -> Floats:
     """`landmark` of a group in order."""
-    return _curve_at(group.key, group.size, np.array([at], dtype=np.float64))[:, 0]
+    return curve_at(group, np.array([at]))[:, 0]
 
 
 def median_of(group: Ordered) -> Floats:
     """`kaplan_meier_median` of a group in order."""
-    return _first_at_or_below(group.key, group.size, 0.5 + HALF_TOLERANCE)
+    return _first_at_or_below(group.key, group.size, group.weight, 0.5 + HALF_TOLERANCE)
 
 
 def midpoint_of(group: Ordered) -> Floats:
     """`kaplan_meier_median_midpoint` of a group in order."""
     first = median_of(group)
-    below = _first_at_or_below(group.key, group.size, np.nextafter(0.5 - HALF_TOLERANCE, 0.0))
+    below = _first_at_or_below(group.key, group.size, group.weight, np.nextafter(0.5 - HALF_TOLERANCE, 0.0))
     flat = np.isfinite(below) & (below > first)
     return np.where(flat, (first + np.where(flat, below, first)) / 2, first)
 
@@ -170,37 +172,40 @@ def at_risk_at(group: Ordered, at: Floats) -> Integers:
 
 
 @kernel
-def _curve_at(key: Keys, size: Integers, at: Floats) -> Floats:
+def _curve_at(key: Keys, size: Integers, weight: Integers, at: Floats) -> Floats:
     """Π (1 − dᵢ/nᵢ) over times up to each of ``at``, the factors of ties taken one by one; NaN in an empty group."""
     out = np.empty((size.size, at.size))
     for row in range(size.size):
-        n = size[row]
-        survival, i = 1.0, 0
+        n, i, survival = size[row], 0, 1.0
         for t in range(at.size):
             if t > 0 and at[t] < at[t - 1]:
-                survival, i = 1.0, 0
-            while i < n and float_from_bits(key[row, i] >> np.uint64(1)) <= at[t]:
+                n, i, survival = size[row], 0, 1.0
+            while n > 0 and float_from_bits(key[row, i] >> np.uint64(1)) <= at[t]:
+                leave = weight[row, i] if weight.size > 0 else 1
                 if key[row, i] & np.uint64(1) == np.uint64(0):
-                    survival *= (n - i - 1) / (n - i)
+                    survival *= (n - leave) / n
+                n -= leave
                 i += 1
-            out[row, t] = survival if n > 0 else np.nan
+            out[row, t] = survival if size[row] > 0 else np.nan
     return out
 
 
 @kernel
-def _first_at_or_below(key: Keys, size: Integers, level: float) -> Floats:
+def _first_at_or_below(key: Keys, size: Integers, weight: Integers, level: float) -> Floats:
     """First time at which the product-limit estimate is at most ``level``, +inf if never, NaN in an empty group."""
     out = np.empty(size.size)
     for row in range(size.size):
-        n = size[row]
+        n, i, survival = size[row], 0, 1.0
         out[row] = np.inf if n > 0 else np.nan
-        survival = 1.0
-        for i in range(n):
+        while n > 0:
+            leave = weight[row, i] if weight.size > 0 else 1
             if key[row, i] & np.uint64(1) == np.uint64(0):
-                survival *= (n - i - 1) / (n - i)
+                survival *= (n - leave) / n
                 if survival <= level:
                     out[row] = float_from_bits(key[row, i] >> np.uint64(1))
                     break
+            n -= leave
+            i += 1
     return out
 
 

@@ -208,10 +208,24 @@ def place_of(time: float, grid: Floats, per_day: float) -> int:
 
 @kernel
 def add(counts: NDArray[np.int64], value: float) -> None:
-    """Add a number ≥ 0 to a sum: ``counts[0]`` whole ones and ``counts[1]`` times 2^-32, rounded."""
+    """Add a number to a sum: ``counts[0]`` whole ones and ``counts[1]`` times 2^-32, rounded."""
     whole = np.floor(value)
     counts[0] += int(whole)
     counts[1] += int(np.rint((value - whole) * PER_UNIT))
+
+
+@kernel
+def sum_of(values: Floats, counts: NDArray[np.int64]) -> None:
+    """`add` each of (n,) numbers."""
+    for i in range(values.size):
+        add(counts, values[i])
+
+
+@kernel
+def count_bins(bins: Integers, flag: Integers, counts: NDArray[np.int64]) -> None:
+    """Add 1 to ``counts[bin, flag]`` for each of n observations."""
+    for i in range(bins.size):
+        counts[bins[i], flag[i]] += 1
 
 
 def real(counts: Integers) -> Floats:
