@@ -113,7 +113,8 @@ def run(experiment: Experiment, *, progress: Progress | None = None, threads: in
     n_patients = int(experiment.tables.patients.n_patients[0])
     output, targets = experiment.root.output, experiment.selection.targets
     study = _Study(experiment, keep=output.patients or output.events)
-    workers = processors(threads) if engine == "compiled" else 1  # SimPy's threads would wait for each other
+    # SimPy's threads would wait for each other: it gets more than one only if it is told to.
+    workers = 1 if engine == "reference" and threads is None else processors(threads)
     finished = _Finished(n_replicates * n_patients, progress)
     if workers == 1:
         study.simulated = finished.more

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from simulator.study.summaries import Extremes, Proportion, Ranked, Total
-from simulator.study.survival import Ordered
+from simulator.study.summaries import Extremes, Proportion, Ranked, Total, ranked
+from simulator.study.survival import Ordered, ordered
 from simulator.study.tallies import count_bins, real, sum_of
 from simulator.tables import Floats, Integers
 
@@ -126,6 +126,9 @@ class _Bins:
 
     def whole(self) -> Ordered | Ranked:
         size = np.array([int(self._counts.sum())])
+        if size[0] == 0:
+            nobody, nothing = np.zeros((1, 1), dtype=bool), np.zeros((1, 1))
+            return ordered(nothing, nobody, nobody) if self._in_order else ranked(nothing, nobody)
         if not self._in_order:
             rows = np.flatnonzero(self._counts[:, 0])
             return Ranked(_values(rows + self._first)[None], size, self._counts[rows, 0][None])
