@@ -19,9 +19,18 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.blocks import Call, People, deficit_cells, run_blocks
-from simulator.engines.compiled.columns import Visits, columns_for, empty_log
-from simulator.engines.compiled.output import Rows, empty_rows
+from simulator.engines.compiled.blocks import (
+    BROKEN,
+    FILLED,
+    LOG_FULL,
+    VISITS_FULL,
+    Call,
+    People,
+    deficit_cells,
+    run_blocks,
+)
+from simulator.engines.compiled.columns import columns_for, empty_log, empty_visits
+from simulator.engines.compiled.output import Rows, empty_rows, more_rows
 from simulator.engines.compiled.plan import Plan, plan_of, too_large
 from simulator.errors import SimulationError
 from simulator.tables import Floats, Integers, ModelTables
@@ -159,21 +168,28 @@ class _Work:
         self, start: int, stop: int, keep: bool, rows: Rows, people: People, first: Floats, count: NDArray[np.int32]
     ) -> tuple[Rows, int]:
         size = min(self.block, max(stop - start, 1))
-        columns, log = columns_for(self.plan, size), empty_log(16 * size)
-        deep = 16 if keep else 0
-        visits = Visits(np.empty((deep, size)), np.empty((deep, size)), np.empty((deep, size), dtype=np.int64))
-        fault = np.full(5, -1, dtype=np.int64)
-        rows, filled = run_blocks(
-            self.plan, self.seed, self.call, start, stop, size, keep, columns, log, visits, rows, people, first, count, fault
+        columns, log, visits = columns_for(self.plan, size), empty_log(16 * size), empty_visits(16 if keep else 0, size)
+        fault, done = np.full(5, -1, dtype=np.int64), np.array([start, 0], dtype=np.int64)
+        kept = (people, first, count, fault, done)
+        while status := run_blocks(
+            self.plan, self.seed, self.call, start, stop, size, keep, columns, log, visits, rows, *kept
+        ):
+            if status == BROKEN:
+                raise SimulationError(self._fault(*fault[1:].tolist(), day=float(columns.real[0, 0])))
+            if status == LOG_FULL:
+                log = empty_log(2 * log.slot.size)
+            elif status == VISITS_FULL:
+                visits = empty_visits(2 * visits.time.shape[0], size)
+            else:
+                rows = more_rows(rows, int(done[FILLED]))
+        return rows, int(done[FILLED])
+
+    def _fault(self, event: int, parameter_set: int, replicate: int, patient: int, *, day: float) -> str:
+        return (
+            f"event {self.model.events[event]!r} happened more than its declared maximum of "
+            f"{self.model.event_maximum[event]} times (parameter set {parameter_set}, replicate {replicate}, "
+            f"patient {patient}, day {day:g})"
         )
-        if fault[0] >= 0:
-            event, parameter_set, replicate, patient = fault[1:].tolist()
-            raise SimulationError(
-                f"event {self.model.events[event]!r} happened more than its declared maximum of "
-                f"{self.model.event_maximum[event]} times (parameter set {parameter_set}, replicate {replicate}, "
-                f"patient {patient}, day {columns.real[0, 0]:g})"
-            )
-        return rows, filled
 
 
 _NO_SUMMARIES = (np.empty((0, 0)), np.empty((0, 0), dtype=np.int32))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.engines.compiled.columns import Columns, Log, Visits
-from simulator.engines.compiled.output import Rows, summarise_block, write_block
+from simulator.engines.compiled.output import FULL, Rows, summarise_block, write_block
 from simulator.engines.compiled.plan import (
     AGE,
     ANY_COURSE,
@@ -20,12 +20,14 @@ from simulator.engines.compiled.plan import (
 )
 from simulator.engines.compiled.race import run_race
 from simulator.engines.compiled.visits import count_visits
-from simulator.kernels.compilation import kernel
+from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.quantiles import quantile
 from simulator.kernels.rng import STREAMS, uniform
 from simulator.tables import Floats, Integers
 
 ALLOCATION = STREAMS["cohort.allocation"]
+DONE, BROKEN, LOG_FULL, VISITS_FULL, ROWS_FULL = 0, 1, 2, 3, 4
+NEXT, FILLED = 0, 1  # entries of `progress`: the next patient, rows filled
 
 
 class Call(NamedTuple):
@@ -51,7 +53,7 @@ class People(NamedTuple):
     length: Integers  # rows of each history
 
 
-@kernel
+@bare_kernel
 def deficit_cells(share: Floats, counts: Integers, first: int, cells: NDArray[np.int16]) -> None:
     """Cells of patients ``first`` and following: always the one furthest below its share.
 
@@ -67,7 +69,7 @@ def deficit_cells(share: Floats, counts: Integers, first: int, cells: NDArray[np
         cells[i] = best
 
 
-@kernel
+@bare_kernel
 def run_blocks(
     plan: Plan,
     seed: np.uint64,
@@ -84,33 +86,37 @@ def run_blocks(
     first: Floats,
     count: NDArray[np.int32],
     fault: Integers,
-) -> tuple:
-    """Simulate patients start to stop of the call, ``block`` at a time. Returns rows and how many are filled.
+    progress: Integers,
+) -> int:
+    """Simulate patients of the call from ``progress[NEXT]`` to ``stop``, ``block`` at a time.
 
-    With ``keep`` whole histories go into ``rows`` and ``people``; without, first times and counts of patients into
-    columns start to stop of ``first`` and ``count``.
+    With ``keep`` whole histories go into ``rows`` and ``people``, from ``start`` on; without, first times and counts
+    go into columns start to stop of ``first`` and ``count``. Where something has not room enough it returns which,
+    and goes on from there when called again with more; otherwise DONE, or BROKEN: see ``fault``.
     """
-    filled = 0
-    begin = start
-    while begin < stop:
-        n = min(block, stop - begin)
+    while progress[NEXT] < stop:
+        begin, n = progress[NEXT], min(block, stop - progress[NEXT])
         fill(plan, seed, call, begin, n, columns)
-        log, used = run_race(plan, seed, columns, n, log, keep, fault)
+        used = run_race(plan, seed, columns, n, log, keep, fault)
+        if used == FULL:
+            return LOG_FULL
         if fault[0] >= 0:
             s = fault[0]
             fault[2], fault[3], fault[4] = columns.row[s] // plan.fact[N_CELLS], columns.replicate[s], columns.patient[s]
-            columns.real[0, 0] = log.time[log.time.size - 1]
-            return rows, filled
+            return BROKEN
         if plan.fact[ANY_COURSE] and not plan.fact[FEEDBACK]:
             everyone = columns.same[:n]
             for k in range(n):
                 everyone[k] = k
-            visits = count_visits(plan, seed, columns, everyone, visits, keep)
+            if not count_visits(plan, seed, columns, everyone, visits, keep):
+                return VISITS_FULL
         if keep:
             at = begin - start
-            rows, filled = write_block(
-                plan, columns, n, log, used, visits, rows, filled, people.length[at : at + n]
-            )
+            lengths = people.length[at : at + n]
+            filled = write_block(plan, columns, n, log, used, visits, rows, progress[FILLED], lengths)
+            if filled == FULL:
+                return ROWS_FULL
+            progress[FILLED] = filled
             for s in range(n):
                 people.parameter_set[at + s] = columns.row[s] // plan.fact[N_CELLS]
                 people.replicate[at + s] = columns.replicate[s]
@@ -121,11 +127,11 @@ def run_blocks(
                     people.covariates[at + s, x] = columns.covariate[x, s]
         else:
             summarise_block(plan, columns, n, first, count, begin)
-        begin += n
-    return rows, filled
+        progress[NEXT] = begin + n
+    return DONE
 
 
-@kernel
+@bare_kernel
 def fill(plan: Plan, seed: np.uint64, call: Call, begin: int, n: int, columns: Columns) -> None:
     """Put the patients ``begin`` and following of a call into the slots: numbers, cells, covariates, horizon."""
     n_cells = plan.fact[N_CELLS]

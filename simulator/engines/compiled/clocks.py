@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engines.compiled.columns import Columns
+from simulator.engines.compiled.columns import Columns, Slots
 from simulator.engines.compiled.plan import (
     EVER,
     EVER_STREAM,
@@ -21,14 +21,14 @@ from simulator.engines.compiled.plan import (
     STREAM,
     Plan,
 )
-from simulator.kernels.compilation import kernel
+from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
 from simulator.kernels.elementary import INFINITY, log
 from simulator.kernels.hazards import cumulative_hazard, inverse_cumulative_hazard
 from simulator.kernels.rng import uniform
-from simulator.tables import NONE
+from simulator.tables import NONE, Floats
 
 
-@kernel
+@inlined_bare_kernel
 def ratio(plan: Plan, columns: Columns, s: int, e: int, effects: int) -> float:
     """Hazard ratio of event e in slot s under the effects whose bits are set: see `passes.ratios`."""
     first, last = plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
@@ -40,7 +40,7 @@ def ratio(plan: Plan, columns: Columns, s: int, e: int, effects: int) -> float:
     return value * columns.factor[e, s] if plan.event[e, FACTORED] else value
 
 
-@kernel
+@inlined_bare_kernel
 def is_susceptible(plan: Plan, seed: np.uint64, columns: Columns, s: int, e: int) -> bool:
     """Whether the event can ever occur in this patient: one draw a patient and event, kept."""
     if columns.susceptible[e, s] < 0:
@@ -53,7 +53,7 @@ def is_susceptible(plan: Plan, seed: np.uint64, columns: Columns, s: int, e: int
     return columns.susceptible[e, s] == 1
 
 
-@kernel
+@inlined_bare_kernel
 def settle(
     plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, e: int, rate: float, renew: bool
 ) -> None:
@@ -99,3 +99,24 @@ def settle(
             since = inverse_cumulative_hazard(family, x, p0, p1, p2, start, stop, plan.knot_time, plan.knot_hazard)
             due = columns.origin[e, s] + since
         columns.due[e, s] = due if due > now else now
+
+
+@bare_kernel
+def settle_each(
+    plan: Plan,
+    seed: np.uint64,
+    columns: Columns,
+    slots: Slots,
+    now: Floats,
+    e: int,
+    effects: int,
+    able: bool,
+    renew: bool,
+) -> None:
+    """Bring event e up to date in these slots, who are at risk of it (``able``) under these effects, or not."""
+    for k in range(slots.size):
+        s = slots[k]
+        if renew:
+            columns.origin[e, s] = now[k]
+        rate = ratio(plan, columns, s, e, effects) if able else 0.0
+        settle(plan, seed, columns, s, now[k], e, rate, renew)

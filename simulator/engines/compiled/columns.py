@@ -64,6 +64,9 @@ class Columns(NamedTuple):
     same: Slots  # (N,) slots of one next configuration
     real: Floats  # (8, N) scratch
     whole: Integers  # (6, N) scratch
+    last: Integers  # (E + 2,) where each winner's slots end
+    outcome: Integers  # (outcomes,) where each outcome of an event leads
+    start: Integers  # (N + 1,) first row of each slot in the sorted log
     # the table of configurations
     key: Integers  # (configurations, 4): state, markers, clocks started, events that have happened
     risk: Integers  # (configurations,)
@@ -75,12 +78,13 @@ class Columns(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Rows in the order in which they came about, of all slots; grows."""
+    """Rows in the order in which they came about, of all slots; ``order`` is scratch."""
 
     slot: Slots
     time: Floats
     code: NDArray[np.int16]
     value: Floats
+    order: Slots
 
 
 class Visits(NamedTuple):
@@ -141,6 +145,9 @@ def columns_for(plan: Plan, size: int) -> Columns:
         same=np.empty(size, dtype=np.int32),
         real=real(8),
         whole=whole(6),
+        last=np.empty(n_events + 3, dtype=np.int64),
+        outcome=np.empty(plan.outcome_set.size, dtype=np.int64),
+        start=np.empty(size + 1, dtype=np.int64),
         key=np.empty((MOST_CONFIGURATIONS, 4), dtype=np.int64),
         risk=np.empty(MOST_CONFIGURATIONS, dtype=np.int64),
         effects=np.empty((MOST_CONFIGURATIONS, n_events), dtype=np.int64),
@@ -153,4 +160,15 @@ def columns_for(plan: Plan, size: int) -> Columns:
 
 def empty_log(rows: int) -> Log:
     """Return a log with room for this many rows."""
-    return Log(np.empty(rows, np.int32), np.empty(rows), np.empty(rows, np.int16), np.empty(rows))
+    return Log(
+        np.empty(rows, np.int32),
+        np.empty(rows),
+        np.empty(rows, np.int16),
+        np.empty(rows),
+        np.empty(rows, np.int32),
+    )
+
+
+def empty_visits(most: int, size: int) -> Visits:
+    """Return room for so many administrations of each of ``size`` patients."""
+    return Visits(np.empty((most, size)), np.empty((most, size)), np.empty((most, size), dtype=np.int64))

@@ -22,13 +22,13 @@ from simulator.engines.compiled.plan import (
     WHEN,
     Plan,
 )
-from simulator.kernels.compilation import kernel
+from simulator.kernels.compilation import bare_kernel
 from simulator.tables import NONE, Clock
 
 SINCE_CLOCK = int(Clock.SINCE)
 
 
-@kernel
+@bare_kernel
 def clear(columns: Columns) -> None:
     """Forget all configurations but row 0."""
     columns.bucket[:] = NONE
@@ -39,7 +39,7 @@ def clear(columns: Columns) -> None:
     columns.length[:] = 0
 
 
-@kernel
+@bare_kernel
 def find(plan: Plan, columns: Columns, state: int, markers: int, started: int, fired: int) -> int:
     """Row of a configuration, added if it is new."""
     size = columns.bucket.size
@@ -76,7 +76,7 @@ def find(plan: Plan, columns: Columns, state: int, markers: int, started: int, f
     return c
 
 
-@kernel
+@bare_kernel
 def at_risk(plan: Plan, state: int, markers: int, started: int, fired: int) -> int:
     """Mask of the events that patients of a configuration are at risk of."""
     risk = 0
@@ -92,7 +92,7 @@ def at_risk(plan: Plan, state: int, markers: int, started: int, fired: int) -> i
     return risk
 
 
-@kernel
+@bare_kernel
 def make_room(plan: Plan, columns: Columns, more: int) -> None:
     """See to it that so many configurations can be added: if need be, forget those that nobody is in."""
     if columns.n_configurations[0] + more <= MOST_CONFIGURATIONS:
@@ -101,12 +101,14 @@ def make_room(plan: Plan, columns: Columns, more: int) -> None:
     kept = 1
     for c in range(1, n):
         if columns.length[c] > 0:
-            columns.lists[kept, : columns.length[c]] = columns.lists[c, : columns.length[c]]
-            columns.length[kept] = columns.length[c]
-            columns.key[kept] = columns.key[c]
+            for k in range(columns.length[c]):
+                columns.lists[kept, k] = columns.lists[c, k]
+            columns.following[kept, 0] = columns.length[c]  # out of the way of `clear`
+            for word in range(4):
+                columns.key[kept, word] = columns.key[c, word]
             kept += 1
-    length, key = columns.length[:kept].copy(), columns.key[:kept].copy()
     clear(columns)
     for c in range(1, kept):
-        find(plan, columns, key[c, 0], key[c, 1], key[c, 2], key[c, 3])
-        columns.length[c] = length[c]
+        length = columns.following[c, 0]
+        find(plan, columns, columns.key[c, 0], columns.key[c, 1], columns.key[c, 2], columns.key[c, 3])
+        columns.length[c] = length

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from simulator.engines.compiled.columns import Columns, Log, Visits
 from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, Plan
-from simulator.kernels.compilation import kernel
+from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY
 from simulator.tables import Floats, Integers
+
+FULL = -1
 
 
 class Rows(NamedTuple):
@@ -27,13 +29,22 @@ def empty_rows(size: int) -> Rows:
     return Rows(np.empty(size), np.empty(size, np.int16), np.empty(size))
 
 
-@kernel
+def more_rows(rows: Rows, filled: int) -> Rows:
+    """Return twice the room, what is filled in it."""
+    larger = empty_rows(2 * rows.time.size + 1)
+    for new, old in zip(larger, rows, strict=True):
+        new[:filled] = old[:filled]
+    return larger
+
+
+@bare_kernel
 def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: NDArray[np.int32], at: int) -> None:
     """Copy first times (E, …) and counts (codes, …) of a block to patients ``at`` and following."""
     n_events = plan.fact[N_EVENTS]
     end_of_course = n_events + 1 + plan.fact[N_TERMS]
     for e in range(n_events):
-        first[e, at : at + n] = columns.first[e, :n]
+        for s in range(n):
+            first[e, at + s] = columns.first[e, s]
     for s in range(n):
         columns.count[n_events, s] = columns.n_given[s]
         columns.count[end_of_course, s] = 1 if columns.completed[s] < INFINITY else columns.count[end_of_course, s]
@@ -42,11 +53,13 @@ def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: 
             count[code, at + s] = columns.count[code, s]
 
 
-@kernel
+@bare_kernel
 def write_block(
     plan: Plan, columns: Columns, n: int, log: Log, used: int, visits: Visits, rows: Rows, filled: int, lengths: Integers
-) -> tuple:
-    """Append each slot's history to the rows; ``lengths`` (n,) becomes their lengths. Returns rows, rows filled.
+) -> int:
+    """Append each slot's history to the rows; ``lengths`` (n,) becomes their lengths.
+
+    Returns how many rows are filled then, FULL where there is not room enough.
 
     The log has a slot's rows in their order, among those of others. Administrations that were counted after the
     race are merged in: at one time events come first. The end that a rule brought about is left out where the
@@ -54,12 +67,14 @@ def write_block(
     """
     n_events, n_terms = plan.fact[N_EVENTS], plan.fact[N_TERMS]
     end_of_course = n_events + 1 + n_terms
-    start, order = np.zeros(n + 1, np.int64), np.empty(used, np.int64)
+    start, order, place = columns.start, log.order, columns.whole[0]
+    start[: n + 1] = 0
     for r in range(used):
         start[log.slot[r] + 1] += 1
     for s in range(n):
         start[s + 1] += start[s]
-    place = start[:n].copy()
+    for s in range(n):
+        place[s] = start[s]
     for r in range(used):
         s = log.slot[r]
         order[place[s]] = r
@@ -70,7 +85,7 @@ def write_block(
         for s in range(n):
             most += columns.n_given[s] * (1 + n_terms) + 1
     if filled + most > rows.time.size:
-        rows = more_rows(rows, filled, most)
+        return FULL
     time, code, value = rows.time, rows.code, rows.value
     for s in range(n):
         begin = filled
@@ -99,13 +114,4 @@ def write_block(
                 time[filled], code[filled], value[filled] = log.time[r], log.code[r], log.value[r]
                 filled += 1
         lengths[s] = filled - begin
-    return rows, filled
-
-
-@kernel
-def more_rows(rows: Rows, filled: int, more: int) -> Rows:
-    """Return room for so many more rows, the old ones in it."""
-    size = filled + more + (filled + more) // 2
-    time, code, value = np.empty(size), np.empty(size, np.int16), np.empty(size)
-    time[:filled], code[:filled], value[:filled] = rows.time[:filled], rows.code[:filled], rows.value[:filled]
-    return Rows(time, code, value)
+    return filled

@@ -25,7 +25,7 @@ from simulator.engines.compiled.plan import (
     Plan,
 )
 from simulator.kernels import hazards
-from simulator.kernels.compilation import kernel
+from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY, log
 from simulator.kernels.rng import uniform
 from simulator.tables import Clock, Floats, Integers
@@ -35,7 +35,7 @@ EXPONENTIAL, WEIBULL, GOMPERTZ = hazards.EXPONENTIAL, hazards.WEIBULL, hazards.G
 LOG_LOGISTIC, LOG_NORMAL, FIXED = hazards.LOG_LOGISTIC, hazards.LOG_NORMAL, hazards.FIXED
 
 
-@kernel
+@bare_kernel
 def draw(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occurrence: int, out: Floats) -> None:
     """Uniforms of one decision: out[k] that of slot slots[k]."""
     patient, replicate = columns.patient, columns.replicate
@@ -44,7 +44,7 @@ def draw(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occurrenc
         out[k] = uniform(seed, patient[s], replicate[s], stream, occurrence)
 
 
-@kernel
+@bare_kernel
 def draw_next(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occurrence: Integers, out: Floats) -> None:
     """As `draw`, each slot at its own next occurrence, which is counted on."""
     patient, replicate = columns.patient, columns.replicate
@@ -56,7 +56,7 @@ def draw_next(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occu
         out[k] = uniform(seed, patient[s], replicate[s], stream, occurrence[s])
 
 
-@kernel
+@bare_kernel
 def ratios(plan: Plan, columns: Columns, slots: Slots, e: int, effects: int, out: Floats) -> None:
     """Hazard ratios under the effects whose bits are set, in declared order, then the patient's own factor."""
     first, last = plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
@@ -73,7 +73,7 @@ def ratios(plan: Plan, columns: Columns, slots: Slots, e: int, effects: int, out
             out[k] = out[k] * factor[slots[k]]
 
 
-@kernel
+@bare_kernel
 def inverse(plan: Plan, e: int, row: Integers, n: int, x: Floats, out: Floats) -> None:
     """out[k] = H⁻¹(x[k]) of event e in row[k], for k < n."""
     family = plan.event[e, FAMILY]
@@ -105,7 +105,7 @@ def inverse(plan: Plan, e: int, row: Integers, n: int, x: Floats, out: Floats) -
             )
 
 
-@kernel
+@bare_kernel
 def cumulative(plan: Plan, e: int, row: Integers, n: int, t: Floats, out: Floats) -> None:
     """out[k] = H(t[k]) of event e in row[k], for k < n."""
     family = plan.event[e, FAMILY]
@@ -137,7 +137,7 @@ def cumulative(plan: Plan, e: int, row: Integers, n: int, t: Floats, out: Floats
             )
 
 
-@kernel
+@bare_kernel
 def begin(
     plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, e: int, effects: int, entry: bool
 ) -> None:
@@ -200,7 +200,7 @@ def begin(
         anchors[s] = hazard[k]
 
 
-@kernel
+@bare_kernel
 def reanchor(
     plan: Plan, columns: Columns, slots: Slots, now: Floats, e: int, effects_before: int, effects_after: int
 ) -> None:

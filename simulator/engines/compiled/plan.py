@@ -108,7 +108,7 @@ def plan_of(model: ModelTables) -> Plan:
         """(B, …, C, …) → (…, R)."""
         cells_second = np.moveaxis(values, cell_axis, 1)
         rows_first = cells_second.reshape(n_rows, *cells_second.shape[2:])
-        return np.ascontiguousarray(np.moveaxis(rows_first, 0, -1))
+        return np.array(np.moveaxis(rows_first, 0, -1), order="C")  # a copy: a kernel compiles anew for read-only ones
 
     def by_arm(values: NDArray[Any]) -> NDArray[Any]:
         """(B, A, …) → (…, R)."""
@@ -163,8 +163,8 @@ def plan_of(model: ModelTables) -> Plan:
         planned=(by_arm(course.planned_cdf) <= 0.5).sum(axis=1),
         planned_cdf=by_arm(course.planned_cdf),
         dose=np.stack([by_arm(course.dose_level), by_arm(course.dose_cdf)]),
-        stop_state=np.ascontiguousarray(course.stop_states[arm].T),
-        stop_marker=np.ascontiguousarray(course.stop_markers[arm].T),
+        stop_state=np.array(course.stop_states[arm].T, order="C"),
+        stop_marker=np.array(course.stop_markers[arm].T, order="C"),
         harm=np.stack([threshold, unshared]),
         term=np.stack([course.term_stream, term_set]),
         covariate=by_cell(patients.covariate, 1),

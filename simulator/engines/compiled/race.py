@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engines.compiled.clocks import ratio, settle
+from simulator.engines.compiled.clocks import settle_each
 from simulator.engines.compiled.columns import Columns, Log, Slots
 from simulator.engines.compiled.configurations import clear, find, make_room
 from simulator.engines.compiled.passes import begin, reanchor
@@ -45,66 +45,69 @@ from simulator.engines.compiled.plan import (
     Plan,
 )
 from simulator.engines.compiled.visits import attend, begin_course, leave, write
-from simulator.kernels.compilation import kernel
+from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
 from simulator.kernels.elementary import INFINITY, exp
 from simulator.kernels.rng import uniform
 from simulator.tables import NONE, Clock, Floats, Integers
 
 RESET_CLOCK, SINCE_CLOCK, AGE_CLOCK = int(Clock.RESET), int(Clock.SINCE), int(Clock.AGE)
 VOID = 0  # the configuration before entry
+FULL = -1
 
 
-@kernel
-def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, keep: bool, fault: Integers) -> tuple:
-    """Live the first ``n`` slots from entry to the horizon. Returns the log and how many of its rows are used.
+@inlined_bare_kernel
+def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, keep: bool, fault: Integers) -> int:
+    """Live the first ``n`` slots from entry to the horizon.
 
-    ``fault`` becomes (slot, event) where a recurrent event exceeds its maximum, and the day stands in the log's
-    last row.
+    Returns how many rows of the log are used, or FULL where it has not room enough. ``fault`` becomes (slot, event)
+    where a recurrent event exceeds its maximum, and ``columns.real[0, 0]`` the day.
     """
     n_events, n_terms = plan.fact[N_EVENTS], plan.fact[N_TERMS]
     per_step = 3 + n_terms
-    everyone = columns.grouped[:n]
-    for k in range(n):
-        everyone[k] = k
-    log = with_room(log, 0, n * per_step)
-    used = enter(plan, seed, columns, everyone, log)
-    best, winner, order = columns.real[0], columns.whole[2], columns.grouped
-    to, counts = columns.whole[3], np.zeros(n_events + 3, np.int64)
-    times = columns.times
+    best, winner, to, ends = columns.real[0], columns.whole[2], columns.whole[3], columns.whole[4]
+    slots, now, last = columns.grouped, columns.times, columns.last
+    room = log.slot.size
+    if n * per_step > room:
+        return FULL
+    used = enter(plan, seed, columns, slots[:n], log, to)
+    now[:n] = 0.0
+    go(plan, seed, columns, slots[:n], now[:n], VOID, to, NONE, ends)
     while fault[0] < 0:
         make_room(plan, columns, 2 * n)
         c = longest(columns)
         m = columns.length[c]
         if m == 0:
             break
-        log = with_room(log, used, m * per_step)
-        slots = columns.lists[c, :m]
-        find_winners(plan, columns, slots, columns.risk[c], best, winner)
-        # Group by winner: events in order, the visit, then those whom nothing happens to before the horizon.
-        counts[:] = 0
-        for k in range(m):
-            counts[winner[k] + 1] += 1
-        for w in range(n_events + 2):
-            counts[w + 1] += counts[w]
-        for k in range(m):
-            w = winner[k]
-            order[counts[w]] = slots[k]
-            times[counts[w]] = best[k]
-            counts[w] += 1
-        columns.length[c] = 0
+        if used + m * per_step > room:
+            return FULL
+        find_winners(plan, columns, columns.lists[c, :m], columns.risk[c], best, winner)
+        group(columns, c, m, best, winner, last)
         first = 0
-        for w in range(n_events):
-            last = counts[w]
-            if last > first:
-                used = happen(plan, seed, columns, order[first:last], times[first:last], w, c, log, used, keep, fault)
-            first = last
-        last = counts[n_events]
-        if last > first:
-            used = visit(plan, seed, columns, order[first:last], times[first:last], c, log, used)
-    return log, used
+        for w in range(n_events + 1):
+            part, at = slots[first : last[w]], now[first : last[w]]
+            first = last[w]
+            if part.size == 0:
+                continue
+            if w < n_events:
+                used = happen(plan, seed, columns, part, at, w, c, log, used, keep, to, fault)
+                go(plan, seed, columns, part, at, c, to, w, ends)
+                continue
+            ending = 0
+            for k in range(part.size):
+                used, to[k], ends[k] = attend(plan, seed, columns, log, used, part[k], at[k], c)
+                ending += ends[k]
+            go(plan, seed, columns, part, at, c, to, NONE, ends)
+            # Those whose plan is done are settled once more, now without a course.
+            for k in range(part.size if ending else 0):
+                if ends[k]:
+                    ends[k] = 0
+                    before = to[k]
+                    used, to[k] = leave(plan, columns, log, used, part[k], at[k], before, 0)
+                    go(plan, seed, columns, part[k : k + 1], at[k : k + 1], before, to[k:], NONE, ends[k:])
+    return used
 
 
-@kernel
+@bare_kernel
 def longest(columns: Columns) -> int:
     """Configuration that most patients wait in."""
     best = 1
@@ -114,24 +117,12 @@ def longest(columns: Columns) -> int:
     return best
 
 
-@kernel
-def with_room(log: Log, used: int, more: int) -> Log:
-    """Return the log with room for so many more rows."""
-    if used + more <= log.slot.size:
-        return log
-    size = 2 * (used + more)
-    slot, time, code, value = np.empty(size, np.int32), np.empty(size), np.empty(size, np.int16), np.empty(size)
-    slot[:used], time[:used] = log.slot[:used], log.time[:used]
-    code[:used], value[:used] = log.code[:used], log.value[:used]
-    return Log(slot, time, code, value)
-
-
 # ------------------------------------------------------------------------------------------------------- entry
 
 
-@kernel
-def enter(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, log: Log) -> int:
-    """Everybody enters: clocks, course, and the first budgets. Returns rows of the log used."""
+@bare_kernel
+def enter(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, log: Log, to: Integers) -> int:
+    """Everybody enters: clocks, course, and the configuration to begin in. Returns rows of the log used."""
     fact, n = plan.fact, slots.size
     n_events = fact[N_EVENTS]
     clear(columns)
@@ -140,39 +131,31 @@ def enter(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, log: Log)
     columns.completed[:n] = INFINITY
     columns.n_given[:n] = 0
     columns.on_course[:n] = 0
+    for k in range(n):
+        slots[k] = k
     for e in range(n_events):
         prepare(plan, columns, n, e)
     start = find(plan, columns, fact[INITIAL_STATE], fact[INITIAL_MARKERS], 0, 0)
+    treated = find(plan, columns, fact[INITIAL_STATE], fact[INITIAL_MARKERS] | fact[ON_TREATMENT], 0, 0)
+    to[:n] = start
     used = 0
-    now = columns.times
-    now[:n] = 0.0
-    to = columns.whole[3]
     if not fact[ANY_COURSE]:
-        move(plan, seed, columns, slots, now[:n], VOID, start, NONE, False, True)
         return used
     begin_course(plan, seed, columns, slots)
-    if not fact[FEEDBACK] and not columns.stop[start].any():
-        move(plan, seed, columns, slots, now[:n], VOID, start, NONE, False, True)
-        return used
     for k in range(n):
         s = slots[k]
-        c = start
+        due = plan.course[START, columns.row[s]]
         if columns.on_course[s]:
-            if plan.course[START, columns.row[s]] == 0.0:
-                markers = fact[INITIAL_MARKERS] | fact[ON_TREATMENT]
-                c = find(plan, columns, fact[INITIAL_STATE], markers, 0, 0)
-            reason = columns.stop[c, columns.cell[s]]
+            to[k] = treated if due == 0.0 else start
+            reason = columns.stop[to[k], columns.cell[s]]
             if reason:
                 columns.stopped[s] = 0.0
-                used, c = leave(plan, columns, log, used, s, 0.0, c, reason)
-        to[k] = c
-        due = plan.course[START, columns.row[s]]
+                used, to[k] = leave(plan, columns, log, used, s, 0.0, to[k], reason)
         columns.due[n_events, s] = due if columns.on_course[s] and due < columns.end[s] else INFINITY
-    scatter(plan, seed, columns, slots, now[:n], VOID, to, NONE, False, True)
     return used
 
 
-@kernel
+@bare_kernel
 def prepare(plan: Plan, columns: Columns, n: int, e: int) -> None:
     """Columns of one event as they are before entry; of a plain event as few as it has."""
     event = plan.event[e]
@@ -205,27 +188,42 @@ def prepare(plan: Plan, columns: Columns, n: int, e: int) -> None:
 # --------------------------------------------------------------------------------------------------- the steps
 
 
-@kernel
+@bare_kernel
 def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int, best: Floats, winner: Integers) -> None:
     """The earliest of what these patients are at risk of, and when; n_events the visit, n_events + 1 nothing."""
     n_events = plan.fact[N_EVENTS]
     for k in range(slots.size):
         best[k] = columns.end[slots[k]]
         winner[k] = n_events + 1
+    if plan.fact[FEEDBACK]:
+        risk |= 1 << n_events
     for e in range(n_events + 1):
-        if e == n_events:
-            if not plan.fact[FEEDBACK]:
-                continue
-        elif risk >> e & 1 == 0:
-            continue
-        due = columns.due[e]
-        for k in range(slots.size):
-            t = due[slots[k]]
-            winner[k] = e if t < best[k] else winner[k]
-            best[k] = t if t < best[k] else best[k]
+        if risk >> e & 1:
+            due = columns.due[e]
+            for k in range(slots.size):
+                t = due[slots[k]]
+                winner[k] = e if t < best[k] else winner[k]
+                best[k] = t if t < best[k] else best[k]
 
 
-@kernel
+@bare_kernel
+def group(columns: Columns, c: int, m: int, best: Floats, winner: Integers, last: Integers) -> None:
+    """Empty the list of configuration c into `grouped` and `times`, by winner; last[w] is where winner w ends."""
+    slots = columns.lists[c]
+    last[:] = 0
+    for k in range(m):
+        last[winner[k] + 1] += 1
+    for w in range(last.size - 1):
+        last[w + 1] += last[w]
+    for k in range(m):
+        at = last[winner[k]]
+        columns.grouped[at] = slots[k]
+        columns.times[at] = best[k]
+        last[winner[k]] = at + 1
+    columns.length[c] = 0
+
+
+@bare_kernel
 def happen(
     plan: Plan,
     seed: np.uint64,
@@ -237,9 +235,10 @@ def happen(
     log: Log,
     used: int,
     keep: bool,
+    to: Integers,
     fault: Integers,
 ) -> int:
-    """Event e happens in these slots of configuration c. Returns rows of the log used."""
+    """Event e happens in these slots of configuration c, who go to ``to``. Returns rows of the log used."""
     event, n = plan.event[e], slots.size
     first, count = columns.first[e], columns.count[e]
     for k in range(n):
@@ -250,117 +249,82 @@ def happen(
         for k in range(n):
             if count[slots[k]] > event[MAXIMUM] and fault[0] < 0:
                 fault[0], fault[1] = slots[k], e
-                log.time[log.time.size - 1] = now[k]
-                return used
+                columns.real[0, 0] = now[k]
     if not event[PLAIN]:
         for k in range(n):
             s = slots[k]
             columns.spent[e, s] = event[BY_HAZARD]
             columns.pending[e, s] = 0
             columns.due[e, s] = INFINITY
-    key = columns.key[c]
-    state, moved = key[0], event[TO] != NONE and event[TO] != key[0]
-    if moved:
-        state = event[TO]
-    started, fired = key[2], key[3]
-    for o in range(plan.fact[N_EVENTS]):
-        if plan.event[o, CLOCK] == SINCE_CLOCK and plan.event[o, SINCE] == e:
-            started |= 1 << o
-    if event[TRACKED]:
-        fired |= 1 << e
-    markers = (key[1] & ~event[CLEAR]) | event[SET]
+    following = columns.following[c, e]
+    if following == NONE:
+        following = lead(plan, columns, e, c, 0)
+        columns.following[c, e] = following
     outcomes = event[LAST_OUTCOME] - event[FIRST_OUTCOME]
-    to = columns.whole[3]
+    for k in range(n):
+        to[k] = following
     if outcomes > 0:
+        known = columns.outcome[:outcomes]
+        known[:] = NONE
         for k in range(n):
             s = slots[k]
             u = uniform(seed, columns.patient[s], columns.replicate[s], event[CHOICE_STREAM], count[s] - 1)
             chosen = 0
             while u >= plan.outcome_cdf[event[FIRST_OUTCOME] + chosen, columns.row[s]]:
                 chosen += 1
-            mask = plan.outcome_set[event[FIRST_OUTCOME] + chosen]
-            to[k] = find(plan, columns, state, markers | mask, started, fired)
+            if known[chosen] == NONE:
+                known[chosen] = lead(plan, columns, e, c, plan.outcome_set[event[FIRST_OUTCOME] + chosen])
+            to[k] = known[chosen]
             used = write(log, used, s, now[k], e, float(chosen))
             used = check_course(plan, columns, log, used, s, now[k], to, k)
-        scatter(plan, seed, columns, slots, now, c, to, e, moved, False)
-        return used
-    following = columns.following[c, e]
-    if following == NONE:
-        following = find(plan, columns, state, markers, started, fired)
-        columns.following[c, e] = following
-    stops = plan.fact[ANY_STOP] and columns.stop[following].any()
-    if stops and plan.fact[ANY_COURSE]:
+    elif plan.fact[ANY_COURSE] and columns.stop[following].any():
         for k in range(n):
-            to[k] = following
             if keep:
                 used = write(log, used, slots[k], now[k], e, np.nan)
             used = check_course(plan, columns, log, used, slots[k], now[k], to, k)
-        if plan.fact[ON_TREATMENT]:
-            scatter(plan, seed, columns, slots, now, c, to, e, moved, False)
-            return used
     elif keep:
-        log.slot[used : used + n] = slots
-        log.time[used : used + n] = now
-        log.code[used : used + n] = e
-        log.value[used : used + n] = np.nan
+        for k in range(n):
+            log.slot[used + k] = slots[k]
+            log.time[used + k] = now[k]
+            log.code[used + k] = e
+            log.value[used + k] = np.nan
         used += n
-    move(plan, seed, columns, slots, now, c, following, e, moved, False)
     return used
 
 
-@kernel
-def check_course(
-    plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, to: Integers, k: int
-) -> int:
+@bare_kernel
+def lead(plan: Plan, columns: Columns, e: int, c: int, mask: int) -> int:
+    """Configuration that event e leads to from configuration c, with the markers of a chosen outcome."""
+    event, key = plan.event[e], columns.key[c]
+    state = event[TO] if event[TO] != NONE else key[0]
+    started = key[2]
+    for other in range(plan.fact[N_EVENTS]):
+        if plan.event[other, CLOCK] == SINCE_CLOCK and plan.event[other, SINCE] == e:
+            started |= 1 << other
+    fired = key[3] | 1 << e if event[TRACKED] else key[3]
+    return find(plan, columns, state, (key[1] & ~event[CLEAR]) | event[SET] | mask, started, fired)
+
+
+@inlined_bare_kernel
+def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, to: Integers, k: int) -> int:
     """The course of slot s, about to enter configuration to[k], ends if that stops it: the first exit for good."""
     reason = columns.stop[to[k], columns.cell[s]]
     if reason and columns.on_course[s] and columns.stopped[s] == INFINITY:
         columns.stopped[s] = now
         if plan.fact[FEEDBACK]:
             used, to[k] = leave(plan, columns, log, used, s, now, to[k], reason)
-        else:
+        else:  # unless `count_visits` finds that it had ended before
             code = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
             columns.count[code, s] = 1
             used = write(log, used, s, now, code, float(reason))
     return used
 
 
-@kernel
-def visit(
-    plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, c: int, log: Log, used: int
-) -> int:
-    """These slots of configuration c are at a visit. Returns rows of the log used."""
-    n, to, ends = slots.size, columns.whole[3], columns.whole[4]
-    ending = 0
-    for k in range(n):
-        used, to[k], done = attend(plan, seed, columns, log, used, slots[k], now[k], c)
-        ends[k] = 1 if done else 0
-        ending += ends[k]
-    if ending == 0:
-        scatter(plan, seed, columns, slots, now, c, to, NONE, False, False)
-        return used
-    # Those whose plan is done are settled as they are after the administration, then as they are without a course.
-    for k in range(n):
-        s, one = slots[k], slots[k : k + 1]
-        if to[k] != c and ends[k]:
-            settle_all(plan, seed, columns, one, now[k : k + 1], c, to[k], NONE, False, False)
-        if ends[k]:
-            before = to[k]
-            used, to[k] = leave(plan, columns, log, used, s, now[k], before, 0)
-            settle_all(plan, seed, columns, one, now[k : k + 1], before, to[k], NONE, False, False)
-            join(columns, one, to[k])
-        else:
-            if to[k] != c:
-                settle_all(plan, seed, columns, one, now[k : k + 1], c, to[k], NONE, False, False)
-            join(columns, one, to[k])
-    return used
+# ------------------------------------------------------------------------------------------- from list to list
 
 
-# --------------------------------------------------------------------------------- from list to list
-
-
-@kernel
-def scatter(
+@bare_kernel
+def go(
     plan: Plan,
     seed: np.uint64,
     columns: Columns,
@@ -369,80 +333,52 @@ def scatter(
     c: int,
     to: Integers,
     winner: int,
-    moved: bool,
-    entry: bool,
+    held: Integers,
 ) -> None:
-    """Move each slot to a configuration of its own; those of one configuration together."""
-    n = slots.size
-    same, same_now, left = columns.same, columns.real[0], columns.whole[5]
-    waiting = 0
-    for k in range(n):
+    """Slots go from configuration c to ``to``: absorbed, or settled and put into a list; those of one kind together.
+
+    Without a winner it is entry or a visit, where a slot that is ``held`` joins no list yet.
+    """
+    same, at, left = columns.same, columns.real[0], columns.whole[5]
+    waiting = slots.size
+    for k in range(waiting):
         left[k] = k
-        waiting += 1
     while waiting > 0:
         target = to[left[0]]
-        m = 0
-        rest = 0
+        m, rest = 0, 0
         for j in range(waiting):
             k = left[j]
-            if to[k] == target:
-                same[m] = slots[k]
-                same_now[m] = now[k]
-                m += 1
+            same[m], at[m] = slots[k], now[k]
+            left[rest] = k
+            here = to[k] == target
+            m += 1 if here else 0
+            rest += 0 if here else 1
+        if plan.fact[ABSORBING] >> columns.key[target, 0] & 1:
+            for j in range(m):
+                columns.stopped[same[j]] = min(columns.stopped[same[j]], at[j])
+        else:
+            if target != c or winner != NONE:
+                settle(plan, seed, columns, same[:m], at[:m], c, target, winner)
+            n = columns.length[target]
+            if winner != NONE or c == VOID:
+                for j in range(m):
+                    columns.lists[target, n + j] = same[j]
+                columns.length[target] = n + m
             else:
-                left[rest] = k
-                rest += 1
+                for k in range(slots.size):
+                    if to[k] == target and not held[k]:
+                        columns.lists[target, n] = slots[k]
+                        n += 1
+                columns.length[target] = n
         waiting = rest
-        move(plan, seed, columns, same[:m], same_now[:m], c, target, winner, moved, entry)
 
 
-@kernel
-def move(
-    plan: Plan,
-    seed: np.uint64,
-    columns: Columns,
-    slots: Slots,
-    now: Floats,
-    c: int,
-    to: int,
-    winner: int,
-    moved: bool,
-    entry: bool,
-) -> None:
-    """Slots go from configuration c to another: absorbed, or settled and put into its list."""
-    if plan.fact[ABSORBING] >> columns.key[to, 0] & 1:
-        for k in range(slots.size):
-            if now[k] < columns.stopped[slots[k]]:
-                columns.stopped[slots[k]] = now[k]
-        return
-    settle_all(plan, seed, columns, slots, now, c, to, winner, moved, entry)
-    join(columns, slots, to)
-
-
-@kernel
-def join(columns: Columns, slots: Slots, to: int) -> None:
-    """Put slots into the list of a configuration."""
-    n = columns.length[to]
-    columns.lists[to, n : n + slots.size] = slots
-    columns.length[to] = n + slots.size
-
-
-@kernel
-def settle_all(
-    plan: Plan,
-    seed: np.uint64,
-    columns: Columns,
-    slots: Slots,
-    now: Floats,
-    c: int,
-    to: int,
-    winner: int,
-    moved: bool,
-    entry: bool,
+@inlined_bare_kernel
+def settle(
+    plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, c: int, to: int, winner: int
 ) -> None:
     """Bring every event up to date: whole columns where it is plain, otherwise patient by patient."""
-    if c == to and winner == NONE:
-        return
+    moved = c != VOID and columns.key[c, 0] != columns.key[to, 0]
     for e in range(plan.fact[N_EVENTS]):
         event = plan.event[e]
         was = columns.risk[c] >> e & 1 == 1
@@ -458,15 +394,8 @@ def settle_all(
         before, after = columns.effects[c, e], columns.effects[to, e]
         if event[PLAIN]:
             if able and (renew or not was):
-                begin(plan, seed, columns, slots, now, e, after, entry)
+                begin(plan, seed, columns, slots, now, e, after, c == VOID)
             elif able and before != after:
                 reanchor(plan, columns, slots, now, e, before, after)
-            continue
-        if not (renew or was or able) or (was and able and not renew and e != winner and before == after):
-            continue
-        for k in range(slots.size):
-            s = slots[k]
-            if renew:
-                columns.origin[e, s] = now[k]
-            rate = ratio(plan, columns, s, e, after) if able else 0.0
-            settle(plan, seed, columns, s, now[k], e, rate, renew)
+        elif renew or was != able or (able and (e == winner or before != after)):
+            settle_each(plan, seed, columns, slots, now, e, after, able, renew)

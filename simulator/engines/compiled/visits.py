@@ -38,7 +38,7 @@ from simulator.engines.compiled.plan import (
     WITHHOLDS,
     Plan,
 )
-from simulator.kernels.compilation import kernel
+from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
 from simulator.kernels.elementary import INFINITY, normal_cdf, normal_quantile
 from simulator.kernels.quantiles import FIXED, quantile
 from simulator.kernels.rng import STREAMS, uniform
@@ -48,7 +48,7 @@ VISIT, PLANNED, DOSE = STREAMS["visit"], STREAMS["course.planned"], STREAMS["cou
 FRAILTY = STREAMS["adverse_event.frailty"]
 
 
-@kernel
+@bare_kernel
 def begin_course(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots) -> None:
     """Draw what a course draws once: the planned number, and each patient's proneness to adverse events."""
     fact, n = plan.fact, slots.size
@@ -94,7 +94,7 @@ def begin_course(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots) ->
                 harm[slots[k]] = unshared[row[slots[k]]]
 
 
-@kernel
+@inlined_bare_kernel
 def dose_of(plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int) -> float:
     """Dose level of one administration, before any reduction."""
     row, levels = columns.row[s], plan.dose.shape[1]
@@ -108,7 +108,7 @@ def dose_of(plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int) 
     return plan.dose[0, level, row]
 
 
-@kernel
+@inlined_bare_kernel
 def next_visit(plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float) -> float:
     """Time of the next visit: start + k·interval, or a running sum of random intervals; plus delays."""
     row = columns.row[s]
@@ -121,7 +121,7 @@ def next_visit(plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float
     return now + quantile(code, u, p0, p1, p2) + columns.last_delay[s]
 
 
-@kernel
+@inlined_bare_kernel
 def write(log: Log, used: int, s: int, time: float, code: int, value: float) -> int:
     """Append a row; returns the number of rows."""
     log.slot[used] = s
@@ -134,7 +134,21 @@ def write(log: Log, used: int, s: int, time: float, code: int, value: float) -> 
 # --------------------------------------------------------------------------------------- visits in the race
 
 
-@kernel
+@inlined_bare_kernel
+def leave(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, c: int, reason: int) -> tuple:
+    """The course of slot s ends for good. Returns rows of the log used and the configuration after it."""
+    n_events = plan.fact[N_EVENTS]
+    columns.on_course[s] = 0
+    columns.due[n_events, s] = INFINITY
+    columns.count[n_events + 1 + plan.fact[N_TERMS], s] += 1
+    used = write(log, used, s, now, n_events + 1 + plan.fact[N_TERMS], float(reason))
+    markers = columns.key[c, 1] & ~plan.fact[ON_TREATMENT]
+    if markers != columns.key[c, 1]:
+        c = find(plan, columns, columns.key[c, 0], markers, columns.key[c, 2], columns.key[c, 3])
+    return used, c
+
+
+@inlined_bare_kernel
 def attend(plan: Plan, seed: np.uint64, columns: Columns, log: Log, used: int, s: int, now: float, c: int) -> tuple:
     """A visit of slot s, found in configuration c: one administration, unless one is withheld or the plan is done.
 
@@ -145,7 +159,7 @@ def attend(plan: Plan, seed: np.uint64, columns: Columns, log: Log, used: int, s
     n_events, n_terms = fact[N_EVENTS], fact[N_TERMS]
     columns.due[n_events, s] = INFINITY
     if columns.n_given[s] >= columns.planned[s]:
-        return used, c, True
+        return used, c, 1
     withheld = False
     for e in range(n_events):
         withheld = withheld or (plan.event[e, WITHHOLDS] == 1 and columns.pending[e, s] == 1)
@@ -155,7 +169,6 @@ def attend(plan: Plan, seed: np.uint64, columns: Columns, log: Log, used: int, s
     else:
         number = columns.n_given[s]
         columns.n_given[s] += 1
-        columns.count[n_events, s] += 1
         dose = dose_of(plan, seed, columns, s, number) * columns.dose_scale[s]
         used = write(log, used, s, now, n_events, dose)
         state, before, started, fired = columns.key[c, 0], columns.key[c, 1], columns.key[c, 2], columns.key[c, 3]
@@ -192,34 +205,22 @@ def attend(plan: Plan, seed: np.uint64, columns: Columns, log: Log, used: int, s
         reason = columns.stop[c, columns.cell[s]] if markers != before else 0
         if reason:
             used, c = leave(plan, columns, log, used, s, now, c, reason)
-            return used, c, False
+            return used, c, 0
     if plan.course_code[INTERVAL_CODE, row] == NONE:
-        return used, c, True
+        return used, c, 1
     due = next_visit(plan, seed, columns, s, now)
     columns.due[n_events, s] = due if due < columns.end[s] else INFINITY
-    return used, c, False
-
-
-@kernel
-def leave(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, c: int, reason: int) -> tuple:
-    """The course of slot s ends for good. Returns rows of the log used and the configuration after it."""
-    n_events = plan.fact[N_EVENTS]
-    columns.on_course[s] = 0
-    columns.due[n_events, s] = INFINITY
-    columns.count[n_events + 1 + plan.fact[N_TERMS], s] += 1
-    used = write(log, used, s, now, n_events + 1 + plan.fact[N_TERMS], float(reason))
-    markers = columns.key[c, 1] & ~plan.fact[ON_TREATMENT]
-    if markers != columns.key[c, 1]:
-        c = find(plan, columns, columns.key[c, 0], markers, columns.key[c, 2], columns.key[c, 3])
-    return used, c
+    return used, c, 0
 
 
 # ----------------------------------------------------------------------------------- visits after the race
 
 
-@kernel
-def count_visits(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, visits: Visits, keep: bool) -> Visits:
+@bare_kernel
+def count_visits(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, visits: Visits, keep: bool) -> bool:
     """Administrations until the course stopped or its plan was done; with ``keep``, when, how much and what harm.
+
+    Returns whether ``visits`` had room for them.
 
     ``columns.stopped`` is when a rule, death or the horizon stopped the course: a visit at that very time comes
     after it. ``columns.completed`` becomes when the planned number had been given.
@@ -250,7 +251,7 @@ def count_visits(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, vi
         now = active[:n]
         if keep:
             if number >= visits.time.shape[0]:
-                visits = more_visits(visits)
+                return False
             for k in range(n):
                 s = now[k]
                 visits.time[number, s] = at[k]
@@ -285,15 +286,4 @@ def count_visits(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, vi
             m += 1 if (due < columns.stopped[s]) & (due < columns.end[s]) else 0
         n = m
         number += 1
-    return visits
-
-
-@kernel
-def more_visits(visits: Visits) -> Visits:
-    """Return room for twice as many administrations, the old ones in it."""
-    n, size = visits.time.shape
-    time, dose, harmed = np.empty((2 * n, size)), np.empty((2 * n, size)), np.empty((2 * n, size), np.int64)
-    time[:n] = visits.time
-    dose[:n] = visits.dose
-    harmed[:n] = visits.harmed
-    return Visits(time, dose, harmed)
+    return True
