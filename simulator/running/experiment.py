@@ -50,8 +50,16 @@ def design_of(experiment: Experiment) -> StudyDesign:
 
 
 def engine_of(experiment: Experiment) -> str:
-    """Return the engine that runs an experiment; ``auto`` takes the compiled one."""
-    return "reference" if experiment.root.engine == "reference" else "compiled"
+    """Return the engine that runs an experiment; ``auto`` takes the compiled one if it has room for the model."""
+    wanted = experiment.root.engine
+    if wanted == "reference":
+        return wanted
+    from simulator.engines.compiled.plan import too_large
+
+    reason = too_large(experiment.tables)
+    if reason and wanted == "compiled":
+        raise ConfigError(Problem("engine", wanted, f"has no room for {reason}; use reference or auto"))
+    return "reference" if reason else "compiled"
 
 
 def trajectories_of(
