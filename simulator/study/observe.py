@@ -322,7 +322,6 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
         trajectories.log_code,
         states_entered(model),
         model.absorbing,
-        model.initial_state,
     )
     died = death < end
     data = StudyData(

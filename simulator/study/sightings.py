@@ -27,23 +27,22 @@ LANE = 256
 
 @kernel
 def deaths(
-    offset: Integers, log_time: Floats, log_code: Codes, entered: Integers, absorbing: Flags, initial_state: int
+    offset: Integers, log_time: Floats, log_code: Codes, entered: Integers, absorbing: Flags
 ) -> tuple[Floats, Integers]:
-    """Time of entry into an absorbing state, and the code that led there (NONE where none did), each (n,)."""
+    """Time of entry into an absorbing state, and the code that led there (NONE where none did), each (n,).
+
+    Nobody leaves an absorbing state or enters one twice: it is the last state entered, looked for from the end.
+    """
     n = offset.size - 1
     time = np.full(n, np.inf)
     cause = np.full(n, NONE)
     for i in range(n):
-        state = initial_state
-        for row in range(offset[i], offset[i + 1]):
+        for row in range(offset[i + 1] - 1, offset[i] - 1, -1):
             to = entered[log_code[row]]
-            if to == NONE:
-                continue
-            if absorbing[to]:
-                cause[i] = log_code[row]
-                if to != state:
-                    time[i] = log_time[row]
-            state = to
+            if to != NONE:
+                if absorbing[to]:
+                    time[i], cause[i] = log_time[row], log_code[row]
+                break
     return time, cause
 
 
@@ -170,7 +169,7 @@ def count_before(offset: Integers, log_code: Codes, log_time: Floats, code: int,
     for i in range(offset.size - 1):
         n = 0
         for row in range(offset[i], offset[i + 1]):
-            n += log_code[row] == code and log_time[row] < before[i]
+            n += (log_code[row] == code) & (log_time[row] < before[i])
         count[i] = n
     return count
 

@@ -54,6 +54,7 @@ def tally_events(
     """
     n_times, n_bins = grid.size, true.shape[2]
     n_slots = event_of.size
+    per_bin = 1.0 / width  # exact: a width is a power of two
     per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
     last = np.full(n_slots, NONE)  # patient whose first event of each kind has been counted
     for i in range(offset.size - 1):
@@ -79,10 +80,10 @@ def tally_events(
             if kind != NONE and last[kind] != i:
                 last[kind] = i
                 happened[kind, c, place] += 1
-                true[kind, c, min(int(time / width), n_bins - 1)] += 1
+                true[kind, c, min(int(time * per_bin), n_bins - 1)] += 1
         if killed != NONE and death[i] < np.inf:
             place = place_of(death[i], grid, per_day)
-            bin_ = min(int(death[i] / width), n_bins - 1)
+            bin_ = min(int(death[i] * per_bin), n_bins - 1)
             dead[c, place] += 1
             happened[killed, c, place] += 1
             true[killed, c, bin_] += 1
@@ -92,7 +93,7 @@ def tally_events(
             if event_of[kind] != NONE:
                 time = first_seen[event_of[kind], i]
                 if time < np.inf:
-                    observed[kind, c, min(int(time / width), n_bins - 1)] += 1
+                    observed[kind, c, min(int(time * per_bin), n_bins - 1)] += 1
         time = min(death[i], grid[n_times - 1])
         add(lived[c, 0], time)
         add(lived[c, 1], time * time)
@@ -126,35 +127,30 @@ def tally_course(
     n_times = grid.size
     per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
     n_terms = counted.size
-    last = np.full(n_terms, NONE)  # patient who has been counted under each term
+    number = np.zeros(end_of_course + 1, np.int64)  # of each code, in one patient
+    first = np.empty(end_of_course + 1)
     for i in range(offset.size - 1):
         c = cell[i]
-        number, first, end, any_term = 0, np.inf, np.inf, False
-        for row in range(offset[i], offset[i + 1]):
-            code = log_code[row]
-            if code < administration:
-                continue
-            if code == administration:
-                if number == 0:
-                    first = log_time[row]
-                number += 1
-            elif code < end_of_course:
-                term = code - administration - 1
-                if last[term] != i:
-                    last[term] = i
-                    harmed[c, term] += 1
-                    any_term = any_term or counted[term]
-            elif end == np.inf:
-                end = log_time[row]
+        number[:] = 0
+        for row in range(offset[i + 1] - 1, offset[i] - 1, -1):
+            number[log_code[row]] += 1
+            first[log_code[row]] = log_time[row]
+        any_term = 0
+        for term in range(n_terms):
+            had = min(number[administration + 1 + term], 1)
+            harmed[c, term] += had
+            any_term |= had & counted[term]
         harmed[c, n_terms] += any_term
-        given[c, number] += 1
-        if number > 0:
+        given[c, number[administration]] += 1
+        if number[administration] > 0:
             treated[c] += 1
-            end = min(min(end, death[i]), horizon[i])
-            on_course[c, place_of(first, grid, per_day)] += 1
+            start, end = first[administration], min(death[i], horizon[i])
+            if number[end_of_course] > 0:
+                end = min(end, first[end_of_course])
+            on_course[c, place_of(start, grid, per_day)] += 1
             on_course[c, place_of(end, grid, per_day)] -= 1
-            add(spent[c, 0], end - first)
-            add(spent[c, 1], (end - first) * (end - first))
+            add(spent[c, 0], end - start)
+            add(spent[c, 1], (end - start) * (end - start))
 
 
 @kernel
