@@ -34,7 +34,8 @@ class Column:
     """One variable of every patient, each array of shape (R, N).
 
     ``value``: days (until the event was seen, or of observation where it was not), a number, or 0 and 1;
-    NaN where there is none; made when first asked for. ``event``: whether what the variable is about was seen.
+    NaN where there is none; made when first asked for, by a function that must not hold the data the column is kept in
+    (a ring of references keeps arrays until Python looks for rings). ``event``: whether what the variable is about was seen.
     ``has``: whether the patient counts in a median, mean or range of the value.
     """
 
@@ -217,13 +218,14 @@ class StudyData:
     def _column(self, name: str) -> Column:
         model, codes = self.trajectories.model, self.trajectories.codes
         kind, _, detail = name.partition(".")
+        observed, entry = self.observed, self.entry
         if name == "survival":
-            return Column(lambda: self.observed, self.died, self.everybody)
+            return Column(lambda: observed, self.died, self.everybody)
         if name == "follow_up":
-            return Column(lambda: self.observed, ~self.died, self.everybody)
+            return Column(lambda: observed, ~self.died, self.everybody)
         if name == "entered":
             cut = self.design.data_cut[self.trajectories.parameter_set].reshape(self.shape)
-            return Column(lambda: self.entry, self.entry < cut, self.entry < cut)
+            return Column(lambda: entry, entry < cut, entry < cut)
         if name == "administrations":
             return _number(self.administrations(self.end))
         if name == "dose":
@@ -258,9 +260,10 @@ class StudyData:
         if of is not None:
             event &= of
 
+        seen, observed = [self.seen(code) for code in codes], self.observed
+
         def value() -> Floats:
-            first = np.minimum.reduce([self.seen(code) for code in codes]) if codes else np.inf
-            return np.where(event, first, self.observed)
+            return np.where(event, np.minimum.reduce(seen) if seen else np.inf, observed)
 
         return Column(value, event, event)
 

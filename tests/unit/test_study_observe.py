@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -339,6 +341,23 @@ def test_every_listed_column_exists():
     data = observe(histories([]), protocol(populations=(population("evaluable"),)), seed=1)
     for name in data.column_names():
         assert data.column(name).value.shape == (1, 1)
+
+
+def test_what_was_seen_is_forgotten_at_once():
+    # Arrays in a ring of references would stay until the garbage collector comes, and memory would grow with patients.
+    gc.collect()
+    gc.disable()
+    try:
+        data = observe(concatenate(random_histories(12, 2, np.random.default_rng(1))), every(21.0), seed=1)
+        Accumulator(np.array([0.0, 100.0])).add(data)
+        for name in data.column_names():
+            assert data.column(name).value.shape == (2, 12)
+            estimate(data, wanted("naive_median", name))
+        alive = weakref.ref(data)
+        del data
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 # -- populations ----------------------------------------------------------------------------------------
