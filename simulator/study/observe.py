@@ -34,9 +34,11 @@ class Column:
     """One variable of every patient, each array of shape (R, N).
 
     ``value``: days (until the event was seen, or of observation where it was not), a number, or 0 and 1;
-    NaN where there is none; made when first asked for, by a function that must not hold the data the column is kept in
-    (a ring of references keeps arrays until Python looks for rings). ``event``: whether what the variable is about was seen.
+    NaN where there is none; made when first asked for. ``event``: whether what the variable is about was seen.
     ``has``: whether the patient counts in a median, mean or range of the value.
+
+    The function that makes the value holds arrays, never the data that keep the column: a ring of references would
+    keep them all until Python's garbage collector comes.
     """
 
     def __init__(self, value: Callable[[], Floats], event: Flags, has: Flags) -> None:
