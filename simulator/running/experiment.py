@@ -72,15 +72,11 @@ def trajectories_of(
 ) -> Trajectories:
     """Simulate the given replicates of an experiment, or the given patients of each."""
     if engine_of(experiment) == "reference":
-        whole = reference.simulate(
-            experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress
-        )
+        log = reference.simulate(experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress)
+        if patients is None:
+            return log
         # Until the reference takes `patients`, too: simulate everybody, keep some.
-        return (
-            whole
-            if patients is None
-            else whole.select(np.isin(whole.patient, np.arange(patients.start, patients.stop)))
-        )
+        return log.select((log.patient >= patients.start) & (log.patient < patients.stop))
     from simulator.engines import compiled
 
     return compiled.simulate(
