@@ -173,7 +173,8 @@ class Accumulator:
             unfinished = Open(patients, of, groups, at_risk)
         with self._lock:
             self._idle.append(counts)
-        return Part(data.replicate, curves, self._sample(log), unfinished)
+        wanting = self.n_sample - len(self._histories)  # never grows: what is not wanted now is not later
+        return Part(data.replicate, curves, _sample(log, wanting), unfinished)
 
     def append(self, part: Part) -> None:
         """Take a part in its turn. Raises ValueError if it does not follow the parts before it."""
@@ -276,21 +277,6 @@ class Accumulator:
             counts.spent,
         )
         return counts
-
-    def _sample(self, trajectories: Trajectories) -> tuple[History, ...]:
-        histories = []
-        for i in range(min(self.n_sample, len(trajectories))):
-            rows = slice(trajectories.offset[i], trajectories.offset[i + 1])
-            histories.append(
-                (
-                    int(trajectories.replicate[i]),
-                    int(trajectories.patient[i]),
-                    trajectories.log_time[rows].copy(),
-                    trajectories.log_code[rows].astype(np.int64),
-                    trajectories.log_value[rows].copy(),
-                )
-            )
-        return tuple(histories)
 
     def _total(self) -> _Counts:
         """Sum of what all threads counted."""
@@ -465,6 +451,16 @@ def _no_counts(known: _Known, n_times: int) -> _Counts:
         "at_risk_square": (groups, n_times),
     }
     return _Counts(**{name: np.zeros(shape, dtype=np.int64) for name, shape in shapes.items()})
+
+
+def _sample(log: Trajectories, n: int) -> tuple[History, ...]:
+    """Histories of the first n patients."""
+    histories = []
+    for i in range(min(n, len(log))):
+        rows = slice(log.offset[i], log.offset[i + 1])
+        replicate, patient, code = int(log.replicate[i]), int(log.patient[i]), log.log_code[rows].astype(np.int64)
+        histories.append((replicate, patient, log.log_time[rows].copy(), code, log.log_value[rows].copy()))
+    return tuple(histories)
 
 
 def _until(changes: Integers) -> Integers:
