@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
+import io
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import simulator
-from simulator.cli.preflight import prepare
 from simulator.engines import reference
 from simulator.kernels import rng
 from tests.benchmarks import hand_kernel, numpy_vectorised, plain_simpy
+from tests.benchmarks.__main__ import table
+from tests.benchmarks.measure import Measured
+from tests.benchmarks.sections import LIMIT, Options
+from tests.benchmarks.workloads import CONFIGS, tables, tiled
 
-CONFIGS = Path(__file__).parents[1] / "benchmarks" / "configs"
-LIMIT = 5.0
+LARGEST_Z = 5.0
 """Of |z| in a comparison of two means: a false alarm has probability 6e-7, below 3e-5 in all of this file."""
-
-
-@cache
-def tables(cohort, n):
-    overrides = [f"cohort={cohort}", f"cohort.n_patients={n}"]
-    return prepare(overrides, config_dir=CONFIGS, hydra=False).experiment.tables
 
 
 def by_hand(n, *, seed):
@@ -90,12 +86,12 @@ def test_w1_gives_the_answers_that_others_gave():
 @pytest.mark.parametrize("yardstick", ["simulate", "simulate_columns"])
 def test_the_numpy_scripts_simulate_w1(yardstick):
     made = getattr(numpy_vectorised, yardstick)(400_000, seed=1)
-    assert np.all(np.abs(z_between(observed_w1(*made), observed_w1(*by_hand(400_000, seed=2)))) < LIMIT)
+    assert np.all(np.abs(z_between(observed_w1(*made), observed_w1(*by_hand(400_000, seed=2)))) < LARGEST_Z)
 
 
 def test_plain_simpy_simulates_w1():
     made = np.array(plain_simpy.simulate("w1", 20_000, seed=1)).T
-    assert np.all(np.abs(z_between(observed_w1(*made), observed_w1(*by_hand(400_000, seed=2)))) < LIMIT)
+    assert np.all(np.abs(z_between(observed_w1(*made), observed_w1(*by_hand(400_000, seed=2)))) < LARGEST_Z)
 
 
 def test_plain_simpy_simulates_w2():
@@ -106,10 +102,33 @@ def test_plain_simpy_simulates_w2():
     def observed(times):
         return np.concatenate([np.isfinite(times), times < 300.0, times < 900.0]).astype(float)
 
-    assert np.all(np.abs(z_between(observed(ours), observed(theirs))) < LIMIT)
+    assert np.all(np.abs(z_between(observed(ours), observed(theirs))) < LARGEST_Z)
 
 
 @pytest.mark.parametrize("cohort", ["w1", "w2"])
 def test_a_workload_runs_through_the_public_call(cohort):
     tree = simulator.simulate([f"cohort={cohort}", "cohort.n_patients=50"], config_dir=CONFIGS)
     assert "statistics" in tree.children
+
+
+def test_every_parameter_set_of_tiled_tables_is_the_model():
+    model = tables("w1", 50)
+    once = reference.simulate(model, seed=1, replicates=range(2))
+    thrice = reference.simulate(tiled(model, 3), seed=1, replicates=range(2))
+    assert thrice.model.n_sets == 3
+    for number in range(3):
+        part = thrice.select(thrice.parameter_set == number)
+        assert np.array_equal(part.log_time, once.log_time)
+        assert np.array_equal(part.log_code, once.log_code)
+
+
+def test_the_table_shows_ratios_and_says_why_a_row_is_missing():
+    limit = Measured("W1", "limit", 10, samples=[19.0, 20.0, 22.0], role=LIMIT)
+    slower = Measured("W1", "slower", 10, samples=[50.0], against=(LIMIT,))
+    absent = Measured("W1", "absent", missing="not installed")
+    console = Console(width=165, file=io.StringIO())
+    console.print(table([limit, slower, absent], {"processor": "any"}, Options(False, 3, (), "reference")))
+    text = console.file.getvalue()
+    assert "19 – 22" in text
+    assert "2.5 ×" in text
+    assert "absent: not installed" in text
