@@ -80,7 +80,7 @@ def table(rows: Sequence[Measured], header: dict[str, str], options: Options) ->
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
-    made.add_column("", no_wrap=True)
+    made.add_column("", max_width=60, overflow="fold")
     for name in ("patients", "median", "spread"):
         made.add_column(name, justify="right", no_wrap=True)
     for name in YARDSTICKS:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator.errors import LobuleError
 from tests.benchmarks import systems
 from tests.benchmarks.measure import Measured, child, process_seconds, processor_seconds, wall_seconds
 from tests.benchmarks.systems import Engine, here
@@ -65,7 +66,7 @@ def measured(entries: Iterable[Entry], rounds: int, *, tell: Callable[[str], Non
             tell(f"{entry.row.section}: {entry.row.name} (round {number} of {rounds})")
             try:
                 sample = entry.run(number)
-            except RuntimeError as error:
+            except (LobuleError, RuntimeError) as error:
                 entry.row.missing = str(error)
                 continue
             if number:
