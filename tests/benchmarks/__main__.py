@@ -85,7 +85,7 @@ def table(rows: Sequence[Measured], header: dict[str, str], options: Options) ->
         made.add_column(name, justify="right", no_wrap=True)
     for name in YARDSTICKS:
         said = "time of" if name == LIMIT else "faster than"
-        made.add_column(f"{said}\n{name}", justify="right", no_wrap=True)
+        made.add_column(f"{said}\n{name}", justify="right")
     yardsticks = {row.role: row.median for row in rows if row.role and row.samples}
     section = None
     for row in rows:
