@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from simulator.engines import reference
 from simulator.running import experiment as running
-from tests import models
+from tests import any_model, models
 
 SEED = 31
 FEW = 120
@@ -81,7 +81,7 @@ def test_inert_attributes_change_nothing(usual):
     assert outcome(config) == usual
 
 
-@given(models.random_models(), st.integers(0, 6))
+@given(any_model.random_models(), st.integers(0, 6))
 @models.examples(30)
 def test_an_event_that_never_happens_changes_nothing_in_any_valid_model(config, at):
     events = list(config["model"]["events"].items())
@@ -113,7 +113,7 @@ def test_adding_a_patient_changes_nobody(allocation, more):
     assert after.covariates[:FEW].tobytes() == before.covariates.tobytes()
 
 
-@given(models.random_models(n_patients=24))
+@given(any_model.random_models(n_patients=24))
 @models.examples(30)
 def test_adding_a_patient_changes_nobody_in_any_valid_model(config):
     config["cohort"].pop("arms", None)  # an arm is declared with its size, a share of the whole
@@ -226,7 +226,7 @@ def test_a_shorter_horizon_only_cuts(usual, horizon):
     assert outcome(config) == cut(usual, horizon)
 
 
-@given(models.random_models(), st.sampled_from([42.0, 147.0, 200.5]))
+@given(any_model.random_models(), st.sampled_from([42.0, 147.0, 200.5]))
 @models.examples(40)
 def test_a_shorter_horizon_only_cuts_in_any_valid_model(config, horizon):
     shorter = copy.deepcopy(config)
