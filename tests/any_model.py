@@ -23,7 +23,7 @@ _MARKERS = ("red", "blue", "green")
 ON_TREATMENT = "on_treatment"
 _SPARE = 60
 """Unused markers in front of the others: with three of our own, `on_treatment` is the sixty-fourth."""
-_GRID_STEPS = 38  # units from entry to the horizon of a model on a grid
+GRID_STEPS = 38  # units from entry to the horizon of a model on a grid
 _MOST = 10_000  # recurrences declared: reaching them is an error, and no model here comes near
 
 _Drawn = TypeVar("_Drawn")
@@ -84,8 +84,8 @@ def _by_stratum(outline: _Outline, values: st.SearchStrategy[Any]) -> st.SearchS
     return st.one_of(values, st.fixed_dictionaries(dict.fromkeys(outline.strata, values)))
 
 
-_PROBABILITIES = st.one_of(_times(0.05, 0.95), st.sampled_from([0.0, 1.0]), _times(0.05, 0.95))
-_RATIOS = st.sampled_from([0.0, 0.3, 1.0, 2.5])
+_PROBABILITIES = st.one_of(*[_times(0.05, 0.95)] * 4, st.sampled_from([0.0, 1.0]))
+_RATIOS = st.one_of(_times(0.2, 3.0), _times(0.2, 3.0), st.sampled_from([0.0, 1.0]))
 
 
 # ------------------------------------------------------------------------------------------------------- events
@@ -101,7 +101,8 @@ def _hazards(draw: st.DrawFn, o: _Outline, *, event: _Declaration) -> _Declarati
         hazard = draw(_hazards_by_age())
     elif (on_grid or draw(_one_in(8))) and (not recurrent or _may_be_a_timer(o, event)):
         step = o.unit or 21.0
-        hazard = {"family": "fixed", "delay": draw(_by_stratum(o, st.integers(1, 12).map(lambda k: step * k)))}
+        steps = st.integers(12, 30) if event.get("to") in o.absorbing else st.integers(1, 8)
+        hazard = {"family": "fixed", "delay": draw(_by_stratum(o, steps.map(lambda k: step * k)))}
     else:
         hazard = draw(_continuous_hazards(o, recurrent))
     if draw(_one_in(4)):
@@ -125,13 +126,14 @@ def _continuous_hazards(o: _Outline, recurrent: bool) -> st.SearchStrategy[_Decl
     # A hazard that rises as t^k over the whole follow-up would bring thousands of recurrences.
     scale = _by_stratum(o, _times(100.0 if recurrent else 20.0, 2000.0))
     shape = _times(0.6, 1.5 if recurrent else 3.0)
-    rate = _times(0.0, 0.01)
+    rate = st.one_of(_times(0.001, 0.01), _times(0.001, 0.01), st.just(0.0))
 
     def family(name: str, **parameters: Any) -> st.SearchStrategy[_Declaration]:
         return st.fixed_dictionaries({"family": st.just(name), **parameters})
 
     return st.one_of(
         family("exponential", mean=scale),
+        family("exponential", rate=_by_stratum(o, rate)),
         family("weibull", median=scale, shape=shape),
         family("log_logistic", median=scale, shape=shape),
         family("log_normal", median=scale, sigma=_times(0.2, 1.5)),
@@ -150,7 +152,6 @@ def _continuous_hazards(o: _Outline, recurrent: bool) -> st.SearchStrategy[_Decl
             times=st.just([40.0, 90.0, 400.0]),
             cumulative_hazard=st.sampled_from([[0.1, 0.1, 2.0], [0.0, 1.0, 1.0], [3.0, 3.5, 3.5]]),
         ),
-        family("exponential", rate=st.just(0.0)),
     )
 
 
@@ -172,14 +173,14 @@ def _hazards_by_age() -> st.SearchStrategy[_Declaration]:
 @st.composite
 def _events(draw: st.DrawFn, o: _Outline, *, name: str, loop: tuple[str, str] | None) -> _Declaration:
     """Return one event; with ``loop`` it recurs and leads from one state to the other."""
-    some = st.lists(st.sampled_from(o.flags), unique=True, max_size=2)
-    event: _Declaration = {"from": draw(st.lists(st.sampled_from(o.living), min_size=1, unique=True))}
+    some = st.lists(st.sampled_from(o.living), min_size=1, unique=True)
+    event: _Declaration = {"from": draw(st.one_of(*[st.just(list(o.living))] * 2, some))}
     if draw(st.booleans()):
-        event["to"] = draw(st.sampled_from(o.living + o.absorbing))
-    for what in ("set", "clear", "when", "unless"):
-        if draw(_one_in(4)):
-            event[what] = draw(some)
-    clocks: list[Any] = ["forward", "reset"]
+        event["to"] = draw(st.sampled_from(2 * o.living + o.absorbing))
+    for what, one_in, most in (("set", 2, 2), ("clear", 3, 2), ("when", 6, 2), ("unless", 5, 2)):
+        if draw(_one_in(one_in)):
+            event[what] = draw(st.lists(st.sampled_from(o.flags), unique=True, min_size=1, max_size=most))
+    clocks: list[Any] = ["forward", "reset"] * 2
     if len(o.names) > 1:
         clocks.append({"since": draw(st.sampled_from([other for other in o.names if other != name]))})
     if o.covariates and not o.exact:
@@ -192,14 +193,12 @@ def _events(draw: st.DrawFn, o: _Outline, *, name: str, loop: tuple[str, str] | 
     recurrent = loop is not None or (not continuous and draw(st.booleans()))
     if recurrent:
         event["maximum"] = _MOST
-    drive = draw(st.integers(0, 7))  # 0: administrations alone, 1 to 3: both, as course.response says
-    if drive:
+    driven = draw(st.sampled_from(["hazard", "hazard", "both", "administration"])) if loop is None else "hazard"
+    if driven != "administration":
         event["hazard"] = draw(_hazards(o, event=event))
         event["ratios"] = draw(_ratios(o))
-    if drive <= 3 and loop is None:
+    if driven != "hazard":
         event["per_administration"] = draw(_per_administration(o))
-    elif not drive:
-        event["hazard"] = draw(_hazards(o, event=event))
     changes = any(event.get(key) for key in ("to", "set", "clear"))
     if not changes or draw(_one_in(5)):
         event["choose"] = draw(_choices(o))
@@ -236,10 +235,11 @@ def _choices(draw: st.DrawFn, o: _Outline) -> _Declaration:
 
 @st.composite
 def _ratios(draw: st.DrawFn, o: _Outline) -> list[_Declaration]:
-    """Return up to three hazard ratios, of markers, states, both, and covariates, in any order."""
+    """Return up to four hazard ratios, of markers, states, both, and covariates, in any order."""
     out: list[_Declaration] = []
-    for _ in range(draw(st.integers(0, 3))):
-        kind = draw(st.sampled_from(["marker", "marker", "state", "both", *(["covariate"] if o.covariates else [])]))
+    for _ in range(draw(st.sampled_from([1, 2, 4, 0]))):
+        kinds = ["marker", "marker", "state", "both", *(["covariate"] * 2 if o.covariates else [])]
+        kind = draw(st.sampled_from(kinds))
         ratio: _Declaration = {}
         if kind in ("marker", "both"):
             ratio["marker"] = draw(st.sampled_from(o.flags))
@@ -251,7 +251,7 @@ def _ratios(draw: st.DrawFn, o: _Outline) -> list[_Declaration]:
             if ratio["covariate"] == "age":
                 ratio |= {"per": 3652.5, "reference": 20_000.0}
             else:
-                ratio |= draw(st.sampled_from([{}, {"per": 2.0}, {"per": 0.5, "reference": 0.25}]))
+                ratio |= draw(st.sampled_from([{}, {"per": 1.7, "reference": 0.3}, {"per": 0.5, "reference": 0.25}]))
         else:
             ratio["ratio"] = draw(_by_stratum(o, _RATIOS))
         out.append(ratio)
@@ -282,7 +282,7 @@ _AGES: list[Any] = [
 
 @st.composite
 def _covariates(draw: st.DrawFn, strata: tuple[str, ...]) -> _Declaration:
-    if not draw(st.booleans()):
+    if draw(_one_in(3)):
         return {}
     out: _Declaration = {"age": draw(st.sampled_from(_AGES)), "score": draw(st.sampled_from(_LAWS))}
     if draw(st.booleans()):
@@ -378,7 +378,7 @@ def _doses(draw: st.DrawFn, per: str) -> _Declaration:
 
 @st.composite
 def _stops(draw: st.DrawFn, o: _Outline) -> _Declaration:
-    markers = draw(st.lists(st.sampled_from(o.markers), unique=True, max_size=2)) if o.markers else []
+    markers = draw(st.lists(st.sampled_from(o.markers), unique=True, max_size=3)) if o.markers else []
     return {
         "states": draw(st.lists(st.sampled_from(o.living), unique=True, max_size=1)),
         "markers": [*markers, *([ON_TREATMENT] if draw(_one_in(12)) else [])],
@@ -387,9 +387,9 @@ def _stops(draw: st.DrawFn, o: _Outline) -> _Declaration:
 
 @st.composite
 def _courses(draw: st.DrawFn, o: _Outline) -> _Declaration:
-    most = draw(st.sampled_from([6, 0, 1, 2, 4, 10]))
+    most = draw(st.sampled_from([6, 8, 10, 4, 2, 1, 0]))
     course: _Declaration = {"max_administrations": most, "response": o.response}
-    if draw(st.booleans()):
+    if not draw(_one_in(4)):
         course["marker"] = ON_TREATMENT
     if not most:
         return course
@@ -404,9 +404,9 @@ def _courses(draw: st.DrawFn, o: _Outline) -> _Declaration:
         course["stop"] = draw(_stops(o))
     if draw(st.booleans()):
         course["dose"] = draw(_doses(draw(st.sampled_from(["patient", "administration"]))))
-    if draw(st.booleans()):
+    if not draw(_one_in(3)):
         course["after_adverse_event"] = draw(_delays(o))
-    if draw(st.booleans()):
+    if not draw(_one_in(3)):
         flags = st.lists(st.sampled_from(o.flags), unique=True, max_size=1)
         terms = {
             name: {"probability": draw(_by_stratum(o, _PROBABILITIES)), "set": draw(flags)}
@@ -452,16 +452,16 @@ def random_models(
     o = _Outline(
         living=list(_STATES[: draw(st.integers(2, 3))]),
         absorbing=list(_STATES[3 : 3 + draw(st.integers(1, 2))]),
-        markers=list(_MARKERS[: draw(st.integers(0, 3))]),
+        markers=list(_MARKERS[: draw(st.sampled_from([3, 2, 3, 1, 0]))]),
         strata=strata,
-        names=[f"event_{k}" for k in range(draw(st.integers(1, 8)))],
+        names=[f"event_{k}" for k in range(draw(st.sampled_from([6, 5, 7, 8, 3, 1])))],
         covariates=draw(_covariates(strata)),
         response=draw(st.sampled_from(["continuous", "per_administration"])),
         unit=unit,
         exact=unit is not None and unit != 13.7 and draw(st.booleans()),
     )
     loops: list[tuple[str, str] | None] = [None] * len(o.names)
-    if len(o.names) > 1 and draw(st.booleans()):  # states are left and entered again
+    if len(o.names) > 1 and not draw(_one_in(3)):  # states are left and entered again
         loops[0], loops[-1] = (o.living[0], o.living[1]), (o.living[1], o.living[0])
     events = {name: draw(_events(o, name=name, loop=loop)) for name, loop in zip(o.names, loops, strict=True)}
     if o.unit is not None and draw(st.booleans()):
@@ -475,11 +475,12 @@ def random_models(
         markers=[*spare, *o.flags],
         cohort=draw(_cohorts(o, events, course, n_patients)),
         n_patients=n_patients,
-        horizon=horizon or (800.0 if o.unit is None else _GRID_STEPS * o.unit),
+        horizon=horizon or (800.0 if o.unit is None else GRID_STEPS * o.unit),
         course=course,
     )
-    config["model"]["initial"] = draw(st.sampled_from(o.living))
-    config["model"]["initial_markers"] = draw(st.lists(st.sampled_from(o.flags), unique=True, max_size=2))
+    config["model"]["initial"] = draw(st.sampled_from([o.living[0], *o.living]))
+    if draw(_one_in(4)):
+        config["model"]["initial_markers"] = draw(st.lists(st.sampled_from(o.flags), unique=True, max_size=2))
     return config
 
 

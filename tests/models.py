@@ -98,7 +98,8 @@ def processors() -> int:
 
 
 @cache
-def _pool() -> Executor:
+def workers() -> Executor:
+    """Processes that simulate beside this one."""
     pool = ProcessPoolExecutor(min(processors(), 8), mp_context=get_context("spawn"))
     atexit.register(pool.shutdown, cancel_futures=True)
     return pool
@@ -121,12 +122,16 @@ def simulated(
     if n is not None:
         replicates = range(-(-n // size))
     simulate = importlib.import_module(f"simulator.engines.{engine}").simulate
-    workers = processors()
-    if here or workers == 1 or len(sets) > 1 or size * len(replicates) < IN_PROCESS:
+    at_once = processors()
+    if here or engine != "reference" or at_once == 1 or size * len(replicates) < IN_PROCESS:
         return simulate(tables, seed=seed, replicates=replicates, parameter_sets=sets)  # type: ignore[no-any-return]
-    step = max(1, -(-len(replicates) // (4 * workers)))
+    step = max(1, -(-len(replicates) * len(sets) // (4 * at_once)))
     cuts = [replicates[i : i + step] for i in range(0, len(replicates), step)]
-    waiting = [_pool().submit(simulate, tables, seed=seed, replicates=cut, parameter_sets=sets) for cut in cuts]
+    waiting = [
+        workers().submit(simulate, tables, seed=seed, replicates=cut, parameter_sets=range(b, b + 1))
+        for b in sets
+        for cut in cuts
+    ]
     return concatenate([job.result() for job in waiting])
 
 
