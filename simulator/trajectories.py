@@ -153,6 +153,22 @@ class Trajectories:
         return None
 
 
+@dataclass(frozen=True, eq=False)
+class Summaries:
+    """Of ``n`` patients, in the order of `Trajectories`, what is asked for most: far smaller than their histories.
+
+    ``first_time`` (E, n): day of the first occurrence of each event, +inf never. ``count`` (codes, n): how often
+    each code of ``model.log_codes`` occurred.
+    """
+
+    model: ModelTables
+    first_time: Floats
+    count: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return int(self.count.shape[1])
+
+
 @dataclass(frozen=True)
 class Transitions:
     """Changes of state: who, when (days), from which state, to which."""

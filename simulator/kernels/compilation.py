@@ -28,11 +28,12 @@ import llvmlite
 import numba
 from llvmlite import binding as llvm
 from numba.core import caching, config
+from numba.core.types import unliteral
 
 CACHE_VARIABLE = "LOBULE_CACHE_DIR"
 """Environment variable that names the root of the cache."""
 
-COMPILED_SOURCES = ("kernels/*.py", "engines/compiled.py")
+COMPILED_SOURCES = ("kernels/*.py", "engines/compiled/*.py")
 """Files with kernels, below the package `simulator`. A file whose kernels others call **must** be listed."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -194,6 +195,14 @@ class _KernelCache(caching.FunctionCache):
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     # A C wrapper, for kernels passed as arguments, is never needed and costs a tenth of the compile time.
     dispatcher = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True, **options)(function)
+    if hasattr(dispatcher, "get_call_template"):  # no dispatcher under NUMBA_DISABLE_JIT
+        resolve = dispatcher.get_call_template
+
+        def without_literals(args: Any, kws: Any) -> Any:
+            """Numba compiles a callee anew for every literal argument; ours want one version for all values."""
+            return resolve([unliteral(a) for a in args], {name: unliteral(a) for name, a in kws.items()})
+
+        dispatcher.get_call_template = without_literals
     folder = cache_folder()
     if folder is not None and hasattr(dispatcher, "_cache"):  # no dispatcher under NUMBA_DISABLE_JIT
         with contextlib.suppress(OSError):  # a kernel whose source is not a file, as in a notebook
@@ -210,6 +219,18 @@ def kernel(function: _Function) -> _Function:
 def inlined_kernel(function: _Function) -> _Function:
     """Like `kernel`, and always inlined where another kernel calls it, so that loops over it vectorise."""
     compiled: _Function = _compile(function, forceinline=True)
+    return compiled
+
+
+def bare_kernel(function: _Function) -> _Function:
+    """Like `kernel`, for functions of many arrays: without numba's reference counts, so it can allocate nothing."""
+    compiled: _Function = _compile(function, _nrt=False)
+    return compiled
+
+
+def inlined_bare_kernel(function: _Function) -> _Function:
+    """Like `bare_kernel`, and always inlined."""
+    compiled: _Function = _compile(function, _nrt=False, forceinline=True)
     return compiled
 
 

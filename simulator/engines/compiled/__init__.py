@@ -1,0 +1,254 @@
+"""The compiled engine: the reference's rules over blocks of patients as arrays. Knows tables; knows no declaration.
+
+Same tables in, same trajectories out, bit for bit, by another road: no calendar, but the minimum over what each
+patient is at risk of (`race`); no patient at a time, but columns of those to whom the same thing happens (`passes`),
+where an event is plain, and one at a time where it is not (`clocks`). A model is data (`plan`): one compilation serves
+every model and every parameter value. Patients who wait for each other are SimPy's work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.engines.compiled.blocks import (
+    BROKEN,
+    FILLED,
+    LOG_FULL,
+    VISITS_FULL,
+    Call,
+    People,
+    deficit_cells,
+    run_blocks,
+)
+from simulator.engines.compiled.columns import columns_for, empty_log, empty_visits
+from simulator.engines.compiled.output import Rows, empty_rows, more_rows
+from simulator.engines.compiled.plan import Plan, plan_of, too_large
+from simulator.errors import SimulationError
+from simulator.tables import Floats, Integers, ModelTables
+from simulator.trajectories import Summaries, Trajectories
+
+BLOCK = 2_048
+"""Patients of a block: their columns stay in the processor's cache."""
+
+TASK = 16
+"""Most blocks that a thread takes at a time."""
+
+Progress = Callable[[int], None]
+T = TypeVar("T")
+
+
+def simulate(
+    model: ModelTables,
+    *,
+    seed: int,
+    replicates: range,
+    parameter_sets: range | None = None,
+    patients: range | None = None,
+    threads: int | None = None,
+    block: int = BLOCK,
+    progress: Progress | None = None,
+) -> Trajectories:
+    """Simulate every patient of the given replicates and parameter sets.
+
+    Parameters
+    ----------
+    seed : 0 ≤ seed < 2**64, the key of every draw.
+    replicates : replicate numbers, a range within [0, 2**32).
+    parameter_sets : rows of the tables; all of them if None.
+    patients : patients of each replicate, a contiguous range; all of them if None.
+    threads : at work at a time; as many as there are processors if None. No result depends on it.
+    block : patients simulated together; no result depends on it.
+    progress : called with the number of patients finished since the last call.
+
+    Returns
+    -------
+    Trajectories ordered by (parameter set, replicate, patient).
+
+    Raises
+    ------
+    SimulationError
+        When a recurrent event exceeds its declared maximum.
+    """
+    work = _Work(model, seed, replicates, parameter_sets, patients, block)
+    parts = work.run(threads, progress, lambda first, last: work.histories(first, last))
+
+    def joined(name: str) -> NDArray[np.generic]:
+        return np.concatenate([getattr(people, name) for people, _ in parts])
+
+    return Trajectories(
+        model,
+        joined("parameter_set"),
+        joined("replicate"),
+        joined("patient"),
+        joined("cell"),
+        joined("covariates"),
+        np.concatenate([[0], np.cumsum(joined("length"))]),
+        np.concatenate([rows.time for _, rows in parts]),
+        np.concatenate([rows.code for _, rows in parts]),
+        np.concatenate([rows.value for _, rows in parts]),
+    )
+
+
+def summarise(
+    model: ModelTables,
+    *,
+    seed: int,
+    replicates: range,
+    parameter_sets: range | None = None,
+    patients: range | None = None,
+    threads: int | None = None,
+    block: int = BLOCK,
+    progress: Progress | None = None,
+) -> Summaries:
+    """Simulate likewise, and keep of each patient when each event first happened and how often everything did."""
+    work = _Work(model, seed, replicates, parameter_sets, patients, block)
+    first = np.empty((len(model.events), work.n))
+    count = np.empty((model.log_codes.end_of_course + 1, work.n), dtype=np.int32)
+    work.run(threads, progress, lambda start, stop: work.summaries(start, stop, first, count))
+    return Summaries(model, first, count)
+
+
+class _Work:
+    """One call: whom it simulates, cut into tasks of whole blocks."""
+
+    def __init__(
+        self,
+        model: ModelTables,
+        seed: int,
+        replicates: range,
+        parameter_sets: range | None,
+        patients: range | None,
+        block: int,
+    ) -> None:
+        self.model, self.seed, self.block = model, np.uint64(seed), block
+        if reason := too_large(model):
+            raise SimulationError(f"the compiled engine has no room for {reason}; use engine=reference")
+        self.plan = plan_of(model)
+        sets = np.array(range(model.n_sets) if parameter_sets is None else parameter_sets, dtype=np.int64)
+        first = 0 if patients is None else patients.start
+        size = np.maximum(model.patients.n_patients[sets] - first, 0)
+        if patients is not None:
+            size = np.minimum(size, len(patients))
+        base = np.concatenate([[0], np.cumsum(size * len(replicates))])
+        sequence, cells = _cells(model, sets, first, int(size.max(initial=0)))
+        self.call = Call(sets, size, base, np.array(replicates, dtype=np.int64), first, sequence, cells)
+        self.n = int(base[-1])
+
+    def run(self, threads: int | None, progress: Progress | None, task: Callable[[int, int], T]) -> list[T]:
+        """Do every task, in threads, and return what they bring in order."""
+        workers = threads or _processors()
+        blocks = -(-self.n // self.block)
+        step = self.block * max(1, min(TASK, -(-blocks // (2 * workers))))
+        cuts = list(pairwise([*range(0, self.n, step), self.n])) or [(0, 0)]
+        if workers == 1 or len(cuts) == 1:
+            return list(_told(map(task, *zip(*cuts, strict=True)), cuts, progress))
+        with ThreadPoolExecutor(min(workers, len(cuts))) as pool:
+            return list(_told(pool.map(task, *zip(*cuts, strict=True)), cuts, progress))
+
+    def histories(self, start: int, stop: int) -> tuple[People, Rows]:
+        n = stop - start
+        whole = [np.empty(n, dtype=np.int64) for _ in range(5)]
+        people = People(*whole[:4], np.empty((n, len(self.model.patients.covariates))), whole[4])
+        rows, filled = self._run_blocks(start, stop, True, empty_rows(10 * n), people, *_NO_SUMMARIES)
+        return people, Rows(rows.time[:filled], rows.code[:filled], rows.value[:filled])
+
+    def summaries(self, start: int, stop: int, first: Floats, count: NDArray[np.int32]) -> None:
+        self._run_blocks(start, stop, False, empty_rows(0), _NOBODY, first, count)
+
+    def _run_blocks(
+        self, start: int, stop: int, keep: bool, rows: Rows, people: People, first: Floats, count: NDArray[np.int32]
+    ) -> tuple[Rows, int]:
+        size = min(self.block, max(stop - start, 1))
+        columns, log, visits = columns_for(self.plan, size), empty_log(16 * size), empty_visits(16 if keep else 0, size)
+        fault, done = np.full(5, -1, dtype=np.int64), np.array([start, 0], dtype=np.int64)
+        kept = (people, first, count, fault, done)
+        while status := run_blocks(
+            self.plan, self.seed, self.call, start, stop, size, keep, columns, log, visits, rows, *kept
+        ):
+            if status == BROKEN:
+                raise SimulationError(self._fault(*fault[1:].tolist(), day=float(columns.real[0, 0])))
+            if status == LOG_FULL:
+                log = empty_log(2 * log.slot.size)
+            elif status == VISITS_FULL:
+                visits = empty_visits(2 * visits.time.shape[0], size)
+            else:
+                rows = more_rows(rows, int(done[FILLED]))
+        return rows, int(done[FILLED])
+
+    def _fault(self, event: int, parameter_set: int, replicate: int, patient: int, *, day: float) -> str:
+        return (
+            f"event {self.model.events[event]!r} happened more than its declared maximum of "
+            f"{self.model.event_maximum[event]} times (parameter set {parameter_set}, replicate {replicate}, "
+            f"patient {patient}, day {day:g})"
+        )
+
+
+_NO_SUMMARIES = (np.empty((0, 0)), np.empty((0, 0), dtype=np.int32))
+_NOBODY = People(*(np.empty(0, dtype=np.int64) for _ in range(4)), np.empty((0, 0)), np.empty(0, dtype=np.int64))
+
+
+def _told(results: Iterator[T], cuts: list[tuple[int, int]], progress: Progress | None) -> Iterator[T]:
+    for result, (start, stop) in zip(results, cuts, strict=True):
+        if progress is not None:
+            progress(stop - start)
+        yield result
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ------------------------------------------------------------------------------------------------- allocation
+
+
+def _cells(model: ModelTables, sets: Integers, first: int, size: int) -> tuple[Integers, NDArray[np.int16]]:
+    """Cells of patients ``first`` to ``first + size`` by the deficit rule: one sequence for equal shares."""
+    shares, sequence = np.unique(model.patients.share[sets], axis=0, return_inverse=True)
+    if model.n_cells == 1 or not size:
+        return np.zeros(sets.size, dtype=np.int64), np.zeros((1, 1), dtype=np.int16)
+    cells = np.empty((len(shares), size), dtype=np.int16)
+    for row, share in zip(cells, shares, strict=True):
+        deficits = _deficits(share.tobytes())
+        deficit_cells(share, deficits.counts_before(first), first, row)
+    return sequence.ravel().astype(np.int64), cells
+
+
+class _Deficits:
+    """How many patients each cell has had, remembered every so many patients."""
+
+    EVERY = 65_536
+
+    def __init__(self, share: Floats) -> None:
+        self.share = share
+        self.known = [np.zeros(share.size, dtype=np.int64)]
+        self.lock = Lock()
+
+    def counts_before(self, patient: int) -> Integers:
+        """Patients of each cell among patients 0 … patient − 1."""
+        with self.lock:
+            scratch = np.empty(self.EVERY, dtype=np.int16)
+            while len(self.known) <= patient // self.EVERY:
+                counts = self.known[-1].copy()
+                deficit_cells(self.share, counts, (len(self.known) - 1) * self.EVERY, scratch)
+                self.known.append(counts)
+            counts = self.known[patient // self.EVERY].copy()
+            rest = patient % self.EVERY
+            deficit_cells(self.share, counts, patient - rest, scratch[:rest])
+            return counts
+
+
+@lru_cache(maxsize=16)
+def _deficits(share: bytes) -> _Deficits:
+    return _Deficits(np.frombuffer(share))
+
+
+__all__ = ["BLOCK", "Plan", "simulate", "summarise"]

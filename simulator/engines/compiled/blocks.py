@@ -1,0 +1,169 @@
+"""Patients of a call, block after block. Knows who is in a block; knows no event."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.engines.compiled.columns import Columns, Log, Visits
+from simulator.engines.compiled.output import FULL, Rows, summarise_block, write_block
+from simulator.engines.compiled.plan import (
+    AGE,
+    ANY_COURSE,
+    FEEDBACK,
+    N_CELLS,
+    N_COVARIATES,
+    RANDOM_ALLOCATION,
+    Plan,
+)
+from simulator.engines.compiled.race import run_race
+from simulator.engines.compiled.visits import count_visits
+from simulator.kernels.compilation import bare_kernel
+from simulator.kernels.quantiles import quantile
+from simulator.kernels.rng import STREAMS, uniform
+from simulator.tables import Floats, Integers
+
+ALLOCATION = STREAMS["cohort.allocation"]
+DONE, BROKEN, LOG_FULL, VISITS_FULL, ROWS_FULL = 0, 1, 2, 3, 4
+NEXT, FILLED = 0, 1  # entries of `progress`: the next patient, rows filled
+
+
+class Call(NamedTuple):
+    """Whom a call simulates: of each parameter set (in order) each replicate, of each replicate a range of patients."""
+
+    sets: Integers  # (s,) rows of the tables
+    size: Integers  # (s,) patients of each replicate
+    base: Integers  # (s + 1,) first patient of each set, counted through the call
+    replicates: Integers  # (r,)
+    first: int  # number of the first patient of each replicate
+    sequence: Integers  # (s,) row of `cells`
+    cells: NDArray[np.int16]  # (…, patients) cells by the deficit rule
+
+
+class People(NamedTuple):
+    """Columns of the patients of a task, in order."""
+
+    parameter_set: Integers
+    replicate: Integers
+    patient: Integers
+    cell: Integers
+    covariates: Floats  # (n, X)
+    length: Integers  # rows of each history
+
+
+@bare_kernel
+def deficit_cells(share: Floats, counts: Integers, first: int, cells: NDArray[np.int16]) -> None:
+    """Cells of patients ``first`` and following: always the one furthest below its share.
+
+    ``counts`` (C,) are the patients that each cell has had before, and become those it has had after.
+    """
+    for i in range(cells.size):
+        best, most = 0, share[0] * (first + i + 1) - counts[0]
+        for c in range(1, share.size):
+            deficit = share[c] * (first + i + 1) - counts[c]
+            if deficit > most:
+                best, most = c, deficit
+        counts[best] += 1
+        cells[i] = best
+
+
+@bare_kernel
+def run_blocks(
+    plan: Plan,
+    seed: np.uint64,
+    call: Call,
+    start: int,
+    stop: int,
+    block: int,
+    keep: bool,
+    columns: Columns,
+    log: Log,
+    visits: Visits,
+    rows: Rows,
+    people: People,
+    first: Floats,
+    count: NDArray[np.int32],
+    fault: Integers,
+    progress: Integers,
+) -> int:
+    """Simulate patients of the call from ``progress[NEXT]`` to ``stop``, ``block`` at a time.
+
+    With ``keep`` whole histories go into ``rows`` and ``people``, from ``start`` on; without, first times and counts
+    go into columns start to stop of ``first`` and ``count``. Where something has not room enough it returns which,
+    and goes on from there when called again with more; otherwise DONE, or BROKEN: see ``fault``.
+    """
+    while progress[NEXT] < stop:
+        begin, n = progress[NEXT], min(block, stop - progress[NEXT])
+        fill(plan, seed, call, begin, n, columns)
+        used = run_race(plan, seed, columns, n, log, keep, fault)
+        if used == FULL:
+            return LOG_FULL
+        if fault[0] >= 0:
+            s = fault[0]
+            fault[2], fault[3], fault[4] = columns.row[s] // plan.fact[N_CELLS], columns.replicate[s], columns.patient[s]
+            return BROKEN
+        if plan.fact[ANY_COURSE] and not plan.fact[FEEDBACK]:
+            everyone = columns.same[:n]
+            for k in range(n):
+                everyone[k] = k
+            if not count_visits(plan, seed, columns, everyone, visits, keep):
+                return VISITS_FULL
+        if keep:
+            at = begin - start
+            lengths = people.length[at : at + n]
+            filled = write_block(plan, columns, n, log, used, visits, rows, progress[FILLED], lengths)
+            if filled == FULL:
+                return ROWS_FULL
+            progress[FILLED] = filled
+            for s in range(n):
+                people.parameter_set[at + s] = columns.row[s] // plan.fact[N_CELLS]
+                people.replicate[at + s] = columns.replicate[s]
+                people.patient[at + s] = columns.patient[s]
+                people.cell[at + s] = columns.cell[s]
+            for x in range(plan.fact[N_COVARIATES]):
+                for s in range(n):
+                    people.covariates[at + s, x] = columns.covariate[x, s]
+        else:
+            summarise_block(plan, columns, n, first, count, begin)
+        progress[NEXT] = begin + n
+    return DONE
+
+
+@bare_kernel
+def fill(plan: Plan, seed: np.uint64, call: Call, begin: int, n: int, columns: Columns) -> None:
+    """Put the patients ``begin`` and following of a call into the slots: numbers, cells, covariates, horizon."""
+    n_cells = plan.fact[N_CELLS]
+    which = 0
+    while call.base[which + 1] <= begin:
+        which += 1
+    inside = begin - call.base[which]
+    replicate, patient = inside // call.size[which], inside % call.size[which]
+    for s in range(n):
+        while patient == call.size[which] or call.size[which] == 0:
+            patient = 0
+            replicate += 1
+            if replicate == call.replicates.size or call.size[which] == 0:
+                replicate = 0
+                which += 1
+        b = call.sets[which]
+        columns.patient[s] = call.first + patient
+        columns.replicate[s] = call.replicates[replicate]
+        cell = 0
+        if plan.fact[RANDOM_ALLOCATION]:
+            u = uniform(seed, call.first + patient, call.replicates[replicate], ALLOCATION, 0)
+            while u >= plan.allocation[b, cell]:
+                cell += 1
+        elif n_cells > 1:
+            cell = call.cells[call.sequence[which], patient]
+        columns.cell[s] = cell
+        columns.row[s] = b * n_cells + cell
+        columns.end[s] = plan.horizon[b * n_cells + cell]
+        patient += 1
+    for x in range(plan.fact[N_COVARIATES]):
+        code, stream = plan.covariate_of[0, x], plan.covariate_of[1, x]
+        for s in range(n):
+            u = uniform(seed, columns.patient[s], columns.replicate[s], stream, 0)
+            p = plan.covariate[x, :, columns.row[s]]
+            columns.covariate[x, s] = quantile(code, u, p[0], p[1], p[2])
