@@ -21,8 +21,8 @@ from tests.models import container
 _STATES = ("well", "ill", "worse", "dead", "gone")
 _MARKERS = ("red", "blue", "green")
 ON_TREATMENT = "on_treatment"
-_SPARE = 60
-"""Unused markers in front of the others: with three of our own, `on_treatment` is the sixty-fourth."""
+_SPARE = 59
+"""Unused markers in front of the others: with three of our own, `on_treatment` is the sixty-third."""
 GRID_STEPS = 38  # units from entry to the horizon of a model on a grid
 _MOST = 10_000  # recurrences declared: reaching them is an error, and no model here comes near
 
@@ -63,6 +63,8 @@ class _Outline:
     response: str
     unit: float | None  # of the grid
     exact: bool  # nothing is off the grid, and sums of units are exact
+    plain: bool  # states alone decide who is at risk, and none is entered again
+    feedback: bool  # what an administration brings may change what happens next
 
     @property
     def flags(self) -> list[str]:
@@ -175,10 +177,13 @@ def _events(draw: st.DrawFn, o: _Outline, *, name: str, loop: tuple[str, str] | 
     """Return one event; with ``loop`` it recurs and leads from one state to the other."""
     some = st.lists(st.sampled_from(o.living), min_size=1, unique=True)
     event: _Declaration = {"from": draw(st.one_of(*[st.just(list(o.living))] * 2, some))}
+    if o.plain:
+        event["from"] = o.living[: 1 + max(o.living.index(state) for state in event["from"])]
     if draw(st.booleans()):
-        event["to"] = draw(st.sampled_from(2 * o.living + o.absorbing))
+        after = o.living[o.living.index(event["from"][-1]) + 1 :] if o.plain else o.living
+        event["to"] = draw(st.sampled_from(2 * after + o.absorbing))
     for what, one_in, most in (("set", 2, 2), ("clear", 3, 2), ("when", 6, 2), ("unless", 5, 2)):
-        if draw(_one_in(one_in)):
+        if draw(_one_in(one_in)) and not (o.plain and what in ("when", "unless")):
             event[what] = draw(st.lists(st.sampled_from(o.flags), unique=True, min_size=1, max_size=most))
     clocks: list[Any] = ["forward", "reset"] * 2
     if len(o.names) > 1:
@@ -193,7 +198,9 @@ def _events(draw: st.DrawFn, o: _Outline, *, name: str, loop: tuple[str, str] | 
     recurrent = loop is not None or (not continuous and draw(st.booleans()))
     if recurrent:
         event["maximum"] = _MOST
-    driven = draw(st.sampled_from(["hazard", "hazard", "both", "administration"])) if loop is None else "hazard"
+    driven = draw(st.sampled_from(["hazard", "hazard", "both", "administration"]))
+    if loop is not None or not o.feedback:
+        driven = "hazard"
     if driven != "administration":
         event["hazard"] = draw(_hazards(o, event=event))
         event["ratios"] = draw(_ratios(o))
@@ -389,7 +396,7 @@ def _stops(draw: st.DrawFn, o: _Outline) -> _Declaration:
 def _courses(draw: st.DrawFn, o: _Outline) -> _Declaration:
     most = draw(st.sampled_from([6, 8, 10, 4, 2, 1, 0]))
     course: _Declaration = {"max_administrations": most, "response": o.response}
-    if not draw(_one_in(4)):
+    if o.feedback and not draw(_one_in(4)):
         course["marker"] = ON_TREATMENT
     if not most:
         return course
@@ -409,7 +416,7 @@ def _courses(draw: st.DrawFn, o: _Outline) -> _Declaration:
     if not draw(_one_in(3)):
         flags = st.lists(st.sampled_from(o.flags), unique=True, max_size=1)
         terms = {
-            name: {"probability": draw(_by_stratum(o, _PROBABILITIES)), "set": draw(flags)}
+            name: {"probability": draw(_by_stratum(o, _PROBABILITIES)), "set": draw(flags) if o.feedback else []}
             for name in ("pain", "rash", "fever")[: draw(st.integers(1, 3))]
         }
         course["adverse_events"] = {"frailty": draw(st.sampled_from([0.4, 0.0, 0.9])), "terms": terms}
@@ -459,9 +466,11 @@ def random_models(
         response=draw(st.sampled_from(["continuous", "per_administration"])),
         unit=unit,
         exact=unit is not None and unit != 13.7 and draw(st.booleans()),
+        plain=draw(_one_in(4)),
+        feedback=not draw(_one_in(4)),
     )
     loops: list[tuple[str, str] | None] = [None] * len(o.names)
-    if len(o.names) > 1 and not draw(_one_in(3)):  # states are left and entered again
+    if len(o.names) > 1 and not o.plain and not draw(_one_in(3)):  # states are left and entered again
         loops[0], loops[-1] = (o.living[0], o.living[1]), (o.living[1], o.living[0])
     events = {name: draw(_events(o, name=name, loop=loop)) for name, loop in zip(o.names, loops, strict=True)}
     if o.unit is not None and draw(st.booleans()):

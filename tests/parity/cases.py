@@ -70,10 +70,10 @@ def generated(number: int, *, patients: int = PATIENTS, study: int = 1_000) -> C
     rng = np.random.default_rng(number)
     n_sets = int(rng.integers(2, 4)) if rng.random() < 1 / 3 else 1
     tables = varied(models.compiled(config, quiet=True).tables, n_sets, rng, unit=step_of(config) if grid else None)
-    first = int(rng.choice(FIRST_REPLICATES))
+    first = FIRST_REPLICATES[rng.integers(len(FIRST_REPLICATES))]
     size = int(tables.patients.n_patients.sum())
     replicates = range(first, first + -(-patients // size))
-    return Case(f"case {number}", config, tables, int(rng.choice(SEEDS)), replicates)
+    return Case(f"case {number}", config, tables, SEEDS[rng.integers(len(SEEDS))], replicates)
 
 
 def by_reference(number: int, **size: int) -> tuple[Case, Trajectories | SimulationError]:
