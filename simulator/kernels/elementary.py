@@ -145,7 +145,7 @@ _FAR_UNDER = (
 
 
 @inlined_kernel
-def _exp_of_sum(high: float, low: float) -> float:
+def exp_of_sum(high: float, low: float) -> float:
     """e^(high + low) for |low| ≪ 1. Cody and Waite's reduction, then one polynomial."""
     x = -746.0 if high < -746.0 else (710.0 if high > 710.0 else high)
     shifted = fma(x, _INVERSE_LN2, _ROUNDER)
@@ -165,7 +165,7 @@ def _exp_of_sum(high: float, low: float) -> float:
 @inlined_kernel
 def exp(x: float) -> float:
     """e^x, ≤ 2 ulp (of the rounded subnormal where the result is one); exp(-inf) = 0, overflow gives inf."""
-    return _exp_of_sum(x, 0.0)
+    return exp_of_sum(x, 0.0)
 
 
 @inlined_kernel
@@ -218,7 +218,7 @@ def log(x: float) -> float:
 
 
 @inlined_kernel
-def _log_as_sum(x: float) -> tuple[float, float]:
+def log_as_sum(x: float) -> tuple[float, float]:
     """(high, low) with log x = high + low to about 2^-58 relative, for finite x > 0."""
     exponent, mantissa = _exponent_and_mantissa(x)
     f = mantissa - 1.0
@@ -242,7 +242,7 @@ def log1p(x: float) -> float:
     whole = 1.0 + x
     part = whole - 1.0
     lost = (1.0 - (whole - part)) + (x - part)
-    high, low = _log_as_sum(whole)
+    high, low = log_as_sum(whole)
     value = high + (low + lost / whole)
     value = value if whole > _SMALLEST_NORMAL else log(whole)
     value = value if whole < INFINITY else whole
@@ -256,9 +256,9 @@ def power(x: float, y: float) -> float:
     x^0 = 1; 0^y = 0 and inf^y = inf for y > 0, the other way round for y < 0. NaN for x < 0, for a NaN (also
     where C's pow gives 1) and for 1^±inf.
     """
-    log_high, log_low = _log_as_sum(x)
+    log_high, log_low = log_as_sum(x)
     high = y * log_high
-    value = _exp_of_sum(high, fma(y, log_high, -high) + y * log_low)
+    value = exp_of_sum(high, fma(y, log_high, -high) + y * log_low)
     return _power_limits(x, y, value)
 
 
@@ -269,9 +269,9 @@ def root(x: float, degree: float, reciprocal: float) -> float:
     The rounding of the reciprocal is made good, so that root(power(t, k), k, 1/k) comes back to t. Limits
     as `power`.
     """
-    log_high, log_low = _log_as_sum(x)
+    log_high, log_low = log_as_sum(x)
     high = log_high * reciprocal
-    value = _exp_of_sum(high, (fma(-high, degree, log_high) + log_low) * reciprocal)
+    value = exp_of_sum(high, (fma(-high, degree, log_high) + log_low) * reciprocal)
     return _power_limits(x, reciprocal, value)
 
 
@@ -280,11 +280,11 @@ def root_of_expm1(x: float, degree: float, reciprocal: float) -> float:
     """(e^x − 1)^(1/degree) for x ≥ 0, ≤ 1e-14 relative, also where e^x overflows; see `root`."""
     long = x > 40.0
     odds = expm1(40.0 if long else x)
-    log_high, log_low = _log_as_sum(odds)
+    log_high, log_low = log_as_sum(odds)
     log_high = x if long else log_high
     log_low = 0.0 if long else log_low
     high = log_high * reciprocal
-    value = _exp_of_sum(high, (fma(-high, degree, log_high) + log_low) * reciprocal)
+    value = exp_of_sum(high, (fma(-high, degree, log_high) + log_low) * reciprocal)
     value = value if x < INFINITY else INFINITY
     value = value if x > 0.0 else 0.0
     return value if x >= 0.0 else NOT_A_NUMBER
@@ -316,7 +316,7 @@ def _normal_tail(distance: float) -> float:
     """1 − Φ(distance) for distance ≥ 0, ≤ 4e-15 relative in the far tail."""
     square = distance * distance
     lost = fma(distance, distance, -square)
-    return 0.5 * scaled_erfc(distance * _SQRT_HALF) * _exp_of_sum(-0.5 * square, -0.5 * lost)
+    return 0.5 * scaled_erfc(distance * _SQRT_HALF) * exp_of_sum(-0.5 * square, -0.5 * lost)
 
 
 @inlined_kernel
@@ -338,7 +338,7 @@ def normal_hazard(z: float) -> float:
 
 
 @inlined_kernel
-def _tail_quantile(r: float) -> float:
+def tail_quantile(r: float) -> float:
     """The z > 0 with 1 − Φ(z) = e^(−r²), 1.6 ≲ r ≤ 27 (AS 241)."""
     near = r - 1.6
     far = r - 5.0
@@ -348,7 +348,7 @@ def _tail_quantile(r: float) -> float:
 
 
 @inlined_kernel
-def _centre_quantile(q: float) -> float:
+def centre_quantile(q: float) -> float:
     """Φ⁻¹(1/2 + q) for |q| ≤ 0.425 (AS 241)."""
     r = fma(-q, q, 0.180625)
     return q * polynomial(r, _CENTRE_OVER) / polynomial(r, _CENTRE_UNDER)
@@ -359,9 +359,9 @@ def normal_quantile(u: float) -> float:
     """Φ⁻¹(u), ≤ 1e-14 relative for u from 1e-300 to 1 − 2^-53; ∓inf at 0 and 1, NaN outside [0, 1]."""
     q = u - 0.5
     smaller = u if q < 0.0 else 1.0 - u
-    tail = _tail_quantile(sqrt(-log(smaller)))
+    tail = tail_quantile(sqrt(-log(smaller)))
     tail = -tail if q < 0.0 else tail
-    value = _centre_quantile(q) if fabs(q) <= 0.425 else tail
+    value = centre_quantile(q) if fabs(q) <= 0.425 else tail
     value = value if smaller > 0.0 else (INFINITY if q > 0.0 else -INFINITY)
     return value if smaller >= 0.0 else NOT_A_NUMBER
 
@@ -377,9 +377,9 @@ def normal_inverse_hazard(x: float) -> float:
     q = -(0.5 + negative_lower)
     upper = q > 0.0
     tail_log = x if upper else -log(-negative_lower)
-    tail = _tail_quantile(sqrt(tail_log))
+    tail = tail_quantile(sqrt(tail_log))
     tail = tail if upper else -tail
-    value = _centre_quantile(q) if fabs(q) <= 0.425 else tail
+    value = centre_quantile(q) if fabs(q) <= 0.425 else tail
     far = fma(2.0, x, -_LOG_2PI)
     log_far = log(far)
     w = far - log_far

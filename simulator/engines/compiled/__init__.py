@@ -29,7 +29,7 @@ from simulator.engines.compiled.blocks import (
     deficit_cells,
     run_blocks,
 )
-from simulator.engines.compiled.columns import columns_for, empty_log, empty_visits
+from simulator.engines.compiled.columns import BEST, columns_for, empty_log, empty_visits
 from simulator.engines.compiled.output import Rows, empty_rows, more_rows
 from simulator.engines.compiled.plan import Plan, plan_of, too_large
 from simulator.errors import SimulationError
@@ -175,11 +175,11 @@ class _Work:
             self.plan, self.seed, self.call, start, stop, size, keep, columns, log, visits, rows, *kept
         ):
             if status == BROKEN:
-                raise SimulationError(self._fault(*fault[1:].tolist(), day=float(columns.real[0, 0])))
+                raise SimulationError(self._fault(*fault[1:].tolist(), day=float(columns.real[BEST, 0])))
             if status == LOG_FULL:
-                log = empty_log(2 * log.slot.size)
+                log = empty_log(2 * log.code.size)
             elif status == VISITS_FULL:
-                visits = empty_visits(2 * visits.time.shape[0], size)
+                visits = empty_visits(2 * visits.harmed.shape[0], size)
             else:
                 rows = more_rows(rows, int(done[FILLED]))
         return rows, int(done[FILLED])

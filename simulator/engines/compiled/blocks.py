@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.columns import Columns, Log, Visits
+from simulator.engines.compiled.columns import CELL, END, PATIENT, REPLICATE, ROW, Columns, Log, Visits
 from simulator.engines.compiled.output import FULL, Rows, summarise_block, write_block
 from simulator.engines.compiled.plan import (
-    AGE,
     ANY_COURSE,
     FEEDBACK,
+    HORIZON,
     N_CELLS,
     N_COVARIATES,
     RANDOM_ALLOCATION,
@@ -102,13 +102,10 @@ def run_blocks(
             return LOG_FULL
         if fault[0] >= 0:
             s = fault[0]
-            fault[2], fault[3], fault[4] = columns.row[s] // plan.fact[N_CELLS], columns.replicate[s], columns.patient[s]
+            fault[2], fault[3], fault[4] = columns.whole[ROW, s] // plan.fact[N_CELLS], columns.whole[REPLICATE, s], columns.whole[PATIENT, s]
             return BROKEN
         if plan.fact[ANY_COURSE] and not plan.fact[FEEDBACK]:
-            everyone = columns.same[:n]
-            for k in range(n):
-                everyone[k] = k
-            if not count_visits(plan, seed, columns, everyone, visits, keep):
+            if not count_visits(plan, seed, columns, n, visits, keep):
                 return VISITS_FULL
         if keep:
             at = begin - start
@@ -118,10 +115,10 @@ def run_blocks(
                 return ROWS_FULL
             progress[FILLED] = filled
             for s in range(n):
-                people.parameter_set[at + s] = columns.row[s] // plan.fact[N_CELLS]
-                people.replicate[at + s] = columns.replicate[s]
-                people.patient[at + s] = columns.patient[s]
-                people.cell[at + s] = columns.cell[s]
+                people.parameter_set[at + s] = columns.whole[ROW, s] // plan.fact[N_CELLS]
+                people.replicate[at + s] = columns.whole[REPLICATE, s]
+                people.patient[at + s] = columns.whole[PATIENT, s]
+                people.cell[at + s] = columns.whole[CELL, s]
             for x in range(plan.fact[N_COVARIATES]):
                 for s in range(n):
                     people.covariates[at + s, x] = columns.covariate[x, s]
@@ -135,35 +132,45 @@ def run_blocks(
 def fill(plan: Plan, seed: np.uint64, call: Call, begin: int, n: int, columns: Columns) -> None:
     """Put the patients ``begin`` and following of a call into the slots: numbers, cells, covariates, horizon."""
     n_cells = plan.fact[N_CELLS]
+    patients, replicates, rows, cells = columns.whole[PATIENT], columns.whole[REPLICATE], columns.whole[ROW], columns.whole[CELL]
     which = 0
     while call.base[which + 1] <= begin:
         which += 1
-    inside = begin - call.base[which]
-    replicate, patient = inside // call.size[which], inside % call.size[which]
-    for s in range(n):
-        while patient == call.size[which] or call.size[which] == 0:
+    replicate = (begin - call.base[which]) // call.size[which]
+    patient = (begin - call.base[which]) % call.size[which]
+    done = 0
+    while done < n:
+        size = min(n - done, call.size[which] - patient)
+        b, number, sequence = call.sets[which], call.replicates[replicate], call.cells[call.sequence[which]]
+        for k in range(size):
+            patients[done + k] = call.first + patient + k
+            replicates[done + k] = number
+        if plan.fact[RANDOM_ALLOCATION]:
+            for k in range(size):
+                u = uniform(seed, call.first + patient + k, number, ALLOCATION, 0)
+                cell = 0
+                while u >= plan.allocation[b, cell]:
+                    cell += 1
+                cells[done + k] = cell
+        else:
+            for k in range(size):
+                cells[done + k] = sequence[patient + k] if n_cells > 1 else 0
+        for k in range(size):
+            rows[done + k] = b * n_cells + cells[done + k]
+        done += size
+        patient += size
+        if patient == call.size[which]:
             patient = 0
             replicate += 1
-            if replicate == call.replicates.size or call.size[which] == 0:
-                replicate = 0
-                which += 1
-        b = call.sets[which]
-        columns.patient[s] = call.first + patient
-        columns.replicate[s] = call.replicates[replicate]
-        cell = 0
-        if plan.fact[RANDOM_ALLOCATION]:
-            u = uniform(seed, call.first + patient, call.replicates[replicate], ALLOCATION, 0)
-            while u >= plan.allocation[b, cell]:
-                cell += 1
-        elif n_cells > 1:
-            cell = call.cells[call.sequence[which], patient]
-        columns.cell[s] = cell
-        columns.row[s] = b * n_cells + cell
-        columns.end[s] = plan.horizon[b * n_cells + cell]
-        patient += 1
+        while which < call.sets.size and replicate * call.size[which] == call.base[which + 1] - call.base[which]:
+            replicate = 0
+            which += 1
+    end = columns.real[END]
+    for s in range(n):
+        end[s] = plan.number[HORIZON, rows[s]]
     for x in range(plan.fact[N_COVARIATES]):
         code, stream = plan.covariate_of[0, x], plan.covariate_of[1, x]
         for s in range(n):
-            u = uniform(seed, columns.patient[s], columns.replicate[s], stream, 0)
-            p = plan.covariate[x, :, columns.row[s]]
-            columns.covariate[x, s] = quantile(code, u, p[0], p[1], p[2])
+            u = uniform(seed, patients[s], replicates[s], stream, 0)
+            p0, p1, p2 = plan.covariate[x, 0, rows[s]], plan.covariate[x, 1, rows[s]], plan.covariate[x, 2, rows[s]]
+            columns.covariate[x, s] = quantile(code, u, p0, p1, p2)

@@ -8,7 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.engines.compiled.columns import Columns, Slots
+from simulator.engines.compiled.columns import (
+    ANCHOR,
+    DUE,
+    OCCURRENCE,
+    ORIGIN,
+    OWN_FACTOR,
+    PATIENT,
+    RATE,
+    REMAINING,
+    REPLICATE,
+    ROW,
+    SPENT,
+    SUSCEPTIBLE,
+    Columns,
+    Slots,
+)
 from simulator.engines.compiled.plan import (
     EVER,
     EVER_STREAM,
@@ -32,25 +47,25 @@ from simulator.tables import NONE, Floats
 def ratio(plan: Plan, columns: Columns, s: int, e: int, effects: int) -> float:
     """Hazard ratio of event e in slot s under the effects whose bits are set: see `passes.ratios`."""
     first, last = plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
-    row = columns.row[s]
+    row = columns.whole[ROW, s]
     value = 1.0
     for f in range(first, last):
         if effects >> (f - first) & 1:
             value = value * plan.effect_ratio[f, row]
-    return value * columns.factor[e, s] if plan.event[e, FACTORED] else value
+    return value * columns.event[OWN_FACTOR, e, s] if plan.event[e, FACTORED] else value
 
 
 @inlined_bare_kernel
 def is_susceptible(plan: Plan, seed: np.uint64, columns: Columns, s: int, e: int) -> bool:
     """Whether the event can ever occur in this patient: one draw a patient and event, kept."""
-    if columns.susceptible[e, s] < 0:
-        probability = plan.law[e, EVER, columns.row[s]]
+    if columns.status[SUSCEPTIBLE, e, s] < 0:
+        probability = plan.law[e, EVER, columns.whole[ROW, s]]
         able = probability >= 1.0
         if not able:
-            u = uniform(seed, columns.patient[s], columns.replicate[s], plan.event[e, EVER_STREAM], 0)
+            u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], plan.event[e, EVER_STREAM], 0)
             able = u < probability
-        columns.susceptible[e, s] = 1 if able else 0
-    return columns.susceptible[e, s] == 1
+        columns.status[SUSCEPTIBLE, e, s] = 1 if able else 0
+    return columns.status[SUSCEPTIBLE, e, s] == 1
 
 
 @inlined_bare_kernel
@@ -61,44 +76,44 @@ def settle(
 
     ``renew``: its clock has just been started afresh.
     """
-    before = columns.rate[e, s]
-    spent = columns.spent[e, s] == 1
+    before = columns.event[RATE, e, s]
+    spent = columns.status[SPENT, e, s] == 1
     if rate == before and not renew and not spent:
         return
-    row = columns.row[s]
+    row = columns.whole[ROW, s]
     family = plan.code[e, FAMILY_CODE, row]
     p0, p1, p2 = plan.law[e, 0, row], plan.law[e, 1, row], plan.law[e, 2, row]
     start, stop = plan.code[e, FIRST_KNOT, row], plan.code[e, LAST_KNOT, row]
-    fresh = renew or spent or columns.occurrence[e, s] == NONE
+    fresh = renew or spent or columns.status[OCCURRENCE, e, s] == NONE
     hazard = 0.0
     if rate > 0.0 or not fresh:
-        t = now - columns.origin[e, s]
-        hazard = cumulative_hazard(family, t, p0, p1, p2, start, stop, plan.knot_time, plan.knot_hazard)
+        t = now - columns.event[ORIGIN, e, s]
+        hazard = cumulative_hazard(family, t, p0, p1, p2, start, stop, plan.knots[0], plan.knots[1])
     if fresh:
         over = spent and not renew and hazard == INFINITY
         if rate == 0.0 or over or not is_susceptible(plan, seed, columns, s, e):
-            columns.rate[e, s] = 0.0
-            columns.due[e, s] = INFINITY
+            columns.event[RATE, e, s] = 0.0
+            columns.event[DUE, e, s] = INFINITY
             if renew:
-                columns.spent[e, s] = 1 if columns.occurrence[e, s] != NONE else 0
+                columns.status[SPENT, e, s] = 1 if columns.status[OCCURRENCE, e, s] != NONE else 0
             return
-        columns.occurrence[e, s] += 1
-        u = uniform(seed, columns.patient[s], columns.replicate[s], plan.event[e, STREAM], columns.occurrence[e, s])
-        columns.remaining[e, s] = -log(u)
-        columns.spent[e, s] = 0
-    elif before > 0.0 and hazard > columns.anchor[e, s]:
-        left = columns.remaining[e, s] - before * (hazard - columns.anchor[e, s])
-        columns.remaining[e, s] = left if left > 0.0 else 0.0
-    columns.anchor[e, s] = hazard
-    columns.rate[e, s] = rate
-    columns.due[e, s] = INFINITY
+        columns.status[OCCURRENCE, e, s] += 1
+        u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], plan.event[e, STREAM], columns.status[OCCURRENCE, e, s])
+        columns.event[REMAINING, e, s] = -log(u)
+        columns.status[SPENT, e, s] = 0
+    elif before > 0.0 and hazard > columns.event[ANCHOR, e, s]:
+        left = columns.event[REMAINING, e, s] - before * (hazard - columns.event[ANCHOR, e, s])
+        columns.event[REMAINING, e, s] = left if left > 0.0 else 0.0
+    columns.event[ANCHOR, e, s] = hazard
+    columns.event[RATE, e, s] = rate
+    columns.event[DUE, e, s] = INFINITY
     if rate > 0.0:
         due = now
         if hazard < INFINITY:
-            x = hazard + columns.remaining[e, s] / rate
-            since = inverse_cumulative_hazard(family, x, p0, p1, p2, start, stop, plan.knot_time, plan.knot_hazard)
-            due = columns.origin[e, s] + since
-        columns.due[e, s] = due if due > now else now
+            x = hazard + columns.event[REMAINING, e, s] / rate
+            since = inverse_cumulative_hazard(family, x, p0, p1, p2, start, stop, plan.knots[0], plan.knots[1])
+            due = columns.event[ORIGIN, e, s] + since
+        columns.event[DUE, e, s] = due if due > now else now
 
 
 @bare_kernel
@@ -117,6 +132,6 @@ def settle_each(
     for k in range(slots.size):
         s = slots[k]
         if renew:
-            columns.origin[e, s] = now[k]
+            columns.event[ORIGIN, e, s] = now[k]
         rate = ratio(plan, columns, s, e, effects) if able else 0.0
         settle(plan, seed, columns, s, now[k], e, rate, renew)

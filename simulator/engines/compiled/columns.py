@@ -1,7 +1,7 @@
 """A block of patients as columns. Knows shapes; knows no rule.
 
 A *slot* is a patient's place in the block. Everything is written before it is read, so nothing is cleared that a
-block does not use.
+block does not use. Columns of one kind share an array, and a name here is a column's place in it.
 """
 
 from __future__ import annotations
@@ -14,161 +14,96 @@ from numpy.typing import NDArray
 from simulator.engines.compiled.plan import N_CELLS, N_COVARIATES, N_EVENTS, N_TERMS, Plan
 from simulator.tables import Floats, Integers
 
-Bytes = NDArray[np.int8]
 Slots = NDArray[np.int32]
 
 MOST_CONFIGURATIONS = 4096
 """Rows of the table of configurations; it is made anew when it is full of ones that nobody is in."""
 
+# Of `Columns.real`.
+END, STOPPED, COMPLETED, DELAYED, LAST_DELAY, DOSE_SCALE, TIMES = 0, 1, 2, 3, 4, 5, 6
+SCRATCH = 7  # and following
+N_SCRATCH = 10
+BEST, AT = SCRATCH + 8, SCRATCH + 9  # what `passes` leaves alone
+# Of `Columns.whole`.
+PATIENT, REPLICATE, ROW, CELL, PLANNED_NUMBER, N_GIVEN, N_VISITS, ON_COURSE = 0, 1, 2, 3, 4, 5, 6, 7
+WINNER, TARGET, HELD, LEFT, ROWS, PLACE, HARMED = 8, 9, 10, 11, 12, 13, 14
+N_WHOLE = 15
+# Of `Columns.event`, and of `Columns.count_of`.
+DUE, REMAINING, ANCHOR, ORIGIN, RATE, OWN_FACTOR, FIRST = 0, 1, 2, 3, 4, 5, 6
+N_EVENT = 7
+OCCURRENCE, SPENT, PENDING, SUSCEPTIBLE = 0, 1, 2, 3
+N_STATUS = 4
+# Of `Columns.slots`.
+WAITING, PICKED, SAME, ABLE = 0, 1, 2, 3
+N_SLOTS = 4
+# Of `Columns.table`: what a configuration is, whom it puts at risk, how many wait in it, what ends the course.
+STATE, MARKERS, STARTED, HAPPENED, RISK, LENGTH, STOPS = 0, 1, 2, 3, 4, 5, 6
+# Of `Columns.leads`: effects that act in a configuration, and where an event leads from it.
+EFFECTS, FOLLOWING = 0, 1
+
 
 class Columns(NamedTuple):
-    """Columns of N slots, and the lists and scratch of the race. E events, T terms, X covariates."""
+    """Columns of N slots, and the lists of the race. E events, T terms, X covariates, C cells, Z configurations."""
 
-    # who
-    patient: Integers  # (N,)
-    replicate: Integers
-    row: Integers  # parameter set · n_cells + cell
-    cell: Integers
+    real: Floats  # (SCRATCH + N_SCRATCH, N)
+    whole: Integers  # (N_WHOLE, N)
+    event: Floats  # (N_EVENT, E + 1, N): the last is the visit's, which is only due
+    status: Integers  # (N_STATUS, E, N)
     covariate: Floats  # (X, N)
-    factor: Floats  # (E, N): the patient's own hazard ratio
-    end: Floats  # (N,): the horizon
-    # events
-    due: Floats  # (E + 1, N): when each would happen next; last the visit
-    rate: Floats  # (E, N)
-    remaining: Floats
-    anchor: Floats
-    origin: Floats
-    occurrence: Integers  # (E, N)
-    spent: Bytes
-    pending: Bytes
-    susceptible: Bytes  # -1: not known yet
-    # course
-    planned: Integers  # (N,)
-    n_given: Integers
-    n_visits: Integers
-    on_course: Bytes
-    stopped: Floats  # (N,): when a rule or the end of life ended the course
-    completed: Floats  # when the planned number had been given; +inf: never
-    delayed: Floats
-    last_delay: Floats
-    dose_scale: Floats
     harm: Floats  # (T, N): probability of each term per administration
-    # what is kept
-    first: Floats  # (E, N)
     count: Integers  # (codes, N)
-    # the race
-    lists: Slots  # (configurations, N)
-    length: Integers  # (configurations,)
-    grouped: Slots  # (N,) slots by winner; whoever is given administrations after the race
-    times: Floats  # (N,) and when
-    same: Slots  # (N,) slots of one next configuration
-    real: Floats  # (8, N) scratch
-    whole: Integers  # (6, N) scratch
-    last: Integers  # (E + 2,) where each winner's slots end
-    outcome: Integers  # (outcomes,) where each outcome of an event leads
-    start: Integers  # (N + 1,) first row of each slot in the sorted log
-    # the table of configurations
-    key: Integers  # (configurations, 4): state, markers, clocks started, events that have happened
-    risk: Integers  # (configurations,)
-    effects: Integers  # (configurations, E)
-    stop: Integers  # (configurations, C)
-    bucket: Integers  # (2 · configurations,)
-    following: Integers  # (configurations, E): where an event leads, NONE not known
-    n_configurations: Integers  # (1,)
+    slots: Slots  # (N_SLOTS, N)
+    lists: Slots  # (Z, N)
+    table: Integers  # (Z, STOPS + C)
+    leads: Integers  # (2, Z, E)
+    bucket: Integers  # (2 Z + 1,): rows of the table by hash, and last how many there are
+    outcome: Integers  # (outcomes,): where each outcome of an event leads
 
 
 class Log(NamedTuple):
-    """Rows in the order in which they came about, of all slots; ``order`` is scratch."""
+    """Rows in the order in which they came about, of all slots."""
 
-    slot: Slots
-    time: Floats
+    slot: Slots  # and, (2, rows), the order of rows by slot
     code: NDArray[np.int16]
-    value: Floats
-    order: Slots
+    real: Floats  # (2, rows): time, value
 
 
 class Visits(NamedTuple):
-    """Administrations that were counted after the race, (K, N) by number and slot."""
+    """Administrations that were counted after the race, by number and slot."""
 
-    time: Floats
-    dose: Floats
-    harmed: NDArray[np.int64]  # bit t: term t occurred
+    real: Floats  # (2, K, N): time, dose
+    harmed: Integers  # (K, N): bit t: term t occurred
 
 
 def columns_for(plan: Plan, size: int) -> Columns:
     """Return columns for a block of ``size`` patients."""
-    n_events, n_terms = int(plan.fact[N_EVENTS]), int(plan.fact[N_TERMS])
-    n_codes = n_events + n_terms + 2
+    n_events, n_terms, n_cells = (int(n) for n in plan.fact[[N_EVENTS, N_TERMS, N_CELLS]])
 
-    def real(*leading: int) -> Floats:
-        return np.empty((*leading, size))
-
-    def whole(*leading: int) -> Integers:
-        return np.empty((*leading, size), dtype=np.int64)
-
-    def byte(*leading: int) -> Bytes:
-        return np.empty((*leading, size), dtype=np.int8)
+    def whole(*shape: int) -> Integers:
+        return np.empty(shape, dtype=np.int64)
 
     return Columns(
-        patient=whole(),
-        replicate=whole(),
-        row=whole(),
-        cell=whole(),
-        covariate=real(int(plan.fact[N_COVARIATES])),
-        factor=real(n_events),
-        end=real(),
-        due=real(n_events + 1),
-        rate=real(n_events),
-        remaining=real(n_events),
-        anchor=real(n_events),
-        origin=real(n_events),
-        occurrence=whole(n_events),
-        spent=byte(n_events),
-        pending=byte(n_events),
-        susceptible=byte(n_events),
-        planned=whole(),
-        n_given=whole(),
-        n_visits=whole(),
-        on_course=byte(),
-        stopped=real(),
-        completed=real(),
-        delayed=real(),
-        last_delay=real(),
-        dose_scale=real(),
-        harm=real(n_terms),
-        first=real(n_events),
-        count=whole(n_codes),
+        real=np.empty((SCRATCH + N_SCRATCH, size)),
+        whole=whole(N_WHOLE, size),
+        event=np.empty((N_EVENT, n_events + 1, size)),
+        status=whole(N_STATUS, n_events, size),
+        covariate=np.empty((int(plan.fact[N_COVARIATES]), size)),
+        harm=np.empty((n_terms, size)),
+        count=whole(n_events + n_terms + 2, size),
+        slots=np.empty((N_SLOTS, size), dtype=np.int32),
         lists=np.empty((MOST_CONFIGURATIONS, size), dtype=np.int32),
-        length=np.zeros(MOST_CONFIGURATIONS, dtype=np.int64),
-        grouped=np.empty(size, dtype=np.int32),
-        times=real(),
-        same=np.empty(size, dtype=np.int32),
-        real=real(8),
-        whole=whole(6),
-        last=np.empty(n_events + 3, dtype=np.int64),
-        outcome=np.empty(plan.outcome_set.size, dtype=np.int64),
-        start=np.empty(size + 1, dtype=np.int64),
-        key=np.empty((MOST_CONFIGURATIONS, 4), dtype=np.int64),
-        risk=np.empty(MOST_CONFIGURATIONS, dtype=np.int64),
-        effects=np.empty((MOST_CONFIGURATIONS, n_events), dtype=np.int64),
-        stop=np.empty((MOST_CONFIGURATIONS, int(plan.fact[N_CELLS])), dtype=np.int64),
-        bucket=np.empty(2 * MOST_CONFIGURATIONS, dtype=np.int64),
-        following=np.empty((MOST_CONFIGURATIONS, n_events), dtype=np.int64),
-        n_configurations=np.zeros(1, dtype=np.int64),
+        table=np.zeros((MOST_CONFIGURATIONS, STOPS + n_cells), dtype=np.int64),
+        leads=whole(2, MOST_CONFIGURATIONS, n_events),
+        bucket=whole(2 * MOST_CONFIGURATIONS + 1),
+        outcome=whole(plan.outcome_set.size),
     )
 
 
 def empty_log(rows: int) -> Log:
     """Return a log with room for this many rows."""
-    return Log(
-        np.empty(rows, np.int32),
-        np.empty(rows),
-        np.empty(rows, np.int16),
-        np.empty(rows),
-        np.empty(rows, np.int32),
-    )
+    return Log(np.empty((2, rows), dtype=np.int32), np.empty(rows, dtype=np.int16), np.empty((2, rows)))
 
 
 def empty_visits(most: int, size: int) -> Visits:
     """Return room for so many administrations of each of ``size`` patients."""
-    return Visits(np.empty((most, size)), np.empty((most, size)), np.empty((most, size), dtype=np.int64))
+    return Visits(np.empty((2, most, size)), np.empty((most, size), dtype=np.int64))

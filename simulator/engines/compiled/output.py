@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.columns import Columns, Log, Visits
+from simulator.engines.compiled.columns import COMPLETED, FIRST, N_GIVEN, PLACE, Columns, Log, Visits
 from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, Plan
 from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY
-from simulator.tables import Floats, Integers
+from simulator.tables import NONE, Floats, Integers
 
 FULL = -1
 
@@ -44,10 +44,10 @@ def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: 
     end_of_course = n_events + 1 + plan.fact[N_TERMS]
     for e in range(n_events):
         for s in range(n):
-            first[e, at + s] = columns.first[e, s]
+            first[e, at + s] = columns.event[FIRST, e, s]
     for s in range(n):
-        columns.count[n_events, s] = columns.n_given[s]
-        columns.count[end_of_course, s] = 1 if columns.completed[s] < INFINITY else columns.count[end_of_course, s]
+        columns.count[n_events, s] = columns.whole[N_GIVEN, s]
+        columns.count[end_of_course, s] = 1 if columns.real[COMPLETED, s] < INFINITY else columns.count[end_of_course, s]
     for code in range(columns.count.shape[0]):
         for s in range(n):
             count[code, at + s] = columns.count[code, s]
@@ -67,36 +67,37 @@ def write_block(
     """
     n_events, n_terms = plan.fact[N_EVENTS], plan.fact[N_TERMS]
     end_of_course = n_events + 1 + n_terms
-    start, order, place = columns.start, log.order, columns.whole[0]
-    start[: n + 1] = 0
+    order, end = log.slot[1], columns.whole[PLACE]
+    end[:n] = 0
     for r in range(used):
-        start[log.slot[r] + 1] += 1
-    for s in range(n):
-        start[s + 1] += start[s]
-    for s in range(n):
-        place[s] = start[s]
+        end[log.slot[0, r]] += 1
+    total = 0
+    for s in range(n):  # first where a slot's rows begin, then, as they are put there, where they end
+        total += end[s]
+        end[s] = total - end[s]
     for r in range(used):
-        s = log.slot[r]
-        order[place[s]] = r
-        place[s] += 1
+        s = log.slot[0, r]
+        order[end[s]] = r
+        end[s] += 1
     counted = not plan.fact[FEEDBACK]
     most = used
-    if counted:
-        for s in range(n):
-            most += columns.n_given[s] * (1 + n_terms) + 1
+    for s in range(n if counted else 0):
+        most += columns.whole[N_GIVEN, s] * (1 + n_terms) + 1
     if filled + most > rows.time.size:
         return FULL
     time, code, value = rows.time, rows.code, rows.value
+    i = 0
     for s in range(n):
         begin = filled
-        number, given = 0, columns.n_given[s] if counted else 0
-        completed = columns.completed[s] if counted else INFINITY
+        number, given = 0, columns.whole[N_GIVEN, s] if counted else 0
+        completed = columns.real[COMPLETED, s] if counted else INFINITY
         done = not completed < INFINITY
-        for i in range(start[s], start[s + 1] + 1):
-            at = log.time[order[i]] if i < start[s + 1] else INFINITY
-            while number < given and visits.time[number, s] < at:
-                t = visits.time[number, s]
-                time[filled], code[filled], value[filled] = t, n_events, visits.dose[number, s]
+        while True:
+            r = order[i] if i < end[s] else NONE
+            at = log.real[0, r] if r != NONE else INFINITY
+            while number < given and visits.real[0, number, s] < at:
+                t = visits.real[0, number, s]
+                time[filled], code[filled], value[filled] = t, n_events, visits.real[1, number, s]
                 filled += 1
                 for term in range(n_terms):
                     if visits.harmed[number, s] >> term & 1:
@@ -107,11 +108,11 @@ def write_block(
                 time[filled], code[filled], value[filled] = completed, end_of_course, 0.0
                 filled += 1
                 done = True
-            if i < start[s + 1]:
-                r = order[i]
-                if completed < INFINITY and log.code[r] == end_of_course:
-                    continue
-                time[filled], code[filled], value[filled] = log.time[r], log.code[r], log.value[r]
+            if r == NONE:
+                break
+            i += 1
+            if completed == INFINITY or log.code[r] != end_of_course:
+                time[filled], code[filled], value[filled] = at, log.code[r], log.real[1, r]
                 filled += 1
         lengths[s] = filled - begin
     return filled

@@ -1,14 +1,32 @@
 """Whole columns at once: draws, hazard ratios, budgets, due times. Knows the canonical arithmetic, no race.
 
-Each step is a loop over contiguous arrays of one expression, so that LLVM vectorises it over patients. ``slots``
-names who takes part, its length how many.
+Each step is a short loop over a few arrays, which LLVM vectorises over patients and whose constants stay in
+registers: two loops over the halves of a function take half the time of one over the whole. The bits are those of
+the functions in `simulator.kernels`. ``slots`` names who takes part, its length how many.
 """
 
 from __future__ import annotations
 
+from math import fabs, sqrt
+
 import numpy as np
 
-from simulator.engines.compiled.columns import Columns, Slots
+from simulator.engines.compiled.columns import (
+    ABLE,
+    ANCHOR,
+    DUE,
+    OCCURRENCE,
+    ORIGIN,
+    OWN_FACTOR,
+    PATIENT,
+    REMAINING,
+    REPLICATE,
+    ROW,
+    ROWS,
+    SCRATCH,
+    Columns,
+    Slots,
+)
 from simulator.engines.compiled.plan import (
     CLOCK,
     CURE,
@@ -25,57 +43,55 @@ from simulator.engines.compiled.plan import (
     Plan,
 )
 from simulator.kernels import hazards
-from simulator.kernels.compilation import bare_kernel
-from simulator.kernels.elementary import INFINITY, log
+from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
+from simulator.kernels.elementary import (
+    INFINITY,
+    centre_quantile,
+    exp,
+    exp_of_sum,
+    expm1,
+    fma,
+    log,
+    log_as_sum,
+    tail_quantile,
+)
 from simulator.kernels.rng import uniform
 from simulator.tables import Clock, Floats, Integers
 
-RESET, FORWARD = int(Clock.RESET), int(Clock.FORWARD)
+RESET_CLOCK, FORWARD_CLOCK = int(Clock.RESET), int(Clock.FORWARD)
 EXPONENTIAL, WEIBULL, GOMPERTZ = hazards.EXPONENTIAL, hazards.WEIBULL, hazards.GOMPERTZ
 LOG_LOGISTIC, LOG_NORMAL, FIXED = hazards.LOG_LOGISTIC, hazards.LOG_NORMAL, hazards.FIXED
+
+
+# ------------------------------------------------------------------------------------------------------ draws
 
 
 @bare_kernel
 def draw(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occurrence: int, out: Floats) -> None:
     """Uniforms of one decision: out[k] that of slot slots[k]."""
-    patient, replicate = columns.patient, columns.replicate
+    patient, replicate = columns.whole[PATIENT], columns.whole[REPLICATE]
     for k in range(slots.size):
         s = slots[k]
         out[k] = uniform(seed, patient[s], replicate[s], stream, occurrence)
 
 
 @bare_kernel
-def draw_next(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occurrence: Integers, out: Floats) -> None:
-    """As `draw`, each slot at its own next occurrence, which is counted on."""
-    patient, replicate = columns.patient, columns.replicate
+def draw_next(seed: np.uint64, columns: Columns, slots: Slots, e: int, stream: int, out: Floats) -> None:
+    """As `draw`, each slot at its own next occurrence of event e, which is counted on."""
+    patient, replicate, occurrence = columns.whole[PATIENT], columns.whole[REPLICATE], columns.status[OCCURRENCE, e]
     for k in range(slots.size):
-        s = slots[k]
-        occurrence[s] += 1
+        occurrence[slots[k]] += 1
     for k in range(slots.size):
         s = slots[k]
         out[k] = uniform(seed, patient[s], replicate[s], stream, occurrence[s])
 
 
-@bare_kernel
-def ratios(plan: Plan, columns: Columns, slots: Slots, e: int, effects: int, out: Floats) -> None:
-    """Hazard ratios under the effects whose bits are set, in declared order, then the patient's own factor."""
-    first, last = plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
-    out[: slots.size] = 1.0
-    row = columns.row
-    for f in range(first, last):
-        if effects >> (f - first) & 1:
-            ratio = plan.effect_ratio[f]
-            for k in range(slots.size):
-                out[k] = out[k] * ratio[row[slots[k]]]
-    if plan.event[e, FACTORED]:
-        factor = columns.factor[e]
-        for k in range(slots.size):
-            out[k] = out[k] * factor[slots[k]]
+# ---------------------------------------------------------------------------------------------------- hazards
 
 
 @bare_kernel
-def inverse(plan: Plan, e: int, row: Integers, n: int, x: Floats, out: Floats) -> None:
-    """out[k] = H⁻¹(x[k]) of event e in row[k], for k < n."""
+def inverse(plan: Plan, e: int, row: Integers, n: int, x: Floats, high: Floats, low: Floats, out: Floats) -> None:
+    """out[k] = H⁻¹(x[k]) of event e in row[k], for k < n; ``high`` and ``low`` are scratch."""
     family = plan.event[e, FAMILY]
     p0, p1, p2 = plan.law[e, 0], plan.law[e, 1], plan.law[e, 2]
     if family == EXPONENTIAL:
@@ -83,7 +99,15 @@ def inverse(plan: Plan, e: int, row: Integers, n: int, x: Floats, out: Floats) -
             out[k] = hazards.exponential_inverse(x[k], p0[row[k]], 0.0, 0.0)
     elif family == WEIBULL:
         for k in range(n):
-            out[k] = hazards.weibull_inverse(x[k], p0[row[k]], p1[row[k]], p2[row[k]])
+            log_high, log_low = log_as_sum(x[k])
+            shape, reciprocal = p1[row[k]], p2[row[k]]
+            product = log_high * reciprocal
+            high[k] = product
+            low[k] = (fma(-product, shape, log_high) + log_low) * reciprocal
+        for k in range(n):
+            value = exp_of_sum(high[k], low[k])
+            value = value if x[k] < INFINITY else INFINITY
+            out[k] = p0[row[k]] * value if x[k] > 0.0 else 0.0
     elif family == GOMPERTZ:
         for k in range(n):
             out[k] = hazards.gompertz_inverse(x[k], p0[row[k]], p1[row[k]], 0.0)
@@ -91,23 +115,48 @@ def inverse(plan: Plan, e: int, row: Integers, n: int, x: Floats, out: Floats) -
         for k in range(n):
             out[k] = hazards.log_logistic_inverse(x[k], p0[row[k]], p1[row[k]], p2[row[k]])
     elif family == LOG_NORMAL:
-        for k in range(n):
-            out[k] = hazards.log_normal_inverse(x[k], p0[row[k]], p1[row[k]], 0.0)
+        log_normal_inverse(p0, p1, row, n, x, high, low, out)
     elif family == FIXED:
         for k in range(n):
-            out[k] = hazards.fixed_inverse(x[k], p0[row[k]], 0.0, 0.0)
+            out[k] = p0[row[k]]
     else:
         code, start, stop = plan.code[e, FAMILY_CODE], plan.code[e, FIRST_KNOT], plan.code[e, LAST_KNOT]
         for k in range(n):
             r = row[k]
             out[k] = hazards.inverse_cumulative_hazard(
-                code[r], x[k], p0[r], p1[r], p2[r], start[r], stop[r], plan.knot_time, plan.knot_hazard
+                code[r], x[k], p0[r], p1[r], p2[r], start[r], stop[r], plan.knots[0], plan.knots[1]
             )
 
 
+@inlined_bare_kernel
+def log_normal_inverse(
+    median: Floats, sigma: Floats, row: Integers, n: int, x: Floats, z: Floats, q: Floats, out: Floats
+) -> None:
+    """`hazards.log_normal_inverse` in steps: those of `elementary.normal_inverse_hazard` below 700, then the rest."""
+    for k in range(n):
+        negative_lower = expm1(-x[k])
+        q[k] = -(0.5 + negative_lower)
+        z[k] = -negative_lower
+    for k in range(n):
+        lower = -log(z[k])
+        z[k] = sqrt(x[k] if q[k] > 0.0 else lower)
+    for k in range(n):
+        z[k] = tail_quantile(z[k])
+    for k in range(n):
+        tail = z[k] if q[k] > 0.0 else -z[k]
+        z[k] = centre_quantile(q[k]) if fabs(q[k]) <= 0.425 else tail
+    far = 0
+    for k in range(n):
+        out[k] = median[row[k]] * exp(sigma[row[k]] * z[k])
+        far += 0 if (x[k] > 0.0) & (x[k] < 700.0) else 1
+    for k in range(n if far else 0):
+        if not (x[k] > 0.0 and x[k] < 700.0):
+            out[k] = hazards.log_normal_inverse(x[k], median[row[k]], sigma[row[k]], 0.0)
+
+
 @bare_kernel
-def cumulative(plan: Plan, e: int, row: Integers, n: int, t: Floats, out: Floats) -> None:
-    """out[k] = H(t[k]) of event e in row[k], for k < n."""
+def cumulative(plan: Plan, e: int, row: Integers, n: int, t: Floats, high: Floats, low: Floats, out: Floats) -> None:
+    """out[k] = H(t[k]) of event e in row[k], for k < n; ``high`` and ``low`` are scratch."""
     family = plan.event[e, FAMILY]
     p0, p1, p2 = plan.law[e, 0], plan.law[e, 1], plan.law[e, 2]
     if family == EXPONENTIAL:
@@ -115,7 +164,18 @@ def cumulative(plan: Plan, e: int, row: Integers, n: int, t: Floats, out: Floats
             out[k] = hazards.exponential_cumulative(t[k], p0[row[k]], 0.0, 0.0)
     elif family == WEIBULL:
         for k in range(n):
-            out[k] = hazards.weibull_cumulative(t[k], p0[row[k]], p1[row[k]], p2[row[k]])
+            x = t[k] / p0[row[k]]
+            log_high, log_low = log_as_sum(x)
+            shape = p1[row[k]]
+            product = shape * log_high
+            high[k] = product
+            low[k] = fma(shape, log_high, -product) + shape * log_low
+            out[k] = x
+        for k in range(n):
+            x = out[k]
+            value = exp_of_sum(high[k], low[k])
+            value = value if x < INFINITY else INFINITY
+            out[k] = value if x > 0.0 else 0.0
     elif family == GOMPERTZ:
         for k in range(n):
             out[k] = hazards.gompertz_cumulative(t[k], p0[row[k]], p1[row[k]], 0.0)
@@ -133,11 +193,39 @@ def cumulative(plan: Plan, e: int, row: Integers, n: int, t: Floats, out: Floats
         for k in range(n):
             r = row[k]
             out[k] = hazards.cumulative_hazard(
-                code[r], t[k], p0[r], p1[r], p2[r], start[r], stop[r], plan.knot_time, plan.knot_hazard
+                code[r], t[k], p0[r], p1[r], p2[r], start[r], stop[r], plan.knots[0], plan.knots[1]
             )
 
 
 @bare_kernel
+def ratios(plan: Plan, columns: Columns, slots: Slots, row: Integers, e: int, effects: int, out: Floats) -> None:
+    """Hazard ratios under the effects whose bits are set, in declared order, then the patient's own factor."""
+    n, first, last = slots.size, plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
+    for k in range(n):
+        out[k] = 1.0
+    for f in range(first, last):
+        if effects >> (f - first) & 1:
+            ratio = plan.effect_ratio[f]
+            for k in range(n):
+                out[k] = out[k] * ratio[row[k]]
+    if plan.event[e, FACTORED]:
+        factor = columns.event[OWN_FACTOR, e]
+        for k in range(n):
+            out[k] = out[k] * factor[slots[k]]
+
+
+# ---------------------------------------------------------------------------------------------------- budgets
+
+
+@inlined_bare_kernel
+def scratch(columns: Columns) -> tuple:
+    """Eight columns for the steps of a pass."""
+    a, b, c, d = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.real[SCRATCH + 2], columns.real[SCRATCH + 3]
+    e, f, g, h = columns.real[SCRATCH + 4], columns.real[SCRATCH + 5], columns.real[SCRATCH + 6], columns.real[SCRATCH + 7]
+    return a, b, c, d, e, f, g, h
+
+
+@inlined_bare_kernel
 def begin(
     plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, e: int, effects: int, entry: bool
 ) -> None:
@@ -147,90 +235,112 @@ def begin(
     budget is infinite.
     """
     event = plan.event[e]
-    due, remaining, anchors, origins = columns.due[e], columns.remaining[e], columns.anchor[e], columns.origin[e]
-    clock, family = event[CLOCK], event[FAMILY]
-    if clock == RESET:
-        for k in range(slots.size):
+    due, remaining = columns.event[DUE, e], columns.event[REMAINING, e]
+    anchors, origins = columns.event[ANCHOR, e], columns.event[ORIGIN, e]
+    budget, x, hazard, ratio, high, low, time, since = scratch(columns)
+    row, rows, chosen = columns.whole[ROW], columns.whole[ROWS], columns.slots[ABLE]
+    kept = event[LAST_EFFECT] > event[FIRST_EFFECT]
+    n = slots.size
+    if event[CLOCK] == RESET_CLOCK:
+        for k in range(n):
             origins[slots[k]] = now[k]
-    time, chosen = now, slots
     if event[CURE]:
-        u = columns.real[7]
-        draw(seed, columns, slots, event[EVER_STREAM], 0, u)
-        probability, row = plan.law[e, EVER], columns.row
-        kept, kept_time = columns.lists[0], columns.real[6]  # list 0 is nobody's: the configuration before entry
+        draw(seed, columns, slots, event[EVER_STREAM], 0, x)
+        probability = plan.law[e, EVER]
+        for k in range(n):
+            due[slots[k]] = INFINITY
+        for k in range(n if kept else 0):
+            remaining[slots[k]] = INFINITY
+            anchors[slots[k]] = 0.0
         n = 0
         for k in range(slots.size):
             s = slots[k]
             p = probability[row[s]]
-            due[s] = INFINITY
-            remaining[s] = INFINITY
-            anchors[s] = 0.0
-            kept[n] = s
-            kept_time[n] = now[k]
-            n += 1 if (p >= 1.0) | (u[k] < p) else 0
-        chosen, time = kept[:n], kept_time
-    n = chosen.size
-    budget, hazard, ratio, x, rows = columns.real[1], columns.real[2], columns.real[3], columns.real[4], columns.whole[0]
-    if clock == RESET:
-        draw_next(seed, columns, chosen, event[STREAM], columns.occurrence[e], x)
+            chosen[n] = s
+            time[n] = now[k]
+            n += 1 if (p >= 1.0) | (x[k] < p) else 0
+    else:
+        for k in range(n):
+            chosen[k] = slots[k]
+            time[k] = now[k]
+    chosen = chosen[:n]
+    if event[CLOCK] == RESET_CLOCK:
+        draw_next(seed, columns, chosen, e, event[STREAM], x)
     else:
         draw(seed, columns, chosen, event[STREAM], 0, x)
     for k in range(n):
         budget[k] = -log(x[k])
-    ratios(plan, columns, chosen, e, effects, ratio)
     for k in range(n):
-        rows[k] = columns.row[chosen[k]]
-    if family != FIXED and (clock == RESET or (entry and clock == FORWARD)):
-        hazard[:n] = 0.0
+        rows[k] = row[chosen[k]]
+    weighed = effects != 0 or event[FACTORED]
+    if weighed:
+        ratios(plan, columns, chosen, rows, e, effects, ratio)
+        for k in range(n):
+            x[k] = budget[k] / ratio[k]
     else:
         for k in range(n):
-            x[k] = time[k] - origins[chosen[k]]
-        cumulative(plan, e, rows, n, x, hazard)
+            x[k] = budget[k]
+    # A clock that starts now has spent nothing, a timer without delay excepted.
+    if event[FAMILY] != FIXED and (event[CLOCK] == RESET_CLOCK or (entry and event[CLOCK] == FORWARD_CLOCK)):
+        inverse(plan, e, rows, n, x, high, low, since)
+        for k in range(n):
+            t = time[k] + since[k]
+            since[k] = t if t > time[k] else time[k]
+        for k in range(n if kept else 0):
+            hazard[k] = 0.0
+    else:
+        for k in range(n):
+            since[k] = time[k] - origins[chosen[k]]
+        cumulative(plan, e, rows, n, since, high, low, hazard)
+        for k in range(n):
+            x[k] = hazard[k] + x[k]
+        inverse(plan, e, rows, n, x, high, low, since)
+        for k in range(n):
+            t = origins[chosen[k]] + since[k]
+            t = t if t > time[k] else time[k]
+            since[k] = t if hazard[k] < INFINITY else time[k]
+    for k in range(n if weighed else 0):
+        since[k] = since[k] if ratio[k] > 0.0 else INFINITY
     for k in range(n):
-        x[k] = hazard[k] + budget[k] / ratio[k]
-    since = columns.real[5]
-    inverse(plan, e, rows, n, x, since)
-    for k in range(n):
-        s = chosen[k]
-        t = origins[s] + since[k]
-        t = t if t > time[k] else time[k]
-        t = t if hazard[k] < INFINITY else time[k]
-        due[s] = t if ratio[k] > 0.0 else INFINITY
-        remaining[s] = budget[k]
-        anchors[s] = hazard[k]
+        due[chosen[k]] = since[k]
+    for k in range(n if kept else 0):
+        remaining[chosen[k]] = budget[k]
+        anchors[chosen[k]] = hazard[k]
 
 
-@bare_kernel
+@inlined_bare_kernel
 def reanchor(
     plan: Plan, columns: Columns, slots: Slots, now: Floats, e: int, effects_before: int, effects_after: int
 ) -> None:
     """A plain event stays at risk while its effects change: where the ratio does, spend and find when it is due."""
-    n = slots.size
-    due, remaining, anchors, origins = columns.due[e], columns.remaining[e], columns.anchor[e], columns.origin[e]
-    left, hazard, ratio, x, rows = columns.real[1], columns.real[2], columns.real[3], columns.real[4], columns.whole[0]
-    before, since = columns.real[5], columns.real[6]
-    ratios(plan, columns, slots, e, effects_before, before)
-    ratios(plan, columns, slots, e, effects_after, ratio)
+    due, remaining = columns.event[DUE, e], columns.event[REMAINING, e]
+    anchors, origins = columns.event[ANCHOR, e], columns.event[ORIGIN, e]
+    left, x, hazard, ratio, high, low, before, since = scratch(columns)
+    row, rows, n = columns.whole[ROW], columns.whole[ROWS], slots.size
     for k in range(n):
-        rows[k] = columns.row[slots[k]]
+        rows[k] = row[slots[k]]
+    ratios(plan, columns, slots, rows, e, effects_before, before)
+    ratios(plan, columns, slots, rows, e, effects_after, ratio)
+    for k in range(n):
         x[k] = now[k] - origins[slots[k]]
-    cumulative(plan, e, rows, n, x, hazard)
+    cumulative(plan, e, rows, n, x, high, low, hazard)
     for k in range(n):
         s = slots[k]
         grown = hazard[k] - anchors[s]
         rest = remaining[s] - before[k] * grown
         rest = rest if rest > 0.0 else 0.0
-        rest = rest if grown > 0.0 else remaining[s]
+        rest = rest if (grown > 0.0) & (before[k] > 0.0) else remaining[s]
         left[k] = rest if remaining[s] < INFINITY else INFINITY
-        x[k] = hazard[k] + left[k] / ratio[k]
-    inverse(plan, e, rows, n, x, since)
     for k in range(n):
-        s = slots[k]
-        t = origins[s] + since[k]
+        x[k] = hazard[k] + left[k] / ratio[k]
+    inverse(plan, e, rows, n, x, high, low, since)
+    for k in range(n):
+        t = origins[slots[k]] + since[k]
         t = t if t > now[k] else now[k]
         t = t if hazard[k] < INFINITY else now[k]
-        t = t if (left[k] < INFINITY) & (ratio[k] > 0.0) else INFINITY
-        changed = before[k] != ratio[k]
-        due[s] = t if changed else due[s]
-        remaining[s] = left[k] if changed else remaining[s]
-        anchors[s] = hazard[k] if changed else anchors[s]
+        since[k] = t if (left[k] < INFINITY) & (ratio[k] > 0.0) else INFINITY
+    for k in range(n):
+        if before[k] != ratio[k]:
+            due[slots[k]] = since[k]
+            remaining[slots[k]] = left[k]
+            anchors[slots[k]] = hazard[k]

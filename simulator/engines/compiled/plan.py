@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kernels.elementary import normal_cdf
+from simulator.kernels.quantiles import DISTRIBUTIONS
 from simulator.tables import NONE, Allocation, Clock, Driver, Flags, Floats, Integers, Masks, ModelTables, Per
 
-MOST = 63
+MOST = 60
 """Most events, states or markers of a model that a kernel's masks have room for."""
 
 TINY = 1e-150
@@ -46,38 +47,38 @@ N_EVENTS, N_CELLS, N_TERMS, N_COVARIATES, AGE = 0, 1, 2, 3, 4
 INITIAL_STATE, INITIAL_MARKERS, ON_TREATMENT, ABSORBING = 5, 6, 7, 8
 FEEDBACK, ANY_COURSE, PLANNED_BY, PLANNED_DRAWN, DOSE_PER_PATIENT = 9, 10, 11, 12, 13
 RANDOM_ALLOCATION, ANY_STOP, SHARED_FRAILTY = 14, 15, 16
-N_FACTS = 17
+N_STATES, PLAIN_VISITS = 17, 18
+N_FACTS = 19
 
-# First index of `Plan.course` and of `Plan.course_code`.
-START, INTERVAL, DELAY, FACTOR, ROOT_FRAILTY, ROOT_REST = 0, 1, 4, 5, 6, 7
-N_COURSE = 8
-GIVEN, INTERVAL_CODE = 0, 1
-N_COURSE_CODES = 2
+# First index of `Plan.number`, and of `Plan.choice`.
+HORIZON, START, INTERVAL, DELAY, FACTOR, ROOT_FRAILTY, ROOT_REST = 0, 1, 2, 5, 6, 7, 8
+N_NUMBERS = 9
+GIVEN, INTERVAL_CODE, PLANNED = 0, 1, 2  # PLANNED: for those who never and who ever have the planning event
+N_CHOICES = 4
 
 
 class Plan(NamedTuple):
-    """What the kernels read. Dimensions: E events, R rows, F effects, G covariate effects, the rest as in tables."""
+    """What the kernels read. Dimensions: E events, R rows, F effects, G covariate effects, the rest as in tables.
+
+    Few arrays, since a kernel that calls another hands over all of them.
+    """
 
     fact: Integers  # (N_FACTS,)
     event: Integers  # (E, N_ATTRIBUTES)
     law: Floats  # (E, N_LAWS, R)
     code: Integers  # (E, N_CODES, R)
-    knot_time: Floats  # (K,)
-    knot_hazard: Floats
+    knots: Floats  # (2, K): times, cumulative hazards
     effect: Integers  # (F, 2): state, marker; those of one event stand together, in declared order
     effect_ratio: Floats  # (F, R)
     slope_of: Integers  # (G, 2): event, covariate
     slope: Floats  # (G, 2, R): log hazard ratio per unit, reference value
     outcome_set: Integers  # (O,)
     outcome_cdf: Floats  # (O, R)
-    horizon: Floats  # (R,)
-    course: Floats  # (N_COURSE, R)
-    course_code: Integers  # (N_COURSE_CODES, R)
-    planned: Integers  # (2, R): the planned number where it is not drawn
-    planned_cdf: Floats  # (2, P, R)
+    number: Floats  # (N_NUMBERS, R)
+    choice: Integers  # (N_CHOICES, R): is a course given; its interval's distribution; the number planned
+    planned_cdf: Floats  # (2, P, R): where the planned number is drawn
     dose: Floats  # (2, D, R): levels, cumulative shares
-    stop_state: Integers  # (S, C): index of the reason by which a state ends the course, 0: it does not
-    stop_marker: Integers  # (M, C)
+    stop: Integers  # (S + M, C): reason by which a state, or a marker, ends the course; 0: it does not
     harm: Floats  # (2, T, R): threshold, probability without a frailty
     term: Integers  # (2, T): stream, markers set
     covariate: Floats  # (X, 3, R)
@@ -136,12 +137,14 @@ def plan_of(model: ModelTables) -> Plan:
     threshold = by_cell(course.term_threshold, 1)
     unshared = np.array([normal_cdf(float(a)) for a in threshold.ravel()]).reshape(threshold.shape)
     term_set = _bits(course.term_set) & relevant
-    numbers = np.empty((N_COURSE, n_rows))
-    numbers[START], numbers[INTERVAL:DELAY] = by_arm(course.start), by_arm(course.interval)
-    numbers[DELAY] = by_arm(course.delay_after_adverse_event)
-    numbers[FACTOR] = by_arm(course.dose_factor_after_adverse_event)
-    numbers[ROOT_FRAILTY] = by_set(np.sqrt(course.frailty))
-    numbers[ROOT_REST] = by_set(np.sqrt(1.0 - course.frailty))
+    number = np.empty((N_NUMBERS, n_rows))
+    number[HORIZON], number[START], number[INTERVAL:DELAY] = by_set(model.horizon), by_arm(course.start), by_arm(course.interval)
+    number[DELAY] = by_arm(course.delay_after_adverse_event)
+    number[FACTOR] = by_arm(course.dose_factor_after_adverse_event)
+    number[ROOT_FRAILTY], number[ROOT_REST] = by_set(np.sqrt(course.frailty)), by_set(np.sqrt(1.0 - course.frailty))
+    choice = np.empty((N_CHOICES, n_rows), dtype=np.int64)
+    choice[GIVEN], choice[INTERVAL_CODE] = by_arm(course.given), by_arm(course.interval_code)
+    choice[PLANNED:] = (by_arm(course.planned_cdf) <= 0.5).sum(axis=1)
     allocation = np.cumsum(patients.share, axis=1)
     allocation[:, -1] = 1.0
     return Plan(
@@ -149,22 +152,18 @@ def plan_of(model: ModelTables) -> Plan:
         event=event,
         law=law,
         code=code,
-        knot_time=np.array(model.knot_time),
-        knot_hazard=np.array(model.knot_hazard),
+        knots=np.stack([model.knot_time, model.knot_hazard]),
         effect=np.stack([model.effect_state[order], model.effect_marker[order]], axis=1),
         effect_ratio=effect_ratio,
         slope_of=np.stack([model.covariate_effect_event, model.covariate_effect_covariate], axis=1),
         slope=by_set(model.covariate_effect),
         outcome_set=_bits(model.outcome_set) & relevant,
         outcome_cdf=by_cell(model.outcome_cdf, 2),
-        horizon=by_set(model.horizon),
-        course=numbers,
-        course_code=np.stack([by_arm(course.given), by_arm(course.interval_code)]).astype(np.int64),
-        planned=(by_arm(course.planned_cdf) <= 0.5).sum(axis=1),
+        number=number,
+        choice=choice,
         planned_cdf=by_arm(course.planned_cdf),
         dose=np.stack([by_arm(course.dose_level), by_arm(course.dose_cdf)]),
-        stop_state=np.array(course.stop_states[arm].T, order="C"),
-        stop_marker=np.array(course.stop_markers[arm].T, order="C"),
+        stop=np.concatenate([course.stop_states[arm].T, course.stop_markers[arm].T]).copy(order="C"),
         harm=np.stack([threshold, unshared]),
         term=np.stack([course.term_stream, term_set]),
         covariate=by_cell(patients.covariate, 1),
@@ -179,6 +178,9 @@ def _facts(model: ModelTables, event: Integers, term_set: Integers, relevant: in
     any_course = bool(course.given.any())
     fact = np.zeros(N_FACTS, dtype=np.int64)
     fact[N_EVENTS], fact[N_CELLS], fact[N_TERMS] = len(model.events), model.n_cells, len(course.terms)
+    plain = (course.interval_code == DISTRIBUTIONS["fixed"]) & (course.delay_after_adverse_event == 0.0)
+    fact[PLAIN_VISITS] = (plain | ~course.given).all()
+    fact[N_STATES] = len(model.states)
     fact[N_COVARIATES], fact[AGE] = len(patients.covariates), patients.age
     fact[INITIAL_STATE], fact[INITIAL_MARKERS] = model.initial_state, int(model.initial_markers) & relevant
     fact[ON_TREATMENT] = on_treatment

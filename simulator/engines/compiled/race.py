@@ -11,17 +11,53 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.engines.compiled.clocks import settle_each
-from simulator.engines.compiled.columns import Columns, Log, Slots
-from simulator.engines.compiled.configurations import clear, find, make_room
+from simulator.engines.compiled.columns import (
+    AT,
+    BEST,
+    CELL,
+    COMPLETED,
+    DUE,
+    EFFECTS,
+    END,
+    FIRST,
+    FOLLOWING,
+    HELD,
+    LEFT,
+    LENGTH,
+    N_GIVEN,
+    OCCURRENCE,
+    ON_COURSE,
+    ORIGIN,
+    OWN_FACTOR,
+    PATIENT,
+    PENDING,
+    PICKED,
+    RATE,
+    REPLICATE,
+    RISK,
+    ROW,
+    SAME,
+    SPENT,
+    STATE,
+    STOPPED,
+    STOPS,
+    SUSCEPTIBLE,
+    TARGET,
+    TIMES,
+    WAITING,
+    WINNER,
+    Columns,
+    Log,
+    Slots,
+)
+from simulator.engines.compiled.configurations import clear, find, lead, longest, make_room, stops_anybody
 from simulator.engines.compiled.passes import begin, reanchor
 from simulator.engines.compiled.plan import (
     ABSORBING,
     AGE,
     ANY_COURSE,
-    ANY_STOP,
     BY_HAZARD,
     CHOICE_STREAM,
-    CLEAR,
     CLOCK,
     FACTORED,
     FEEDBACK,
@@ -37,11 +73,8 @@ from simulator.engines.compiled.plan import (
     PLANNED_BY,
     RATIO,
     RECURRENT,
-    SET,
     SINCE,
     START,
-    TO,
-    TRACKED,
     Plan,
 )
 from simulator.engines.compiled.visits import attend, begin_course, leave, write
@@ -53,122 +86,112 @@ from simulator.tables import NONE, Clock, Floats, Integers
 RESET_CLOCK, SINCE_CLOCK, AGE_CLOCK = int(Clock.RESET), int(Clock.SINCE), int(Clock.AGE)
 VOID = 0  # the configuration before entry
 FULL = -1
+MOST_WINNERS = 62  # a bit that no event and no visit has: nothing happens before the horizon
 
 
-@inlined_bare_kernel
+@bare_kernel
 def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, keep: bool, fault: Integers) -> int:
     """Live the first ``n`` slots from entry to the horizon.
 
     Returns how many rows of the log are used, or FULL where it has not room enough. ``fault`` becomes (slot, event)
-    where a recurrent event exceeds its maximum, and ``columns.real[0, 0]`` the day.
+    where a recurrent event exceeds its maximum, and ``columns.real[BEST, 0]`` the day.
     """
     n_events, n_terms = plan.fact[N_EVENTS], plan.fact[N_TERMS]
     per_step = 3 + n_terms
-    best, winner, to, ends = columns.real[0], columns.whole[2], columns.whole[3], columns.whole[4]
-    slots, now, last = columns.grouped, columns.times, columns.last
-    room = log.slot.size
-    if n * per_step > room:
+    waiting, picked, now, target = columns.slots[WAITING], columns.slots[PICKED], columns.real[TIMES], columns.whole[TARGET]
+    if n * per_step > log.code.size:
         return FULL
-    used = enter(plan, seed, columns, slots[:n], log, to)
-    now[:n] = 0.0
-    go(plan, seed, columns, slots[:n], now[:n], VOID, to, NONE, ends)
+    used, one = enter(plan, seed, columns, n, log)
+    go(plan, seed, columns, picked[:n], now[:n], VOID, target, one, NONE, 0)
     while fault[0] < 0:
         make_room(plan, columns, 2 * n)
         c = longest(columns)
-        m = columns.length[c]
+        m = columns.table[c, LENGTH]
         if m == 0:
             break
-        if used + m * per_step > room:
+        if used + m * per_step > log.code.size:
             return FULL
-        find_winners(plan, columns, columns.lists[c, :m], columns.risk[c], best, winner)
-        group(columns, c, m, best, winner, last)
-        first = 0
+        for k in range(m):
+            waiting[k] = columns.lists[c, k]
+        columns.table[c, LENGTH] = 0
+        present = find_winners(plan, columns, waiting[:m], columns.table[c, RISK])
         for w in range(n_events + 1):
-            part, at = slots[first : last[w]], now[first : last[w]]
-            first = last[w]
-            if part.size == 0:
+            if present >> w & 1 == 0:
                 continue
+            size = pick(columns, m, w)
+            part, at = picked[:size], now[:size]
             if w < n_events:
-                used = happen(plan, seed, columns, part, at, w, c, log, used, keep, to, fault)
-                go(plan, seed, columns, part, at, c, to, w, ends)
+                used, one = happen(plan, seed, columns, part, at, w, c, log, used, keep, fault)
+                go(plan, seed, columns, part, at, c, target, one, w, 0)
                 continue
-            ending = 0
-            for k in range(part.size):
-                used, to[k], ends[k] = attend(plan, seed, columns, log, used, part[k], at[k], c)
-                ending += ends[k]
-            go(plan, seed, columns, part, at, c, to, NONE, ends)
+            used, ending = attend(plan, seed, columns, part, at, c, log, used)
+            go(plan, seed, columns, part, at, c, target, NONE, NONE, ending)
             # Those whose plan is done are settled once more, now without a course.
-            for k in range(part.size if ending else 0):
-                if ends[k]:
-                    ends[k] = 0
-                    before = to[k]
-                    used, to[k] = leave(plan, columns, log, used, part[k], at[k], before, 0)
-                    go(plan, seed, columns, part[k : k + 1], at[k : k + 1], before, to[k:], NONE, ends[k:])
+            for k in range(size if ending else 0):
+                if columns.whole[HELD, k]:
+                    before = target[k]
+                    used, after = leave(plan, columns, log, used, part[k], at[k], before, 0)
+                    go(plan, seed, columns, part[k : k + 1], at[k : k + 1], before, target, after, NONE, 0)
     return used
-
-
-@bare_kernel
-def longest(columns: Columns) -> int:
-    """Configuration that most patients wait in."""
-    best = 1
-    for c in range(2, columns.n_configurations[0]):
-        if columns.length[c] > columns.length[best]:
-            best = c
-    return best
 
 
 # ------------------------------------------------------------------------------------------------------- entry
 
 
-@bare_kernel
-def enter(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, log: Log, to: Integers) -> int:
-    """Everybody enters: clocks, course, and the configuration to begin in. Returns rows of the log used."""
-    fact, n = plan.fact, slots.size
+@inlined_bare_kernel
+def enter(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log) -> tuple:
+    """Everybody enters: clocks, course, and the configuration to begin in.
+
+    Returns rows of the log used, and the configuration if it is one for all; else `TARGET` has them and it is NONE.
+    """
+    fact = plan.fact
     n_events = fact[N_EVENTS]
     clear(columns)
     columns.count[:, :n] = 0
-    columns.stopped[:n] = INFINITY
-    columns.completed[:n] = INFINITY
-    columns.n_given[:n] = 0
-    columns.on_course[:n] = 0
-    for k in range(n):
-        slots[k] = k
+    columns.real[STOPPED, :n] = INFINITY
+    columns.real[COMPLETED, :n] = INFINITY
+    columns.real[TIMES, :n] = 0.0
+    columns.whole[N_GIVEN, :n] = 0
+    columns.whole[ON_COURSE, :n] = 0
+    slots, target = columns.slots[PICKED], columns.whole[TARGET]
+    for s in range(n):
+        slots[s] = s
     for e in range(n_events):
         prepare(plan, columns, n, e)
     start = find(plan, columns, fact[INITIAL_STATE], fact[INITIAL_MARKERS], 0, 0)
     treated = find(plan, columns, fact[INITIAL_STATE], fact[INITIAL_MARKERS] | fact[ON_TREATMENT], 0, 0)
-    to[:n] = start
-    used = 0
     if not fact[ANY_COURSE]:
-        return used
-    begin_course(plan, seed, columns, slots)
-    for k in range(n):
-        s = slots[k]
-        due = plan.course[START, columns.row[s]]
-        if columns.on_course[s]:
-            to[k] = treated if due == 0.0 else start
-            reason = columns.stop[to[k], columns.cell[s]]
+        return 0, start
+    begin_course(plan, seed, columns, slots[:n])
+    if not fact[FEEDBACK] and not stops_anybody(columns, start):
+        return 0, start
+    used = 0
+    for s in range(n):
+        due = plan.number[START, columns.whole[ROW, s]]
+        target[s] = start
+        if columns.whole[ON_COURSE, s]:
+            target[s] = treated if due == 0.0 else start
+            reason = columns.table[target[s], STOPS + columns.whole[CELL, s]]
             if reason:
-                columns.stopped[s] = 0.0
-                used, to[k] = leave(plan, columns, log, used, s, 0.0, to[k], reason)
-        columns.due[n_events, s] = due if columns.on_course[s] and due < columns.end[s] else INFINITY
-    return used
+                used, target[s] = leave(plan, columns, log, used, s, 0.0, target[s], reason)
+        attends = columns.whole[ON_COURSE, s] == 1 and due < columns.real[END, s]
+        columns.event[DUE, n_events, s] = due if attends else INFINITY
+    return used, NONE
 
 
 @bare_kernel
 def prepare(plan: Plan, columns: Columns, n: int, e: int) -> None:
     """Columns of one event as they are before entry; of a plain event as few as it has."""
     event = plan.event[e]
-    columns.first[e, :n] = INFINITY
-    columns.occurrence[e, :n] = NONE
+    columns.event[FIRST, e, :n] = INFINITY
     if event[CLOCK] == AGE_CLOCK:
-        age = columns.covariate[plan.fact[AGE]]
+        age, origin = columns.covariate[plan.fact[AGE]], columns.event[ORIGIN, e]
         for s in range(n):
-            columns.origin[e, s] = -age[s]
+            origin[s] = -age[s]
     else:
-        columns.origin[e, :n] = 0.0
+        columns.event[ORIGIN, e, :n] = 0.0
     if event[FACTORED]:
-        factor, row = columns.factor[e], columns.row
+        factor, row = columns.event[OWN_FACTOR, e], columns.whole[ROW]
         for s in range(n):
             factor[s] = plan.law[e, RATIO, row[s]]
         for g in range(plan.slope_of.shape[0]):
@@ -176,51 +199,56 @@ def prepare(plan: Plan, columns: Columns, n: int, e: int) -> None:
                 value, slope, centre = columns.covariate[plan.slope_of[g, 1]], plan.slope[g, 0], plan.slope[g, 1]
                 for s in range(n):
                     factor[s] = factor[s] * exp(slope[row[s]] * (value[s] - centre[row[s]]))
-    if event[PLAIN] and e != plan.fact[PLANNED_BY]:
-        return
-    columns.due[e, :n] = INFINITY
-    columns.susceptible[e, :n] = NONE
-    columns.rate[e, :n] = 0.0
-    columns.spent[e, :n] = 0
-    columns.pending[e, :n] = 0
+    if e == plan.fact[PLANNED_BY] or not event[PLAIN]:
+        columns.status[SUSCEPTIBLE, e, :n] = NONE
+    if event[CLOCK] == RESET_CLOCK or not event[PLAIN]:
+        columns.status[OCCURRENCE, e, :n] = NONE
+    if not event[PLAIN]:
+        columns.event[DUE, e, :n] = INFINITY
+        columns.event[RATE, e, :n] = 0.0
+        columns.status[SPENT, e, :n] = 0
+        columns.status[PENDING, e, :n] = 0
 
 
 # --------------------------------------------------------------------------------------------------- the steps
 
 
-@bare_kernel
-def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int, best: Floats, winner: Integers) -> None:
-    """The earliest of what these patients are at risk of, and when; n_events the visit, n_events + 1 nothing."""
-    n_events = plan.fact[N_EVENTS]
-    for k in range(slots.size):
-        best[k] = columns.end[slots[k]]
-        winner[k] = n_events + 1
+@inlined_bare_kernel
+def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int) -> int:
+    """The earliest of what these patients are at risk of, in `WINNER`, and when, in `BEST`.
+
+    Returns the mask of the winners; n_events is the visit. Whom nothing happens to before the horizon has none.
+    """
+    n_events, n, best, winner = plan.fact[N_EVENTS], slots.size, columns.real[BEST], columns.whole[WINNER]
+    for k in range(n):
+        best[k] = columns.real[END, slots[k]]
+        winner[k] = MOST_WINNERS
     if plan.fact[FEEDBACK]:
         risk |= 1 << n_events
     for e in range(n_events + 1):
         if risk >> e & 1:
-            due = columns.due[e]
-            for k in range(slots.size):
+            due = columns.event[DUE, e]
+            for k in range(n):
                 t = due[slots[k]]
                 winner[k] = e if t < best[k] else winner[k]
                 best[k] = t if t < best[k] else best[k]
+    present = 0
+    for k in range(n):
+        present |= 1 << winner[k]
+    return present & risk
 
 
-@bare_kernel
-def group(columns: Columns, c: int, m: int, best: Floats, winner: Integers, last: Integers) -> None:
-    """Empty the list of configuration c into `grouped` and `times`, by winner; last[w] is where winner w ends."""
-    slots = columns.lists[c]
-    last[:] = 0
+@inlined_bare_kernel
+def pick(columns: Columns, m: int, w: int) -> int:
+    """Put the waiting with winner w, and their times, into `PICKED` and `TIMES`. Returns how many."""
+    waiting, winner, best = columns.slots[WAITING], columns.whole[WINNER], columns.real[BEST]
+    picked, times = columns.slots[PICKED], columns.real[TIMES]
+    n = 0
     for k in range(m):
-        last[winner[k] + 1] += 1
-    for w in range(last.size - 1):
-        last[w + 1] += last[w]
-    for k in range(m):
-        at = last[winner[k]]
-        columns.grouped[at] = slots[k]
-        columns.times[at] = best[k]
-        last[winner[k]] = at + 1
-    columns.length[c] = 0
+        picked[n] = waiting[k]
+        times[n] = best[k]
+        n += 1 if winner[k] == w else 0
+    return n
 
 
 @bare_kernel
@@ -235,89 +263,76 @@ def happen(
     log: Log,
     used: int,
     keep: bool,
-    to: Integers,
     fault: Integers,
-) -> int:
-    """Event e happens in these slots of configuration c, who go to ``to``. Returns rows of the log used."""
-    event, n = plan.event[e], slots.size
-    first, count = columns.first[e], columns.count[e]
-    for k in range(n):
-        s = slots[k]
-        first[s] = now[k] if count[s] == 0 else first[s]
-        count[s] += 1
+) -> tuple:
+    """Event e happens in these slots of configuration c.
+
+    Returns rows of the log used, and the configuration they go to; NONE: each to its own, in `TARGET`.
+    """
+    event, n, target = plan.event[e], slots.size, columns.whole[TARGET]
+    first, count = columns.event[FIRST, e], columns.count[e]
     if event[RECURRENT]:
         for k in range(n):
-            if count[slots[k]] > event[MAXIMUM] and fault[0] < 0:
-                fault[0], fault[1] = slots[k], e
-                columns.real[0, 0] = now[k]
+            s = slots[k]
+            first[s] = now[k] if count[s] == 0 else first[s]
+            count[s] += 1
+            if count[s] > event[MAXIMUM] and fault[0] < 0:
+                fault[0], fault[1], columns.real[BEST, 0] = s, e, now[k]
+    else:
+        for k in range(n):
+            first[slots[k]] = now[k]
+            count[slots[k]] = 1
     if not event[PLAIN]:
         for k in range(n):
             s = slots[k]
-            columns.spent[e, s] = event[BY_HAZARD]
-            columns.pending[e, s] = 0
-            columns.due[e, s] = INFINITY
-    following = columns.following[c, e]
-    if following == NONE:
-        following = lead(plan, columns, e, c, 0)
-        columns.following[c, e] = following
-    outcomes = event[LAST_OUTCOME] - event[FIRST_OUTCOME]
-    for k in range(n):
-        to[k] = following
-    if outcomes > 0:
-        known = columns.outcome[:outcomes]
-        known[:] = NONE
+            columns.status[SPENT, e, s] = event[BY_HAZARD]
+            columns.status[PENDING, e, s] = 0
+            columns.event[DUE, e, s] = INFINITY
+    if event[LAST_OUTCOME] > event[FIRST_OUTCOME]:
+        outcome = columns.outcome[event[FIRST_OUTCOME] : event[LAST_OUTCOME]]
+        outcome[:] = NONE
         for k in range(n):
             s = slots[k]
-            u = uniform(seed, columns.patient[s], columns.replicate[s], event[CHOICE_STREAM], count[s] - 1)
+            u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], event[CHOICE_STREAM], count[s] - 1)
             chosen = 0
-            while u >= plan.outcome_cdf[event[FIRST_OUTCOME] + chosen, columns.row[s]]:
+            while u >= plan.outcome_cdf[event[FIRST_OUTCOME] + chosen, columns.whole[ROW, s]]:
                 chosen += 1
-            if known[chosen] == NONE:
-                known[chosen] = lead(plan, columns, e, c, plan.outcome_set[event[FIRST_OUTCOME] + chosen])
-            to[k] = known[chosen]
+            if outcome[chosen] == NONE:
+                outcome[chosen] = lead(plan, columns, e, c, plan.outcome_set[event[FIRST_OUTCOME] + chosen])
             used = write(log, used, s, now[k], e, float(chosen))
-            used = check_course(plan, columns, log, used, s, now[k], to, k)
-    elif plan.fact[ANY_COURSE] and columns.stop[following].any():
+            used, target[k] = check_course(plan, columns, log, used, s, now[k], outcome[chosen])
+        return used, NONE
+    following = columns.leads[FOLLOWING, c, e]
+    if following == NONE:
+        following = lead(plan, columns, e, c, 0)
+        columns.leads[FOLLOWING, c, e] = following
+    if plan.fact[ANY_COURSE] and stops_anybody(columns, following):
         for k in range(n):
             if keep:
                 used = write(log, used, slots[k], now[k], e, np.nan)
-            used = check_course(plan, columns, log, used, slots[k], now[k], to, k)
-    elif keep:
-        for k in range(n):
-            log.slot[used + k] = slots[k]
-            log.time[used + k] = now[k]
-            log.code[used + k] = e
-            log.value[used + k] = np.nan
-        used += n
-    return used
-
-
-@bare_kernel
-def lead(plan: Plan, columns: Columns, e: int, c: int, mask: int) -> int:
-    """Configuration that event e leads to from configuration c, with the markers of a chosen outcome."""
-    event, key = plan.event[e], columns.key[c]
-    state = event[TO] if event[TO] != NONE else key[0]
-    started = key[2]
-    for other in range(plan.fact[N_EVENTS]):
-        if plan.event[other, CLOCK] == SINCE_CLOCK and plan.event[other, SINCE] == e:
-            started |= 1 << other
-    fired = key[3] | 1 << e if event[TRACKED] else key[3]
-    return find(plan, columns, state, (key[1] & ~event[CLEAR]) | event[SET] | mask, started, fired)
+            used, target[k] = check_course(plan, columns, log, used, slots[k], now[k], following)
+        return used, NONE if plan.fact[ON_TREATMENT] else following
+    for k in range(n if keep else 0):
+        used = write(log, used, slots[k], now[k], e, np.nan)
+    return used, following
 
 
 @inlined_bare_kernel
-def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, to: Integers, k: int) -> int:
-    """The course of slot s, about to enter configuration to[k], ends if that stops it: the first exit for good."""
-    reason = columns.stop[to[k], columns.cell[s]]
-    if reason and columns.on_course[s] and columns.stopped[s] == INFINITY:
-        columns.stopped[s] = now
+def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, to: int) -> tuple:
+    """The course of slot s, about to enter configuration ``to``, ends if that stops it: the first exit for good.
+
+    Returns rows of the log used, and the configuration that it then enters.
+    """
+    reason = columns.table[to, STOPS + columns.whole[CELL, s]]
+    if reason and columns.whole[ON_COURSE, s] and columns.real[STOPPED, s] == INFINITY:
+        columns.real[STOPPED, s] = now
         if plan.fact[FEEDBACK]:
-            used, to[k] = leave(plan, columns, log, used, s, now, to[k], reason)
-        else:  # unless `count_visits` finds that it had ended before
-            code = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
-            columns.count[code, s] = 1
-            used = write(log, used, s, now, code, float(reason))
-    return used
+            return leave(plan, columns, log, used, s, now, to, reason)
+        # Unless `count_visits` finds that it had ended before.
+        code = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
+        columns.count[code, s] = 1
+        return write(log, used, s, now, code, float(reason)), to
+    return used, to
 
 
 # ------------------------------------------------------------------------------------------- from list to list
@@ -331,46 +346,52 @@ def go(
     slots: Slots,
     now: Floats,
     c: int,
-    to: Integers,
+    target: Integers,
+    one: int,
     winner: int,
-    held: Integers,
+    held: int,
 ) -> None:
-    """Slots go from configuration c to ``to``: absorbed, or settled and put into a list; those of one kind together.
+    """Slots go from configuration c to ``one``, or where that is NONE each to its target: absorbed, or settled.
 
-    Without a winner it is entry or a visit, where a slot that is ``held`` joins no list yet.
+    Those of one kind go together. Where ``held`` is not 0, slots whose `HELD` is set join no list yet. Without a
+    winner it is entry or a visit.
     """
-    same, at, left = columns.same, columns.real[0], columns.whole[5]
-    waiting = slots.size
-    for k in range(waiting):
+    same, at, left, waiting = columns.slots[SAME], columns.real[AT], columns.whole[LEFT], slots.size
+    for k in range(waiting if one == NONE else 0):
         left[k] = k
     while waiting > 0:
-        target = to[left[0]]
-        m, rest = 0, 0
-        for j in range(waiting):
-            k = left[j]
-            same[m], at[m] = slots[k], now[k]
-            left[rest] = k
-            here = to[k] == target
-            m += 1 if here else 0
-            rest += 0 if here else 1
-        if plan.fact[ABSORBING] >> columns.key[target, 0] & 1:
-            for j in range(m):
-                columns.stopped[same[j]] = min(columns.stopped[same[j]], at[j])
+        m, rest, to = 0, 0, one
+        if one == NONE:
+            to = target[left[0]]
+            for j in range(waiting):
+                k = left[j]
+                same[m], at[m] = slots[k], now[k]
+                left[rest] = k
+                here = target[k] == to
+                m += 1 if here else 0
+                rest += 0 if here else 1
         else:
-            if target != c or winner != NONE:
-                settle(plan, seed, columns, same[:m], at[:m], c, target, winner)
-            n = columns.length[target]
-            if winner != NONE or c == VOID:
-                for j in range(m):
-                    columns.lists[target, n + j] = same[j]
-                columns.length[target] = n + m
-            else:
-                for k in range(slots.size):
-                    if to[k] == target and not held[k]:
-                        columns.lists[target, n] = slots[k]
-                        n += 1
-                columns.length[target] = n
+            for k in range(waiting):
+                same[k], at[k] = slots[k], now[k]
+            m = waiting
         waiting = rest
+        if plan.fact[ABSORBING] >> columns.table[to, STATE] & 1:
+            stopped = columns.real[STOPPED]
+            for j in range(m):
+                stopped[same[j]] = min(stopped[same[j]], at[j])
+            continue
+        settle(plan, seed, columns, same[:m], at[:m], c, to, winner)
+        n, joined = columns.table[to, LENGTH], columns.lists[to]
+        if held == 0:
+            for j in range(m):
+                joined[n + j] = same[j]
+            columns.table[to, LENGTH] = n + m
+        else:
+            for k in range(slots.size):
+                if target[k] == to and columns.whole[HELD, k] == 0:
+                    joined[n] = slots[k]
+                    n += 1
+            columns.table[to, LENGTH] = n
 
 
 @inlined_bare_kernel
@@ -378,20 +399,21 @@ def settle(
     plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, c: int, to: int, winner: int
 ) -> None:
     """Bring every event up to date: whole columns where it is plain, otherwise patient by patient."""
-    moved = c != VOID and columns.key[c, 0] != columns.key[to, 0]
+    if c == to and winner == NONE:
+        return
+    moved = c != VOID and columns.table[c, STATE] != columns.table[to, STATE]
     for e in range(plan.fact[N_EVENTS]):
         event = plan.event[e]
-        was = columns.risk[c] >> e & 1 == 1
-        able = columns.risk[to] >> e & 1 == 1
+        was = columns.table[c, RISK] >> e & 1 == 1
+        able = columns.table[to, RISK] >> e & 1 == 1
         if not event[BY_HAZARD]:
-            if not able:
-                for k in range(slots.size):
-                    columns.pending[e, slots[k]] = 0
-                    columns.due[e, slots[k]] = INFINITY
+            for k in range(0 if able else slots.size):
+                columns.status[PENDING, e, slots[k]] = 0
+                columns.event[DUE, e, slots[k]] = INFINITY
             continue
         begun = event[CLOCK] == SINCE_CLOCK and winner != NONE and event[SINCE] == winner
         renew = begun or (moved and event[CLOCK] == RESET_CLOCK)
-        before, after = columns.effects[c, e], columns.effects[to, e]
+        before, after = columns.leads[EFFECTS, c, e], columns.leads[EFFECTS, to, e]
         if event[PLAIN]:
             if able and (renew or not was):
                 begin(plan, seed, columns, slots, now, e, after, c == VOID)

@@ -10,8 +10,37 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.engines.compiled.clocks import is_susceptible
-from simulator.engines.compiled.columns import Columns, Log, Slots, Visits
-from simulator.engines.compiled.configurations import find
+from simulator.engines.compiled.columns import (
+    CELL,
+    COMPLETED,
+    DELAYED,
+    DOSE_SCALE,
+    DUE,
+    END,
+    HARMED,
+    HELD,
+    LAST_DELAY,
+    MARKERS,
+    N_GIVEN,
+    N_VISITS,
+    ON_COURSE,
+    PATIENT,
+    PENDING,
+    PLANNED_NUMBER,
+    REPLICATE,
+    RISK,
+    ROW,
+    SCRATCH,
+    STOPPED,
+    STOPS,
+    TARGET,
+    TIMES,
+    Columns,
+    Log,
+    Slots,
+    Visits,
+)
+from simulator.engines.compiled.configurations import with_markers
 from simulator.engines.compiled.passes import draw
 from simulator.engines.compiled.plan import (
     BY_HAZARD,
@@ -27,6 +56,8 @@ from simulator.engines.compiled.plan import (
     N_EVENTS,
     N_TERMS,
     ON_TREATMENT,
+    PLAIN_VISITS,
+    PLANNED,
     PLANNED_BY,
     PLANNED_DRAWN,
     ROOT_FRAILTY,
@@ -44,64 +75,59 @@ from simulator.kernels.quantiles import FIXED, quantile
 from simulator.kernels.rng import STREAMS, uniform
 from simulator.tables import NONE, Floats
 
-VISIT, PLANNED, DOSE = STREAMS["visit"], STREAMS["course.planned"], STREAMS["course.dose"]
+VISIT, COURSE_PLANNED, DOSE = STREAMS["visit"], STREAMS["course.planned"], STREAMS["course.dose"]
 FRAILTY = STREAMS["adverse_event.frailty"]
 
 
 @bare_kernel
 def begin_course(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots) -> None:
-    """Draw what a course draws once: the planned number, and each patient's proneness to adverse events."""
+    """Draw what a course draws once: the planned number, and each patient's proneness to adverse events.
+
+    ``slots`` are 0, 1, … as at entry.
+    """
     fact, n = plan.fact, slots.size
-    row, ever, u = columns.row, columns.whole[1], columns.real[1]
-    for k in range(n):
-        s = slots[k]
-        columns.on_course[s] = plan.course_code[GIVEN, row[s]]
-        columns.n_given[s] = 0
-        columns.stopped[s] = INFINITY
-        columns.completed[s] = INFINITY
-        columns.dose_scale[s] = 1.0
-        columns.delayed[s] = 0.0
-        columns.last_delay[s] = 0.0
-        columns.n_visits[s] = 0
+    row, ever, planned = columns.whole[ROW], columns.whole[HARMED], columns.whole[PLANNED_NUMBER]
+    u, on_course = columns.real[SCRATCH], columns.whole[ON_COURSE]
+    for s in range(n):
+        on_course[s] = plan.choice[GIVEN, row[s]]
+    for column in (DELAYED, LAST_DELAY):
+        columns.real[column, :n] = 0.0
+    columns.real[DOSE_SCALE, :n] = 1.0
+    columns.whole[N_VISITS, :n] = 0
     ever[:n] = 0
     if fact[PLANNED_BY] != NONE:
-        for k in range(n):
-            ever[k] = 1 if is_susceptible(plan, seed, columns, slots[k], fact[PLANNED_BY]) else 0
+        for s in range(n):
+            ever[s] = 1 if is_susceptible(plan, seed, columns, s, fact[PLANNED_BY]) else 0
     if fact[PLANNED_DRAWN]:
-        draw(seed, columns, slots, PLANNED, 0, u)
-        columns.planned[:n] = 0
+        draw(seed, columns, slots, COURSE_PLANNED, 0, u)
+        planned[:n] = 0
         for number in range(plan.planned_cdf.shape[1] - 1):
-            cdf = plan.planned_cdf[:, number]
-            for k in range(n):
-                columns.planned[slots[k]] += 1 if u[k] >= cdf[ever[k], row[slots[k]]] else 0
+            for s in range(n):
+                planned[s] += 1 if u[s] >= plan.planned_cdf[ever[s], number, row[s]] else 0
     else:
-        for k in range(n):
-            columns.planned[slots[k]] = plan.planned[ever[k], row[slots[k]]]
-    if fact[N_TERMS] and fact[SHARED_FRAILTY]:
+        for s in range(n):
+            planned[s] = plan.choice[PLANNED + ever[s], row[s]]
+    if fact[SHARED_FRAILTY]:
         draw(seed, columns, slots, FRAILTY, 0, u)
-        for k in range(n):
-            u[k] = plan.course[ROOT_FRAILTY, row[slots[k]]] * normal_quantile(u[k])
-        for t in range(fact[N_TERMS]):
-            harm, threshold, unshared = columns.harm[t], plan.harm[0, t], plan.harm[1, t]
-            for k in range(n):
-                r = row[slots[k]]
-                shared = normal_cdf((threshold[r] + u[k]) / plan.course[ROOT_REST, r])
-                harm[slots[k]] = shared if plan.course[ROOT_FRAILTY, r] > 0.0 else unshared[r]
-    else:
-        for t in range(fact[N_TERMS]):
-            harm, unshared = columns.harm[t], plan.harm[1, t]
-            for k in range(n):
-                harm[slots[k]] = unshared[row[slots[k]]]
+        for s in range(n):
+            u[s] = plan.number[ROOT_FRAILTY, row[s]] * normal_quantile(u[s])
+    for t in range(fact[N_TERMS]):
+        harm, threshold, unshared = columns.harm[t], plan.harm[0, t], plan.harm[1, t]
+        for s in range(n):
+            harm[s] = unshared[row[s]]
+        for s in range(n if fact[SHARED_FRAILTY] else 0):
+            if plan.number[ROOT_FRAILTY, row[s]] > 0.0:
+                harm[s] = normal_cdf((threshold[row[s]] + u[s]) / plan.number[ROOT_REST, row[s]])
 
 
 @inlined_bare_kernel
 def dose_of(plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int) -> float:
     """Dose level of one administration, before any reduction."""
-    row, levels = columns.row[s], plan.dose.shape[1]
+    row, levels = columns.whole[ROW, s], plan.dose.shape[1]
     if levels == 1:
         return plan.dose[0, 0, row]
     occurrence = 0 if plan.fact[DOSE_PER_PATIENT] else number
-    u = uniform(seed, columns.patient[s], columns.replicate[s], DOSE, occurrence)
+    u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], DOSE, occurrence)
     level = 0
     while u >= plan.dose[1, level, row]:
         level += 1
@@ -111,179 +137,235 @@ def dose_of(plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int) 
 @inlined_bare_kernel
 def next_visit(plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float) -> float:
     """Time of the next visit: start + k·interval, or a running sum of random intervals; plus delays."""
-    row = columns.row[s]
-    columns.n_visits[s] += 1
-    code = plan.course_code[INTERVAL_CODE, row]
-    p0, p1, p2 = plan.course[INTERVAL, row], plan.course[INTERVAL + 1, row], plan.course[INTERVAL + 2, row]
+    row = columns.whole[ROW, s]
+    columns.whole[N_VISITS, s] += 1
+    code = plan.choice[INTERVAL_CODE, row]
+    p0, p1, p2 = plan.number[INTERVAL, row], plan.number[INTERVAL + 1, row], plan.number[INTERVAL + 2, row]
     if code == FIXED:
-        return plan.course[START, row] + columns.n_visits[s] * p0 + columns.delayed[s]
-    u = uniform(seed, columns.patient[s], columns.replicate[s], VISIT, columns.n_visits[s] - 1)
-    return now + quantile(code, u, p0, p1, p2) + columns.last_delay[s]
+        return plan.number[START, row] + columns.whole[N_VISITS, s] * p0 + columns.real[DELAYED, s]
+    u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], VISIT, columns.whole[N_VISITS, s] - 1)
+    return now + quantile(code, u, p0, p1, p2) + columns.real[LAST_DELAY, s]
 
 
 @inlined_bare_kernel
 def write(log: Log, used: int, s: int, time: float, code: int, value: float) -> int:
     """Append a row; returns the number of rows."""
-    log.slot[used] = s
-    log.time[used] = time
+    log.slot[0, used] = s
     log.code[used] = code
-    log.value[used] = value
+    log.real[0, used] = time
+    log.real[1, used] = value
     return used + 1
-
-
-# --------------------------------------------------------------------------------------- visits in the race
 
 
 @inlined_bare_kernel
 def leave(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, c: int, reason: int) -> tuple:
     """The course of slot s ends for good. Returns rows of the log used and the configuration after it."""
-    n_events = plan.fact[N_EVENTS]
-    columns.on_course[s] = 0
-    columns.due[n_events, s] = INFINITY
-    columns.count[n_events + 1 + plan.fact[N_TERMS], s] += 1
-    used = write(log, used, s, now, n_events + 1 + plan.fact[N_TERMS], float(reason))
-    markers = columns.key[c, 1] & ~plan.fact[ON_TREATMENT]
-    if markers != columns.key[c, 1]:
-        c = find(plan, columns, columns.key[c, 0], markers, columns.key[c, 2], columns.key[c, 3])
-    return used, c
+    end_of_course = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
+    columns.whole[ON_COURSE, s] = 0
+    columns.event[DUE, plan.fact[N_EVENTS], s] = INFINITY
+    columns.count[end_of_course, s] = 1
+    used = write(log, used, s, now, end_of_course, float(reason))
+    return used, with_markers(plan, columns, c, columns.table[c, MARKERS] & ~plan.fact[ON_TREATMENT])
+
+
+# --------------------------------------------------------------------------------------- visits in the race
+
+
+@bare_kernel
+def attend(
+    plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, c: int, log: Log, used: int
+) -> tuple:
+    """These slots, found in configuration c, are at a visit: one administration each, unless it is withheld.
+
+    Returns rows of the log used and how many courses end by their plan. `TARGET` becomes the configuration after
+    the administration, and `HELD` whether the course is then to end: `leave` ends it.
+    """
+    ending, target, held = 0, columns.whole[TARGET], columns.whole[HELD]
+    for k in range(slots.size):
+        used, target[k], held[k] = attend_one(plan, seed, columns, slots[k], now[k], c, log, used)
+        ending += held[k]
+    return used, ending
 
 
 @inlined_bare_kernel
-def attend(plan: Plan, seed: np.uint64, columns: Columns, log: Log, used: int, s: int, now: float, c: int) -> tuple:
-    """A visit of slot s, found in configuration c: one administration, unless one is withheld or the plan is done.
-
-    Returns rows of the log used, the configuration after the administration, and whether the course ends by its
-    plan; `leave` then ends it.
-    """
-    fact = plan.fact
-    n_events, n_terms = fact[N_EVENTS], fact[N_TERMS]
-    columns.due[n_events, s] = INFINITY
-    if columns.n_given[s] >= columns.planned[s]:
+def attend_one(
+    plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, c: int, log: Log, used: int
+) -> tuple:
+    """`attend` for one slot: rows of the log used, the configuration to go to, 1 where the course ends by its plan."""
+    n_events, row = plan.fact[N_EVENTS], columns.whole[ROW, s]
+    columns.event[DUE, n_events, s] = INFINITY
+    if columns.whole[N_GIVEN, s] >= columns.whole[PLANNED_NUMBER, s]:
         return used, c, 1
     withheld = False
     for e in range(n_events):
-        withheld = withheld or (plan.event[e, WITHHOLDS] == 1 and columns.pending[e, s] == 1)
-    row = columns.row[s]
+        withheld = withheld or (plan.event[e, WITHHOLDS] == 1 and columns.status[PENDING, e, s] == 1)
     if withheld:
-        columns.last_delay[s] = 0.0
+        columns.real[LAST_DELAY, s] = 0.0
     else:
-        number = columns.n_given[s]
-        columns.n_given[s] += 1
-        dose = dose_of(plan, seed, columns, s, number) * columns.dose_scale[s]
-        used = write(log, used, s, now, n_events, dose)
-        state, before, started, fired = columns.key[c, 0], columns.key[c, 1], columns.key[c, 2], columns.key[c, 3]
-        markers, harmed = before, False
-        if number == 0:
-            markers |= fact[ON_TREATMENT]
-        for t in range(n_terms):
-            probability = columns.harm[t, s]
-            if probability > 0.0:
-                u = uniform(seed, columns.patient[s], columns.replicate[s], plan.term[0, t], number)
-                if u < probability:
-                    used = write(log, used, s, now, n_events + 1 + t, float(number))
-                    columns.count[n_events + 1 + t, s] += 1
-                    markers |= plan.term[1, t]
-                    harmed = True
-        columns.last_delay[s] = plan.course[DELAY, row] if harmed else 0.0
-        if harmed:
-            columns.delayed[s] += plan.course[DELAY, row]
-            columns.dose_scale[s] *= plan.course[FACTOR, row]
-        if markers != before:
-            c = find(plan, columns, state, markers, started, fired)
-        for e in range(n_events):
-            if plan.event[e, BY_HAZARD] or columns.pending[e, s] or not columns.risk[c] >> e & 1:
-                continue
-            if not is_susceptible(plan, seed, columns, s, e):
-                continue
-            u = uniform(seed, columns.patient[s], columns.replicate[s], plan.event[e, STREAM], number)
-            if u < plan.law[e, SUCCESS, row]:
-                u = uniform(seed, columns.patient[s], columns.replicate[s], plan.event[e, LAG_STREAM], number)
-                p0, p1, p2 = plan.law[e, LAG, row], plan.law[e, LAG + 1, row], plan.law[e, LAG + 2, row]
-                due = now + quantile(plan.code[e, LAG_CODE, row], u, p0, p1, p2)
-                columns.due[e, s] = due if due < columns.end[s] else INFINITY
-                columns.pending[e, s] = 1
-        reason = columns.stop[c, columns.cell[s]] if markers != before else 0
+        before = columns.table[c, MARKERS]
+        used, markers, number = administer(plan, seed, columns, s, now, before, log, used)
+        c = with_markers(plan, columns, c, markers)
+        try_events(plan, seed, columns, s, now, c, number)
+        reason = columns.table[c, STOPS + columns.whole[CELL, s]] if markers != before else 0
         if reason:
             used, c = leave(plan, columns, log, used, s, now, c, reason)
             return used, c, 0
-    if plan.course_code[INTERVAL_CODE, row] == NONE:
+    if plan.choice[INTERVAL_CODE, row] == NONE:
         return used, c, 1
     due = next_visit(plan, seed, columns, s, now)
-    columns.due[n_events, s] = due if due < columns.end[s] else INFINITY
+    columns.event[DUE, n_events, s] = due if due < columns.real[END, s] else INFINITY
     return used, c, 0
+
+
+@inlined_bare_kernel
+def administer(
+    plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, markers: int, log: Log, used: int
+) -> tuple:
+    """Give one administration and draw its harm. Returns rows of the log used, markers after it, its number."""
+    n_events, row, number = plan.fact[N_EVENTS], columns.whole[ROW, s], columns.whole[N_GIVEN, s]
+    columns.whole[N_GIVEN, s] = number + 1
+    dose = dose_of(plan, seed, columns, s, number) * columns.real[DOSE_SCALE, s]
+    used = write(log, used, s, now, n_events, dose)
+    harmed = False
+    if number == 0:
+        markers |= plan.fact[ON_TREATMENT]
+    for t in range(plan.fact[N_TERMS]):
+        u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], plan.term[0, t], number)
+        if u < columns.harm[t, s]:
+            used = write(log, used, s, now, n_events + 1 + t, float(number))
+            columns.count[n_events + 1 + t, s] += 1
+            markers |= plan.term[1, t]
+            harmed = True
+    columns.real[LAST_DELAY, s] = plan.number[DELAY, row] if harmed else 0.0
+    if harmed:
+        columns.real[DELAYED, s] += plan.number[DELAY, row]
+        columns.real[DOSE_SCALE, s] *= plan.number[FACTOR, row]
+    return used, markers, number
+
+
+@inlined_bare_kernel
+def try_events(plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, c: int, number: int) -> None:
+    """An administration may bring about events after a lag, in patients at risk of them."""
+    row, patient, replicate = columns.whole[ROW, s], columns.whole[PATIENT, s], columns.whole[REPLICATE, s]
+    for e in range(plan.fact[N_EVENTS]):
+        if plan.event[e, BY_HAZARD] or columns.status[PENDING, e, s] or not columns.table[c, RISK] >> e & 1:
+            continue
+        if not is_susceptible(plan, seed, columns, s, e):
+            continue
+        if uniform(seed, patient, replicate, plan.event[e, STREAM], number) < plan.law[e, SUCCESS, row]:
+            u = uniform(seed, patient, replicate, plan.event[e, LAG_STREAM], number)
+            p0, p1, p2 = plan.law[e, LAG, row], plan.law[e, LAG + 1, row], plan.law[e, LAG + 2, row]
+            due = now + quantile(plan.code[e, LAG_CODE, row], u, p0, p1, p2)
+            columns.event[DUE, e, s] = due if due < columns.real[END, s] else INFINITY
+            columns.status[PENDING, e, s] = 1
 
 
 # ----------------------------------------------------------------------------------- visits after the race
 
 
 @bare_kernel
-def count_visits(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, visits: Visits, keep: bool) -> bool:
-    """Administrations until the course stopped or its plan was done; with ``keep``, when, how much and what harm.
+def count_visits(plan: Plan, seed: np.uint64, columns: Columns, n: int, visits: Visits, keep: bool) -> bool:
+    """Count the administrations of slots 0 … n − 1 until the course stopped or its plan was done.
 
-    Returns whether ``visits`` had room for them.
-
-    ``columns.stopped`` is when a rule, death or the horizon stopped the course: a visit at that very time comes
-    after it. ``columns.completed`` becomes when the planned number had been given.
+    `STOPPED` is when a rule, death or the horizon stopped the course: a visit at that very time comes after it.
+    `COMPLETED` becomes when the planned number had been given. With ``keep`` times, doses and harm go into
+    ``visits``; returns whether it had room for them.
     """
-    fact, row = plan.fact, columns.row
-    n_events, n_terms = fact[N_EVENTS], fact[N_TERMS]
-    active, at, u, harmed = columns.grouped, columns.real[1], columns.real[2], columns.whole[1]
-    n = 0
-    for k in range(slots.size):
-        s = slots[k]
-        start = plan.course[START, row[s]]
-        active[n] = s
-        at[n] = start
-        n += 1 if (columns.on_course[s] == 1) & (start < columns.stopped[s]) & (start < columns.end[s]) else 0
-    number = 0
-    while n > 0:
-        m = 0  # those whose plan is done drop out
-        for k in range(n):
-            s = active[k]
-            done = number >= columns.planned[s]
-            columns.completed[s] = at[k] if done else columns.completed[s]
-            active[m] = s
-            at[m] = at[k]
-            m += 0 if done else 1
-        n = m
-        if n == 0:
-            break
-        now = active[:n]
-        if keep:
-            if number >= visits.time.shape[0]:
-                return False
-            for k in range(n):
-                s = now[k]
-                visits.time[number, s] = at[k]
-                visits.dose[number, s] = dose_of(plan, seed, columns, s, number) * columns.dose_scale[s]
-        for k in range(n):
-            columns.n_given[now[k]] += 1
-        harmed[:n] = 0
-        for t in range(n_terms):
-            draw(seed, columns, now, plan.term[0, t], number, u)
-            probability, count = columns.harm[t], columns.count[n_events + 1 + t]
-            for k in range(n):
-                harmed[k] |= (1 << t) if u[k] < probability[now[k]] else 0
-            for k in range(n):
-                count[now[k]] += harmed[k] >> t & 1
-        if keep:
-            for k in range(n):
-                visits.harmed[number, now[k]] = harmed[k]
-        m = 0
-        for k in range(n):
-            s = now[k]
-            r = row[s]
-            if plan.course_code[INTERVAL_CODE, r] == NONE:
-                columns.completed[s] = at[k]
+    on_course, stopped, end = columns.whole[ON_COURSE], columns.real[STOPPED], columns.real[END]
+    for s in range(n):
+        last = stopped[s] if stopped[s] < end[s] else end[s]
+        stopped[s] = last if on_course[s] else -1.0
+    if plan.fact[PLAIN_VISITS]:
+        most = count_plain(plan, columns, n)
+        if keep and most > visits.harmed.shape[0]:
+            return False
+        for number in range(most):
+            draw_harm(plan, seed, columns, n, number)
+            if keep:
+                for s in range(n):
+                    due = plan.number[START, columns.whole[ROW, s]]
+                    due = due + number * plan.number[INTERVAL, columns.whole[ROW, s]] if number else due
+                    if number < columns.whole[N_GIVEN, s]:
+                        keep_visit(plan, seed, columns, s, number, due, visits)
+        return True
+    due, number = columns.real[TIMES], 0
+    for s in range(n):
+        due[s] = plan.number[START, columns.whole[ROW, s]]
+    while True:
+        given = 0
+        for s in range(n):
+            here = due[s] < stopped[s]
+            done = here and number >= columns.whole[PLANNED_NUMBER, s]
+            columns.real[COMPLETED, s] = due[s] if done else columns.real[COMPLETED, s]
+            due[s] = INFINITY if done or not here else due[s]
+            columns.whole[N_GIVEN, s] += 1 if due[s] < INFINITY else 0
+            given += 1 if due[s] < INFINITY else 0
+        if given == 0:
+            return True
+        if keep and number >= visits.harmed.shape[0]:
+            return False
+        draw_harm(plan, seed, columns, n, number)
+        for s in range(n):
+            if not due[s] < INFINITY:
                 continue
-            columns.last_delay[s] = plan.course[DELAY, r] if harmed[k] else 0.0
-            if harmed[k]:
-                columns.delayed[s] += plan.course[DELAY, r]
-                columns.dose_scale[s] *= plan.course[FACTOR, r]
-            due = next_visit(plan, seed, columns, s, at[k])
-            active[m] = s
-            at[m] = due
-            m += 1 if (due < columns.stopped[s]) & (due < columns.end[s]) else 0
-        n = m
+            harmed, row = columns.whole[HARMED, s] != 0, columns.whole[ROW, s]
+            if keep:
+                keep_visit(plan, seed, columns, s, number, due[s], visits)
+            if plan.choice[INTERVAL_CODE, row] == NONE:
+                columns.real[COMPLETED, s] = due[s]
+                due[s] = INFINITY
+                continue
+            columns.real[LAST_DELAY, s] = plan.number[DELAY, row] if harmed else 0.0
+            columns.real[DELAYED, s] += columns.real[LAST_DELAY, s]
+            due[s] = next_visit(plan, seed, columns, s, due[s])
         number += 1
-    return True
+
+
+@inlined_bare_kernel
+def count_plain(plan: Plan, columns: Columns, n: int) -> int:
+    """Visits at start + k·interval, without delays. Returns the largest number given to anybody."""
+    stopped, given, planned, row = columns.real[STOPPED], columns.whole[N_GIVEN], columns.whole[PLANNED_NUMBER], columns.whole[ROW]
+    most = 0
+    for s in range(n):
+        most = max(most, planned[s])
+    start, interval = plan.number[START], plan.number[INTERVAL]
+    for number in range(most):
+        for s in range(n):
+            due = start[row[s]] + number * interval[row[s]]
+            due = due if number else start[row[s]]
+            given[s] += 1 if (due < stopped[s]) & (number < planned[s]) else 0
+    most = 0
+    for s in range(n):
+        due = start[row[s]] + planned[s] * interval[row[s]]
+        due = due if planned[s] else start[row[s]]
+        columns.real[COMPLETED, s] = due if due < stopped[s] else INFINITY
+        most = max(most, given[s])
+    return most
+
+
+@inlined_bare_kernel
+def draw_harm(plan: Plan, seed: np.uint64, columns: Columns, n: int, number: int) -> None:
+    """Draw the adverse events of one administration: `HARMED` gets bit t for term t. Those not given it have none."""
+    patient, replicate, given = columns.whole[PATIENT], columns.whole[REPLICATE], columns.whole[N_GIVEN]
+    harmed = columns.whole[HARMED]
+    harmed[:n] = 0
+    for t in range(plan.fact[N_TERMS]):
+        probability, count = columns.harm[t], columns.count[plan.fact[N_EVENTS] + 1 + t]
+        stream = plan.term[0, t]
+        for s in range(n):
+            u = uniform(seed, patient[s], replicate[s], stream, number)
+            harmed[s] |= (1 << t) if (u < probability[s]) & (number < given[s]) else 0
+        for s in range(n):
+            count[s] += harmed[s] >> t & 1
+
+
+@inlined_bare_kernel
+def keep_visit(
+    plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int, time: float, visits: Visits
+) -> None:
+    """Keep one administration, and the dose of the next."""
+    visits.real[0, number, s] = time
+    visits.real[1, number, s] = dose_of(plan, seed, columns, s, number) * columns.real[DOSE_SCALE, s]
+    visits.harmed[number, s] = columns.whole[HARMED, s]
+    if columns.whole[HARMED, s]:
+        columns.real[DOSE_SCALE, s] *= plan.number[FACTOR, columns.whole[ROW, s]]
