@@ -1,35 +1,41 @@
-"""Compiles a module whose source has one line changed, beside the right one."""
+"""Builds an engine with one line changed, beside the right one."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import shutil
 import sys
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
 from simulator.kernels import compilation
 
+_number = count()
+
 
 def planted(module: ModuleType, old: str, new: str, folder: Path) -> ModuleType:
-    """Return a module of its own with ``new`` in the place of ``old``, which must stand there exactly once.
+    """Return a copy of a module or package with ``new`` in the place of ``old``, which must stand there exactly once.
 
     Its kernels are compiled in memory: nothing of it reaches the cache of the right ones.
     """
-    source = Path(str(module.__file__)).read_text(encoding="utf-8")
-    if source.count(old) != 1:
-        raise LookupError(f"{old!r} stands {source.count(old)} times in {module.__name__}: name the line anew")
-    path = folder / f"planted_{module.__name__.rpartition('.')[2]}.py"
-    path.write_text(source.replace(old, new), encoding="utf-8")
-    name = f"planted_{abs(hash((module.__name__, old, new)))}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} cannot be loaded")
-    changed = importlib.util.module_from_spec(spec)
-    sys.modules[name] = changed  # a dataclass looks for its own module there
-    try:
-        with mock.patch.object(compilation, "cache_folder", return_value=None):
-            spec.loader.exec_module(changed)
-    finally:
-        del sys.modules[name]
-    return changed
+    source = Path(str(module.__file__))
+    name = f"planted_{next(_number)}"
+    if source.name == "__init__.py":
+        shutil.copytree(source.parent, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, folder / f"{name}.py")
+    copies = sorted((folder / name).glob("*.py")) or [folder / f"{name}.py"]
+    found = [path for path in copies for _ in range(path.read_text(encoding="utf-8").count(old))]
+    if len(found) != 1:
+        raise LookupError(f"{old!r} stands {len(found)} times in {module.__name__}: name the line anew")
+    for path in copies:
+        text = path.read_text(encoding="utf-8").replace(old, new).replace(module.__name__, name)
+        path.write_text(text, encoding="utf-8")
+    importlib.invalidate_caches()
+    with (
+        mock.patch.object(compilation, "cache_folder", return_value=None),
+        mock.patch.object(sys, "path", [str(folder), *sys.path]),
+    ):
+        return importlib.import_module(name)
