@@ -195,11 +195,11 @@ class _KernelCache(caching.FunctionCache):
 def _compile(function: Callable[..., Any], **options: Any) -> Any:
     # A C wrapper, for kernels passed as arguments, is never needed and costs a tenth of the compile time.
     dispatcher = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True, **options)(function)
-    if hasattr(dispatcher, "get_call_template"):  # no dispatcher under NUMBA_DISABLE_JIT
+    if not options.get("forceinline") and hasattr(dispatcher, "get_call_template"):  # none under NUMBA_DISABLE_JIT
         resolve = dispatcher.get_call_template
 
         def without_literals(args: Any, kws: Any) -> Any:
-            """Numba compiles a callee anew for every literal argument; ours want one version for all values."""
+            """Numba compiles a callee anew for every literal argument; what is not inlined wants one for all values."""
             return resolve([unliteral(a) for a in args], {name: unliteral(a) for name, a in kws.items()})
 
         dispatcher.get_call_template = without_literals

@@ -22,12 +22,14 @@ MOST_CONFIGURATIONS = 4096
 # Of `Columns.real`.
 END, STOPPED, COMPLETED, DELAYED, LAST_DELAY, DOSE_SCALE, TIMES = 0, 1, 2, 3, 4, 5, 6
 SCRATCH = 7  # and following
-N_SCRATCH = 10
-BEST, AT = SCRATCH + 8, SCRATCH + 9  # what `passes` leaves alone
+N_SCRATCH = 14
+BEST, AT, LAWS = SCRATCH + 8, SCRATCH + 9, SCRATCH + 10  # LAWS and two more: parameters of a hazard
+FOUND = SCRATCH + 13
 # Of `Columns.whole`.
 PATIENT, REPLICATE, ROW, CELL, PLANNED_NUMBER, N_GIVEN, N_VISITS, ON_COURSE = 0, 1, 2, 3, 4, 5, 6, 7
 WINNER, TARGET, HELD, LEFT, ROWS, PLACE, HARMED = 8, 9, 10, 11, 12, 13, 14
-N_WHOLE = 15
+LISTED = 15  # and two more: patient, replicate and occurrence of the slots of a list
+N_WHOLE = 18
 # Of `Columns.event`, and of `Columns.count_of`.
 DUE, REMAINING, ANCHOR, ORIGIN, RATE, OWN_FACTOR, FIRST = 0, 1, 2, 3, 4, 5, 6
 N_EVENT = 7

@@ -15,6 +15,8 @@ from simulator.engines.compiled.columns import (
     ABLE,
     ANCHOR,
     DUE,
+    LAWS,
+    LISTED,
     OCCURRENCE,
     ORIGIN,
     OWN_FACTOR,
@@ -39,6 +41,7 @@ from simulator.engines.compiled.plan import (
     FIRST_KNOT,
     LAST_EFFECT,
     LAST_KNOT,
+    SAME_LAW,
     STREAM,
     Plan,
 )
@@ -58,6 +61,7 @@ from simulator.kernels.elementary import (
 from simulator.kernels.rng import uniform
 from simulator.tables import Clock, Floats, Integers
 
+HIGH, LOW = SCRATCH + 6, SCRATCH + 7
 RESET_CLOCK, FORWARD_CLOCK = int(Clock.RESET), int(Clock.FORWARD)
 EXPONENTIAL, WEIBULL, GOMPERTZ = hazards.EXPONENTIAL, hazards.WEIBULL, hazards.GOMPERTZ
 LOG_LOGISTIC, LOG_NORMAL, FIXED = hazards.LOG_LOGISTIC, hazards.LOG_NORMAL, hazards.FIXED
@@ -67,71 +71,95 @@ LOG_LOGISTIC, LOG_NORMAL, FIXED = hazards.LOG_LOGISTIC, hazards.LOG_NORMAL, haza
 
 
 @bare_kernel
+def gather(values: Integers, slots: Slots, out: Integers) -> None:
+    """out[k] = values[slots[k]]: apart from arithmetic, which a gather would keep from being vectorised."""
+    for k in range(slots.size):
+        out[k] = values[slots[k]]
+
+
+@bare_kernel
 def draw(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occurrence: int, out: Floats) -> None:
     """Uniforms of one decision: out[k] that of slot slots[k]."""
-    patient, replicate = columns.whole[PATIENT], columns.whole[REPLICATE]
+    patient, replicate = columns.whole[LISTED], columns.whole[LISTED + 1]
+    gather(columns.whole[PATIENT], slots, patient)
+    gather(columns.whole[REPLICATE], slots, replicate)
     for k in range(slots.size):
-        s = slots[k]
-        out[k] = uniform(seed, patient[s], replicate[s], stream, occurrence)
+        out[k] = uniform(seed, patient[k], replicate[k], stream, occurrence)
 
 
 @bare_kernel
 def draw_next(seed: np.uint64, columns: Columns, slots: Slots, e: int, stream: int, out: Floats) -> None:
     """As `draw`, each slot at its own next occurrence of event e, which is counted on."""
-    patient, replicate, occurrence = columns.whole[PATIENT], columns.whole[REPLICATE], columns.status[OCCURRENCE, e]
-    for k in range(slots.size):
-        occurrence[slots[k]] += 1
+    patient, replicate, number = columns.whole[LISTED], columns.whole[LISTED + 1], columns.whole[LISTED + 2]
+    gather(columns.whole[PATIENT], slots, patient)
+    gather(columns.whole[REPLICATE], slots, replicate)
+    occurrence = columns.status[OCCURRENCE, e]
     for k in range(slots.size):
         s = slots[k]
-        out[k] = uniform(seed, patient[s], replicate[s], stream, occurrence[s])
+        occurrence[s] += 1
+        number[k] = occurrence[s]
+    for k in range(slots.size):
+        out[k] = uniform(seed, patient[k], replicate[k], stream, number[k])
 
 
 # ---------------------------------------------------------------------------------------------------- hazards
 
 
 @bare_kernel
-def inverse(plan: Plan, e: int, row: Integers, n: int, x: Floats, high: Floats, low: Floats, out: Floats) -> None:
-    """out[k] = H⁻¹(x[k]) of event e in row[k], for k < n; ``high`` and ``low`` are scratch."""
+def law(plan: Plan, columns: Columns, e: int, row: Integers, n: int) -> None:
+    """Parameters of event e's hazard in row[k], side by side in `LAWS` and the two columns after it."""
+    for p in range(3):
+        out, values = columns.real[LAWS + p], plan.law[e, p]
+        if plan.event[e, SAME_LAW]:
+            for k in range(n):
+                out[k] = values[0]
+        else:
+            for k in range(n):
+                out[k] = values[row[k]]
+
+
+@bare_kernel
+def inverse(plan: Plan, columns: Columns, e: int, row: Integers, n: int, x: Floats, out: Floats) -> None:
+    """out[k] = H⁻¹(x[k]) of event e in row[k], for k < n."""
     family = plan.event[e, FAMILY]
-    p0, p1, p2 = plan.law[e, 0], plan.law[e, 1], plan.law[e, 2]
+    p0, p1, p2 = columns.real[LAWS], columns.real[LAWS + 1], columns.real[LAWS + 2]
+    high, low = columns.real[HIGH], columns.real[LOW]
+    law(plan, columns, e, row, n)
     if family == EXPONENTIAL:
         for k in range(n):
-            out[k] = hazards.exponential_inverse(x[k], p0[row[k]], 0.0, 0.0)
+            out[k] = hazards.exponential_inverse(x[k], p0[k], 0.0, 0.0)
     elif family == WEIBULL:
         for k in range(n):
             log_high, log_low = log_as_sum(x[k])
-            shape, reciprocal = p1[row[k]], p2[row[k]]
-            product = log_high * reciprocal
+            product = log_high * p2[k]
             high[k] = product
-            low[k] = (fma(-product, shape, log_high) + log_low) * reciprocal
+            low[k] = (fma(-product, p1[k], log_high) + log_low) * p2[k]
         for k in range(n):
             value = exp_of_sum(high[k], low[k])
             value = value if x[k] < INFINITY else INFINITY
-            out[k] = p0[row[k]] * value if x[k] > 0.0 else 0.0
+            out[k] = p0[k] * value if x[k] > 0.0 else 0.0
     elif family == GOMPERTZ:
         for k in range(n):
-            out[k] = hazards.gompertz_inverse(x[k], p0[row[k]], p1[row[k]], 0.0)
+            out[k] = hazards.gompertz_inverse(x[k], p0[k], p1[k], 0.0)
     elif family == LOG_LOGISTIC:
         for k in range(n):
-            out[k] = hazards.log_logistic_inverse(x[k], p0[row[k]], p1[row[k]], p2[row[k]])
+            out[k] = hazards.log_logistic_inverse(x[k], p0[k], p1[k], p2[k])
     elif family == LOG_NORMAL:
-        log_normal_inverse(p0, p1, row, n, x, high, low, out)
+        log_normal_inverse(p0, p1, n, x, high, low, out)
     elif family == FIXED:
         for k in range(n):
-            out[k] = p0[row[k]]
+            out[k] = p0[k]
     else:
         code, start, stop = plan.code[e, FAMILY_CODE], plan.code[e, FIRST_KNOT], plan.code[e, LAST_KNOT]
         for k in range(n):
             r = row[k]
             out[k] = hazards.inverse_cumulative_hazard(
-                code[r], x[k], p0[r], p1[r], p2[r], start[r], stop[r], plan.knots[0], plan.knots[1]
+                code[r], x[k], p0[k], p1[k], p2[k], start[r], stop[r], plan.knots[0], plan.knots[1]
             )
 
 
 @inlined_bare_kernel
-def log_normal_inverse(
-    median: Floats, sigma: Floats, row: Integers, n: int, x: Floats, z: Floats, q: Floats, out: Floats
-) -> None:
+def log_normal_inverse(median: Floats, sigma: Floats, n: int, x: Floats, z: Floats, q: Floats, out: Floats) -> None:
     """`hazards.log_normal_inverse` in steps: those of `elementary.normal_inverse_hazard` below 700, then the rest."""
     for k in range(n):
         negative_lower = expm1(-x[k])
@@ -145,55 +173,56 @@ def log_normal_inverse(
     for k in range(n):
         tail = z[k] if q[k] > 0.0 else -z[k]
         z[k] = centre_quantile(q[k]) if fabs(q[k]) <= 0.425 else tail
+    for k in range(n):
+        out[k] = median[k] * exp(sigma[k] * z[k])
     far = 0
     for k in range(n):
-        out[k] = median[row[k]] * exp(sigma[row[k]] * z[k])
         far += 0 if (x[k] > 0.0) & (x[k] < 700.0) else 1
     for k in range(n if far else 0):
         if not (x[k] > 0.0 and x[k] < 700.0):
-            out[k] = hazards.log_normal_inverse(x[k], median[row[k]], sigma[row[k]], 0.0)
+            out[k] = hazards.log_normal_inverse(x[k], median[k], sigma[k], 0.0)
 
 
 @bare_kernel
-def cumulative(plan: Plan, e: int, row: Integers, n: int, t: Floats, high: Floats, low: Floats, out: Floats) -> None:
-    """out[k] = H(t[k]) of event e in row[k], for k < n; ``high`` and ``low`` are scratch."""
+def cumulative(plan: Plan, columns: Columns, e: int, row: Integers, n: int, t: Floats, out: Floats) -> None:
+    """out[k] = H(t[k]) of event e in row[k], for k < n."""
     family = plan.event[e, FAMILY]
-    p0, p1, p2 = plan.law[e, 0], plan.law[e, 1], plan.law[e, 2]
+    p0, p1, p2 = columns.real[LAWS], columns.real[LAWS + 1], columns.real[LAWS + 2]
+    high, low = columns.real[HIGH], columns.real[LOW]
+    law(plan, columns, e, row, n)
     if family == EXPONENTIAL:
         for k in range(n):
-            out[k] = hazards.exponential_cumulative(t[k], p0[row[k]], 0.0, 0.0)
+            out[k] = hazards.exponential_cumulative(t[k], p0[k], 0.0, 0.0)
     elif family == WEIBULL:
         for k in range(n):
-            x = t[k] / p0[row[k]]
-            log_high, log_low = log_as_sum(x)
-            shape = p1[row[k]]
-            product = shape * log_high
-            high[k] = product
-            low[k] = fma(shape, log_high, -product) + shape * log_low
-            out[k] = x
+            out[k] = t[k] / p0[k]
         for k in range(n):
-            x = out[k]
+            log_high, log_low = log_as_sum(out[k])
+            product = p1[k] * log_high
+            high[k] = product
+            low[k] = fma(p1[k], log_high, -product) + p1[k] * log_low
+        for k in range(n):
             value = exp_of_sum(high[k], low[k])
-            value = value if x < INFINITY else INFINITY
-            out[k] = value if x > 0.0 else 0.0
+            value = value if out[k] < INFINITY else INFINITY
+            out[k] = value if out[k] > 0.0 else 0.0
     elif family == GOMPERTZ:
         for k in range(n):
-            out[k] = hazards.gompertz_cumulative(t[k], p0[row[k]], p1[row[k]], 0.0)
+            out[k] = hazards.gompertz_cumulative(t[k], p0[k], p1[k], 0.0)
     elif family == LOG_LOGISTIC:
         for k in range(n):
-            out[k] = hazards.log_logistic_cumulative(t[k], p0[row[k]], p1[row[k]], p2[row[k]])
+            out[k] = hazards.log_logistic_cumulative(t[k], p0[k], p1[k], p2[k])
     elif family == LOG_NORMAL:
         for k in range(n):
-            out[k] = hazards.log_normal_cumulative(t[k], p0[row[k]], p1[row[k]], 0.0)
+            out[k] = hazards.log_normal_cumulative(t[k], p0[k], p1[k], 0.0)
     elif family == FIXED:
         for k in range(n):
-            out[k] = hazards.fixed_cumulative(t[k], p0[row[k]], 0.0, 0.0)
+            out[k] = hazards.fixed_cumulative(t[k], p0[k], 0.0, 0.0)
     else:
         code, start, stop = plan.code[e, FAMILY_CODE], plan.code[e, FIRST_KNOT], plan.code[e, LAST_KNOT]
         for k in range(n):
             r = row[k]
             out[k] = hazards.cumulative_hazard(
-                code[r], t[k], p0[r], p1[r], p2[r], start[r], stop[r], plan.knots[0], plan.knots[1]
+                code[r], t[k], p0[k], p1[k], p2[k], start[r], stop[r], plan.knots[0], plan.knots[1]
             )
 
 
@@ -219,10 +248,11 @@ def ratios(plan: Plan, columns: Columns, slots: Slots, row: Integers, e: int, ef
 
 @inlined_bare_kernel
 def scratch(columns: Columns) -> tuple:
-    """Eight columns for the steps of a pass."""
-    a, b, c, d = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.real[SCRATCH + 2], columns.real[SCRATCH + 3]
-    e, f, g, h = columns.real[SCRATCH + 4], columns.real[SCRATCH + 5], columns.real[SCRATCH + 6], columns.real[SCRATCH + 7]
-    return a, b, c, d, e, f, g, h
+    """Six columns for the steps of a pass."""
+    real = columns.real
+    a, b, c = real[SCRATCH], real[SCRATCH + 1], real[SCRATCH + 2]
+    d, e, f = real[SCRATCH + 3], real[SCRATCH + 4], real[SCRATCH + 5]
+    return a, b, c, d, e, f
 
 
 @inlined_bare_kernel
@@ -237,7 +267,7 @@ def begin(
     event = plan.event[e]
     due, remaining = columns.event[DUE, e], columns.event[REMAINING, e]
     anchors, origins = columns.event[ANCHOR, e], columns.event[ORIGIN, e]
-    budget, x, hazard, ratio, high, low, time, since = scratch(columns)
+    budget, x, hazard, ratio, time, since = scratch(columns)
     row, rows, chosen = columns.whole[ROW], columns.whole[ROWS], columns.slots[ABLE]
     kept = event[LAST_EFFECT] > event[FIRST_EFFECT]
     n = slots.size
@@ -270,8 +300,7 @@ def begin(
         draw(seed, columns, chosen, event[STREAM], 0, x)
     for k in range(n):
         budget[k] = -log(x[k])
-    for k in range(n):
-        rows[k] = row[chosen[k]]
+    gather(row, chosen, rows)
     weighed = effects != 0 or event[FACTORED]
     if weighed:
         ratios(plan, columns, chosen, rows, e, effects, ratio)
@@ -282,7 +311,7 @@ def begin(
             x[k] = budget[k]
     # A clock that starts now has spent nothing, a timer without delay excepted.
     if event[FAMILY] != FIXED and (event[CLOCK] == RESET_CLOCK or (entry and event[CLOCK] == FORWARD_CLOCK)):
-        inverse(plan, e, rows, n, x, high, low, since)
+        inverse(plan, columns, e, rows, n, x, since)
         for k in range(n):
             t = time[k] + since[k]
             since[k] = t if t > time[k] else time[k]
@@ -291,10 +320,10 @@ def begin(
     else:
         for k in range(n):
             since[k] = time[k] - origins[chosen[k]]
-        cumulative(plan, e, rows, n, since, high, low, hazard)
+        cumulative(plan, columns, e, rows, n, since, hazard)
         for k in range(n):
             x[k] = hazard[k] + x[k]
-        inverse(plan, e, rows, n, x, high, low, since)
+        inverse(plan, columns, e, rows, n, x, since)
         for k in range(n):
             t = origins[chosen[k]] + since[k]
             t = t if t > time[k] else time[k]
@@ -315,25 +344,25 @@ def reanchor(
     """A plain event stays at risk while its effects change: where the ratio does, spend and find when it is due."""
     due, remaining = columns.event[DUE, e], columns.event[REMAINING, e]
     anchors, origins = columns.event[ANCHOR, e], columns.event[ORIGIN, e]
-    left, x, hazard, ratio, high, low, before, since = scratch(columns)
+    left, x, hazard, ratio, before, since = scratch(columns)
     row, rows, n = columns.whole[ROW], columns.whole[ROWS], slots.size
-    for k in range(n):
-        rows[k] = row[slots[k]]
+    gather(row, slots, rows)
     ratios(plan, columns, slots, rows, e, effects_before, before)
     ratios(plan, columns, slots, rows, e, effects_after, ratio)
     for k in range(n):
         x[k] = now[k] - origins[slots[k]]
-    cumulative(plan, e, rows, n, x, high, low, hazard)
+    cumulative(plan, columns, e, rows, n, x, hazard)
+    gather(remaining, slots, left)
+    gather(anchors, slots, since)
     for k in range(n):
-        s = slots[k]
-        grown = hazard[k] - anchors[s]
-        rest = remaining[s] - before[k] * grown
+        grown = hazard[k] - since[k]
+        rest = left[k] - before[k] * grown
         rest = rest if rest > 0.0 else 0.0
-        rest = rest if (grown > 0.0) & (before[k] > 0.0) else remaining[s]
-        left[k] = rest if remaining[s] < INFINITY else INFINITY
+        rest = rest if (grown > 0.0) & (before[k] > 0.0) else left[k]
+        left[k] = rest if left[k] < INFINITY else INFINITY
     for k in range(n):
         x[k] = hazard[k] + left[k] / ratio[k]
-    inverse(plan, e, rows, n, x, high, low, since)
+    inverse(plan, columns, e, rows, n, x, since)
     for k in range(n):
         t = origins[slots[k]] + since[k]
         t = t if t > now[k] else now[k]

@@ -33,8 +33,8 @@ FROM, TO, SET, CLEAR, WHEN, UNLESS = 0, 1, 2, 3, 4, 5
 CLOCK, SINCE, MAXIMUM, RECURRENT, BY_HAZARD = 6, 7, 8, 9, 10
 STREAM, EVER_STREAM, CHOICE_STREAM, LAG_STREAM = 11, 12, 13, 14
 FIRST_OUTCOME, LAST_OUTCOME, FIRST_EFFECT, LAST_EFFECT = 15, 16, 17, 18
-WITHHOLDS, CURE, FAMILY, PLAIN, TRACKED, FACTORED = 19, 20, 21, 22, 23, 24
-N_ATTRIBUTES = 25
+WITHHOLDS, CURE, FAMILY, PLAIN, TRACKED, FACTORED, SAME_LAW = 19, 20, 21, 22, 23, 24, 25
+N_ATTRIBUTES = 26
 
 # Second index of `Plan.law` and of `Plan.code`.
 EVER, RATIO, SUCCESS, LAG = 3, 4, 5, 6  # 0, 1, 2: the parameters of the hazard; 6, 7, 8: of the lag
@@ -134,6 +134,7 @@ def plan_of(model: ModelTables) -> Plan:
     effect_ratio = by_cell(model.effect_ratio, 2)[order]
     relevant = _relevant_markers(model)
     event = _event_attributes(model, code[:, FAMILY_CODE], effect_ratio, relevant)
+    event[:, SAME_LAW] = (law[:, :EVER] == law[:, :EVER, :1]).all(axis=(1, 2))
     threshold = by_cell(course.term_threshold, 1)
     unshared = np.array([normal_cdf(float(a)) for a in threshold.ravel()]).reshape(threshold.shape)
     term_set = _bits(course.term_set) & relevant

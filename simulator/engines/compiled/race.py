@@ -21,6 +21,7 @@ from simulator.engines.compiled.columns import (
     END,
     FIRST,
     FOLLOWING,
+    FOUND,
     HELD,
     LEFT,
     LENGTH,
@@ -51,7 +52,7 @@ from simulator.engines.compiled.columns import (
     Slots,
 )
 from simulator.engines.compiled.configurations import clear, find, lead, longest, make_room, stops_anybody
-from simulator.engines.compiled.passes import begin, reanchor
+from simulator.engines.compiled.passes import begin, gather, reanchor
 from simulator.engines.compiled.plan import (
     ABSORBING,
     AGE,
@@ -220,18 +221,18 @@ def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int) -> int:
     Returns the mask of the winners; n_events is the visit. Whom nothing happens to before the horizon has none.
     """
     n_events, n, best, winner = plan.fact[N_EVENTS], slots.size, columns.real[BEST], columns.whole[WINNER]
+    found = columns.real[FOUND]
+    gather(columns.real[END], slots, best)
     for k in range(n):
-        best[k] = columns.real[END, slots[k]]
         winner[k] = MOST_WINNERS
     if plan.fact[FEEDBACK]:
         risk |= 1 << n_events
     for e in range(n_events + 1):
         if risk >> e & 1:
-            due = columns.event[DUE, e]
+            gather(columns.event[DUE, e], slots, found)
             for k in range(n):
-                t = due[slots[k]]
-                winner[k] = e if t < best[k] else winner[k]
-                best[k] = t if t < best[k] else best[k]
+                winner[k] = e if found[k] < best[k] else winner[k]
+                best[k] = found[k] if found[k] < best[k] else best[k]
     present = 0
     for k in range(n):
         present |= 1 << winner[k]

@@ -328,17 +328,18 @@ def count_plain(plan: Plan, columns: Columns, n: int) -> int:
     most = 0
     for s in range(n):
         most = max(most, planned[s])
-    start, interval = plan.number[START], plan.number[INTERVAL]
+    start, interval, completed = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.real[COMPLETED]
+    for s in range(n):
+        start[s] = plan.number[START, row[s]]
+        interval[s] = plan.number[INTERVAL, row[s]]
     for number in range(most):
         for s in range(n):
-            due = start[row[s]] + number * interval[row[s]]
-            due = due if number else start[row[s]]
+            due = start[s] + number * interval[s] if number else start[s]
             given[s] += 1 if (due < stopped[s]) & (number < planned[s]) else 0
     most = 0
     for s in range(n):
-        due = start[row[s]] + planned[s] * interval[row[s]]
-        due = due if planned[s] else start[row[s]]
-        columns.real[COMPLETED, s] = due if due < stopped[s] else INFINITY
+        due = start[s] + planned[s] * interval[s] if planned[s] else start[s]
+        completed[s] = due if due < stopped[s] else INFINITY
         most = max(most, given[s])
     return most
 
