@@ -239,8 +239,28 @@ POINTED = {
     ),
 }
 
+POINTED["a success at the visit that ends the course"] = models.container(
+    # The course's own marker puts it at risk, and stops the course: the success is dropped at once. 3 of 10,000
+    # generated models notice.
+    {
+        "late": {
+            "from": ["alive"],
+            "set": ["m"],
+            "when": ["on"],
+            "per_administration": {"probability": 1.0, "lag": 21.0},
+        },
+        "again": {"from": ["alive"], "set": ["on"], "hazard": {"family": "fixed", "delay": 40.0}},
+    },
+    markers=["on", "m"],
+    course={"start": 7.0, "max_administrations": 1, "marker": "on", "stop": {"markers": ["on"]}},
+    horizon=100.0,
+)
+KNOWN = {"a success at the visit that ends the course": "the pending success is kept, and happens when at risk again"}
 
-@pytest.mark.parametrize("name", POINTED)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.xfail(reason=KNOWN[n])) if n in KNOWN else n for n in POINTED]
+)
 def test_models_with_a_point_are_the_same(name):
     by_both(POINTED[name])
 
