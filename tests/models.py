@@ -2,8 +2,7 @@
 
 `container` builds a configuration as Hydra would compose it; `compiled` is `declare`; `simulated` runs an
 engine, in two processes where that pays; `history` turns trajectories into the plain arrays of
-`tests.oracles`. `random_models` is a Hypothesis strategy of valid declarations, for any test that must hold
-for every model.
+`tests.oracles`. `tests.any_model` draws random ones.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
 
 from simulator.declaration.schema import Experiment, declare
 from simulator.errors import DeclarationWarning
@@ -100,7 +98,8 @@ def processors() -> int:
 
 
 @cache
-def _pool() -> Executor:
+def workers() -> Executor:
+    """Processes that simulate beside this one."""
     pool = ProcessPoolExecutor(min(processors(), 8), mp_context=get_context("spawn"))
     atexit.register(pool.shutdown, cancel_futures=True)
     return pool
@@ -123,12 +122,16 @@ def simulated(
     if n is not None:
         replicates = range(-(-n // size))
     simulate = importlib.import_module(f"simulator.engines.{engine}").simulate
-    workers = processors()
-    if here or workers == 1 or len(sets) > 1 or size * len(replicates) < IN_PROCESS:
+    at_once = processors()
+    if here or engine != "reference" or at_once == 1 or size * len(replicates) < IN_PROCESS:
         return simulate(tables, seed=seed, replicates=replicates, parameter_sets=sets)  # type: ignore[no-any-return]
-    step = max(1, -(-len(replicates) // (4 * workers)))
+    step = max(1, -(-len(replicates) * len(sets) // (4 * at_once)))
     cuts = [replicates[i : i + step] for i in range(0, len(replicates), step)]
-    waiting = [_pool().submit(simulate, tables, seed=seed, replicates=cut, parameter_sets=sets) for cut in cuts]
+    waiting = [
+        workers().submit(simulate, tables, seed=seed, replicates=cut, parameter_sets=range(b, b + 1))
+        for b in sets
+        for cut in cuts
+    ]
     return concatenate([job.result() for job in waiting])
 
 
@@ -364,164 +367,3 @@ def examples(number: int, **more: Any) -> settings:
     shrink = [Phase.shrink] if os.environ.get("LOBULE_SHRINK") else []
     usual = {"derandomize": True, "database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
     return settings(max_examples=number, phases=[Phase.explicit, Phase.generate, *shrink], **(usual | more))
-
-
-_STATES = ("well", "ill", "worse", "dead", "gone")
-_MARKERS = ("red", "blue", "green")
-
-
-def _times(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.floats(low, high).map(lambda x: round(x, 3))
-
-
-@st.composite
-def _hazards(draw: st.DrawFn, strata: tuple[str, ...]) -> dict[str, Any]:
-    """Return any family, at scales that bring between none and some tens of occurrences."""
-    scale: Any = _times(20.0, 2000.0)
-    if len(strata) > 1 and draw(st.booleans()):
-        scale = st.fixed_dictionaries({name: _times(20.0, 2000.0) for name in strata})
-    shape = _times(0.6, 3.0)
-    families: list[st.SearchStrategy[dict[str, Any]]] = [
-        st.fixed_dictionaries({"family": st.just("exponential"), "mean": scale}),
-        st.fixed_dictionaries({"family": st.just("weibull"), "median": scale, "shape": shape}),
-        st.fixed_dictionaries({"family": st.just("log_logistic"), "median": scale, "shape": shape}),
-        st.fixed_dictionaries({"family": st.just("log_normal"), "median": scale, "sigma": _times(0.2, 1.5)}),
-        st.fixed_dictionaries({"family": st.just("gamma"), "mean": scale, "shape": shape}),
-        st.fixed_dictionaries(
-            {
-                "family": st.just("generalised_gamma"),
-                "mu": _times(3.0, 7.0),
-                "sigma": _times(0.3, 1.2),
-                "Q": _times(0.3, 1.5),
-            }
-        ),
-        st.fixed_dictionaries(
-            {
-                "family": st.just("gompertz"),
-                "rate": _times(0.001, 0.01),
-                "shape": st.sampled_from([-0.002, 0.0005, 0.001]),
-            }
-        ),
-        st.fixed_dictionaries(
-            {
-                "family": st.just("piecewise_exponential"),
-                "breaks": st.just([50.0, 200.0]),
-                "rates": st.lists(_times(0.0, 0.01), min_size=3, max_size=3),
-            }
-        ),
-        st.just({"family": "tabulated", "times": [40.0, 90.0, 400.0], "cumulative_hazard": [0.1, 0.1, 2.0]}),
-        st.fixed_dictionaries({"family": st.just("fixed"), "delay": st.integers(1, 12).map(lambda k: 21.0 * k)}),
-    ]
-    hazard = draw(st.one_of(families))
-    if hazard["family"] != "fixed" and draw(st.integers(0, 3)) == 0:
-        hazard["probability"] = draw(_times(0.1, 0.9))
-    return hazard
-
-
-@st.composite
-def random_models(draw: st.DrawFn, *, n_patients: int = 30, horizon: float = 800.0) -> dict[str, Any]:
-    """Return a valid declaration: any states, events, clocks, markers, ratios, strata, arms and course."""
-    n_states, n_absorbing = draw(st.integers(2, 3)), draw(st.integers(1, 2))
-    living, absorbing = list(_STATES[:n_states]), list(_STATES[3 : 3 + n_absorbing])
-    markers = list(_MARKERS[: draw(st.integers(0, 3))])
-    strata = ("all",) if draw(st.booleans()) else ("a", "b")
-    names = [f"event_{k}" for k in range(draw(st.integers(1, 6)))]
-    some = st.lists(st.sampled_from(markers), unique=True, max_size=2) if markers else st.just([])
-    covariates = draw(st.booleans())
-    events: dict[str, Any] = {}
-    for name in names:
-        event: dict[str, Any] = {
-            "from": draw(st.lists(st.sampled_from(living), min_size=1, unique=True)),
-            "hazard": draw(_hazards(strata)),
-        }
-        if draw(st.booleans()):
-            event["to"] = draw(st.sampled_from(living + absorbing))
-        for what in ("set", "clear", "when", "unless"):
-            chosen = draw(some)
-            if chosen and draw(st.booleans()):
-                event[what] = chosen
-        timer = event["hazard"]["family"] == "fixed"
-        clocks: list[Any] = ["forward", "reset"]
-        if len(names) > 1:
-            clocks.append({"since": draw(st.sampled_from([other for other in names if other != name]))})
-        if covariates and event["hazard"]["family"] in ("weibull", "gompertz"):
-            clocks.append("age")
-        event["clock"] = draw(st.sampled_from(clocks))
-        if event["clock"] == "age":
-            event["hazard"] = {"family": "gompertz", "rate": 2e-6, "shape": 3e-4}
-        # A timer that recurs must leave its state: its clock, started anew there, has run out already.
-        leaves = "to" in event and event["to"] not in event["from"] and event["clock"] == "reset"
-        if draw(st.booleans()) and (leaves or not timer):
-            event["maximum"] = 10_000
-        if "to" not in event and "set" not in event and "clear" not in event:
-            event["choose"] = {"one": {"probability": 0.25}, "two": {"probability": 0.75, "set": markers[:1]}}
-        ratios: list[dict[str, Any]] = []
-        for marker in draw(some):
-            ratios.append({"marker": marker, "ratio": draw(st.sampled_from([0.0, 0.3, 1.0, 2.5]))})
-        if draw(st.booleans()):
-            ratios.append({"state": draw(st.sampled_from(living)), "ratio": draw(st.sampled_from([0.5, 1.0, 2.0]))})
-        if covariates and draw(st.booleans()):
-            ratios.append({"covariate": "score", "ratio": 1.4, "per": 2.0})
-        event["ratios"] = ratios
-        if draw(st.integers(0, 3)) == 0:
-            event["per_administration"] = {
-                "probability": draw(_times(0.05, 1.0)),
-                "ever": draw(st.sampled_from([1, 0.6])),
-                "lag": draw(st.sampled_from([0, 21.0, {"uniform": [0.0, 30.0]}])),
-                "withhold": draw(st.booleans()),
-            }
-        events[name] = event
-    cohort: dict[str, Any] = {"allocation": draw(st.sampled_from(["deficit", "random"]))}
-    if len(strata) > 1:
-        cohort["mix"] = {"a": draw(st.integers(1, 5)), "b": draw(st.integers(1, 5))}
-    if covariates:
-        cohort["covariates"] = {"age": {"uniform": [15_000.0, 25_000.0]}, "score": {"normal": [0.0, 1.0]}}
-    if draw(st.booleans()):
-        timers = [name for name in names if events[name]["hazard"]["family"] == "fixed"]
-        by_hazard = [name for name in names if "per_administration" not in events[name] and name not in timers]
-        effects = {"hazard_ratio": dict.fromkeys(by_hazard[:1], 0.5)}
-        cohort["arms"] = {
-            "control": {"n_patients": n_patients // 2, "reference": True},
-            "active": {"n_patients": n_patients - n_patients // 2, "effects": effects},
-        }
-    config = container(
-        events,
-        states=[*living, *absorbing],
-        absorbing=absorbing,
-        markers=[*markers, "on_treatment"],
-        cohort=cohort,
-        n_patients=n_patients,
-        horizon=horizon,
-        course=draw(_courses(living, markers, names)),
-    )
-    config["model"]["initial"] = draw(st.sampled_from(living))
-    config["model"]["initial_markers"] = draw(some)
-    return config
-
-
-@st.composite
-def _courses(draw: st.DrawFn, living: list[str], markers: list[str], names: list[str]) -> dict[str, Any]:
-    most = draw(st.integers(0, 6))
-    course: dict[str, Any] = {"max_administrations": most}
-    course["response"] = draw(st.sampled_from(["continuous", "per_administration"]))
-    if not most:
-        return course
-    course["interval"] = draw(st.sampled_from([21.0, {"uniform": [14.0, 21.0]}, {"gamma": {"mean": 28.0, "sd": 7.0}}]))
-    if draw(st.booleans()):
-        course["start"] = draw(st.sampled_from([7.0, 21.0]))
-    if draw(st.booleans()):
-        course["marker"] = "on_treatment"
-    if draw(st.booleans()):
-        course["planned"] = {"number": {"geometric": {"probability": 0.3}}, "if_ever": names[-1], "then": most}
-    course["stop"] = {
-        "states": draw(st.lists(st.sampled_from(living), unique=True, max_size=1)),
-        "markers": draw(st.lists(st.sampled_from(markers), unique=True, max_size=1)) if markers else [],
-    }
-    if draw(st.booleans()):
-        course["dose"] = {"levels": [100.0, 200.0], "per": draw(st.sampled_from(["patient", "administration"]))}
-    if draw(st.booleans()):
-        course["after_adverse_event"] = {"delay": 3.5, "dose_factor": 0.8}
-    if draw(st.booleans()):
-        term = {"probability": draw(_times(0.05, 0.9)), "set": markers[:1]}
-        course["adverse_events"] = {"frailty": 0.4, "terms": {"pain": term, "rash": {"probability": 0.2}}}
-    return course

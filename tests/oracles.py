@@ -159,9 +159,11 @@ def law(hazard: Mapping[str, Any]) -> Any:
         case "gamma":
             scale = g.get("scale", g["mean"] / g["shape"] if "mean" in g else 1.0 / g.get("rate", 1.0))
             return stats.gamma(g["shape"], scale=scale)
-        case "generalised_gamma" if g["Q"] > 0:  # Prentice's parameters
+        case "generalised_gamma" if g["Q"] == 0:
+            return stats.lognorm(g["sigma"], scale=np.exp(g["mu"]))
+        case "generalised_gamma":  # Prentice's parameters
             q = g["Q"]
-            return stats.gengamma(q**-2, q / g["sigma"], scale=np.exp(g["mu"]) * q ** (2.0 * g["sigma"] / q))
+            return stats.gengamma(q**-2, q / g["sigma"], scale=np.exp(g["mu"]) * (q * q) ** (g["sigma"] / q))
     raise LookupError(f"no law for {dict(hazard)!r}")
 
 
@@ -481,6 +483,11 @@ class Declared:
     def events(self) -> Mapping[str, Mapping[str, Any]]:
         return self.model["events"]  # type: ignore[no-any-return]
 
+    def of_arm(self, name: str) -> Declared:
+        """Return the same with the arm's own course laid over the common one; a distribution is replaced whole."""
+        own = self.cohort.get("arms", {}).get(name, {}).get("course", {})
+        return Declared(self.model, {**self.course, **own}, self.cohort)
+
     def maximum(self, name: str) -> int:
         """How often an event may happen."""
         return int(self.events[name].get("maximum") or 1)
@@ -508,8 +515,9 @@ class Declared:
 
 def violations(history: History, declared: Declared) -> Iterator[str]:
     """Replay histories by the declaration alone and yield every rule that one breaks (V9)."""
+    of_arm = {arm: declared.of_arm(arm) for arm in set(history.arm)}
     for i in range(len(history)):
-        for what in _violations_of(history.lines(i), history.horizon, declared):
+        for what in _violations_of(history.lines(i), history.horizon, of_arm[history.arm[i]]):
             yield f"patient {i}: {what}"
 
 
@@ -569,7 +577,7 @@ def _violations_of(lines: list[tuple[float, str, float]], horizon: float, d: Dec
             last_given = time
             if not any(np.isclose(value, level * float(factor) ** harmed, rtol=1e-12) for level in doses):
                 yield f"dose {value!r} after {harmed} reductions"
-            if marker:
+            if marker and given == 1:
                 markers.add(marker)
         elif name.startswith(TERM):
             if time != last_given or value != given - 1:
@@ -660,8 +668,10 @@ def integrated_intensities(
     state = np.full(n, states.index(model["initial"]))
     markers = np.full(n, sum(int(bit[m]) for m in set(model.get("initial_markers", ()))), dtype=np.int64)
     on_treatment = declared.course.get("marker")
-    if on_treatment and declared.course.get("start", 0) == 0 and declared.course.get("max_administrations", 1) > 0:
-        markers |= bit[on_treatment]
+    for arm in set(history.arm):
+        course = declared.of_arm(arm).course
+        if on_treatment and course.get("start", 0) == 0 and course.get("max_administrations", 1) > 0:
+            markers[np.asarray(history.arm) == arm] |= bit[on_treatment]
     changed = np.zeros(n)  # time of the last change of state
     last = {name: np.full(n, np.nan) for name in declared.events}
     count = {name: np.zeros(n, dtype=np.int64) for name in declared.events}
@@ -720,7 +730,7 @@ def integrated_intensities(
             elif name == ADMINISTRATION:
                 given[who] += 1
                 if on_treatment:
-                    markers[who] |= bit[on_treatment]
+                    markers[who[given[who] == 1]] |= bit[on_treatment]
             elif name.startswith(TERM):
                 markers[who] |= sum(int(bit[m]) for m in declared.sets(name, 0.0))
             elif on_treatment:

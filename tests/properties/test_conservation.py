@@ -11,7 +11,7 @@ from hypothesis import given
 from simulator.running.experiment import design_of
 from simulator.study.observe import observe
 from simulator.study.survival import kaplan_meier, number_at_risk
-from tests import models, oracles
+from tests import any_model, models, oracles
 
 SEED = 31
 
@@ -34,7 +34,7 @@ def test_the_rich_model_makes_everything_happen(rich_histories):
     assert all(history.count(name).max() >= 2 for name in twice)
 
 
-@given(models.random_models())
+@given(any_model.random_models())
 @models.examples(150)
 def test_every_history_of_any_valid_model_keeps_every_rule(config):
     trajectories = models.simulated(models.compiled(config, quiet=True), seed=SEED)
@@ -128,7 +128,7 @@ def test_events_and_censorings_make_up_the_study():
     assert (np.diff(curve) <= 0).all()
 
 
-@given(models.random_models())
+@given(any_model.random_models())
 @models.examples(40)
 def test_nobody_leaves_the_dead_of_any_valid_model(config):
     trajectories = models.simulated(models.compiled(config, quiet=True), seed=SEED)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from simulator.engines import reference
 from simulator.errors import SimulationError
 from simulator.running import experiment as running
-from tests import models
+from tests import any_model, models
 
 SEED = 31
 FEW = 120
@@ -84,7 +84,7 @@ def test_inert_attributes_change_nothing(usual):
     assert outcome(config) == usual
 
 
-@given(models.random_models(), st.integers(0, 6))
+@given(any_model.random_models(), st.integers(0, 6))
 @models.examples(30)
 def test_an_event_that_never_happens_changes_nothing_in_any_valid_model(config, at):
     events = list(config["model"]["events"].items())
@@ -116,7 +116,7 @@ def test_adding_a_patient_changes_nobody(allocation, more):
     assert after.covariates[:FEW].tobytes() == before.covariates.tobytes()
 
 
-@given(models.random_models(n_patients=24))
+@given(any_model.random_models(n_patients=24))
 @models.examples(30)
 def test_adding_a_patient_changes_nobody_in_any_valid_model(config):
     config["cohort"].pop("arms", None)  # an arm is declared with its size, a share of the whole
@@ -229,7 +229,7 @@ def test_a_shorter_horizon_only_cuts(usual, horizon):
     assert outcome(config) == cut(usual, horizon)
 
 
-@given(models.random_models(), st.sampled_from([42.0, 147.0, 200.5]))
+@given(any_model.random_models(), st.sampled_from([42.0, 147.0, 200.5]))
 @models.examples(40)
 def test_a_shorter_horizon_only_cuts_in_any_valid_model(config, horizon):
     shorter = copy.deepcopy(config)
@@ -274,16 +274,16 @@ def test_splitting_a_cohort_by_an_inert_flag_changes_nothing(allocation):
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_the_engine_s_batch_changes_no_bit(rich_histories, rich, monkeypatch, size):
     monkeypatch.setattr(reference, "BATCH", size)
-    again = models.simulated(rich, seed=SEED, here=True)
+    again = models.simulated(rich, seed=SEED, here=True, engine="reference")
     assert again.difference(rich_histories) is None
 
 
 def test_processes_change_no_bit(monkeypatch):
     tables = models.compiled(few()).tables
-    here = models.simulated(tables, seed=SEED, replicates=range(3), here=True)
+    here = models.simulated(tables, seed=SEED, replicates=range(3), here=True, engine="reference")
     monkeypatch.setattr(models, "IN_PROCESS", 0)
     monkeypatch.setattr(models, "processors", lambda: 2)
-    assert models.simulated(tables, seed=SEED, replicates=range(3)).difference(here) is None
+    assert models.simulated(tables, seed=SEED, replicates=range(3), engine="reference").difference(here) is None
 
 
 def arrays(tree):

@@ -98,7 +98,7 @@ def test_the_replay_notices_a_budget_that_is_drawn_anew(monkeypatch):
         usual(self, event, now, renew=renew or anew)
 
     monkeypatch.setattr(reference.Life, "settle", settle)
-    trajectories = models.simulated(announced(), seed=SEED, n=1_000, here=True)
+    trajectories = models.simulated(announced(), seed=SEED, n=1_000, here=True, engine="reference")
     assert error(trajectories.first_time(0), replay(trajectories)[0]) <= EXACT
     changed = trajectories.first_time(2) != replay(trajectories)[2]
     assert np.abs(np.log(trajectories.first_time(2)[changed] / replay(trajectories)[2][changed])).max() > 0.1

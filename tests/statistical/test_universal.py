@@ -14,7 +14,7 @@ from hypothesis import given
 from scipy import stats
 
 from simulator.kernels.rng import STREAMS, stream_number, uniforms
-from tests import models, oracles
+from tests import any_model, models, oracles
 from tests.oracles import ALPHA
 
 HAZARD_DRIVEN = ("response", "loss_of_response", "progression", "flare", "relief", "death", "background")
@@ -82,7 +82,7 @@ def test_a_forgotten_clock_is_found(spent):
 
 
 @models.examples(60)
-@given(config=models.random_models(n_patients=200))
+@given(config=any_model.random_models(n_patients=200))
 def test_any_valid_model_spends_its_budgets_as_declared(battery, config):
     # V35, V36 for whatever can be declared: 60 models of 200 patients, up to 6 events each; α is shared among 720
     # comparisons. Detects: one event's hazard off by 45 % in 200 of them; a wrong rule, such as a clock, in most.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, seed
 
-from tests import models, oracles
+from tests import any_model, models, oracles
 from tests.oracles import ALPHA
 from tests.properties import test_pathwise
 from tests.verification.conftest import SCALE, SEED
@@ -15,7 +15,7 @@ MANY = models.examples(100 * SCALE, derandomize=False)
 
 @seed(SEED)
 @MANY
-@given(config=models.random_models())
+@given(config=any_model.random_models())
 def test_every_history_of_any_valid_model_keeps_every_rule(config):
     # V9. Deterministic: α = 0.
     trajectories = models.simulated(models.compiled(config, quiet=True), seed=SEED)
@@ -24,7 +24,7 @@ def test_every_history_of_any_valid_model_keeps_every_rule(config):
 
 @seed(SEED)
 @MANY
-@given(config=models.random_models(n_patients=300))
+@given(config=any_model.random_models(n_patients=300))
 def test_any_valid_model_spends_its_budgets_as_declared(config):
     # V35, V36: 1,000 models of 300 patients; α is shared among 12,000 comparisons. Detects: one event's hazard off by
     # 45 % in 300 of them; a wrong rule in most.
