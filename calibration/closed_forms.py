@@ -189,8 +189,12 @@ class ClosedForms:
         return tuple(ShareOf(tuple(values[s] for values in factors)) for s in range(len(self.strata)))
 
     def _one_arm(self) -> None:
-        if len(self.experiment.cohort.arms) > 1:
+        arms = self.experiment.cohort.arms
+        if len(arms) > 1:
             raise NoClosedForm("the cohort has several arms")
+        for name, arm in arms.items():
+            if arm.effects.hazard_ratio or arm.effects.odds_ratio:
+                raise NoClosedForm(f"arm {name} has effects on top of the declared numbers")
 
     def _whole_curve(self, name: str, event: Event, hazard: Hazard) -> None:
         """Refuse a death whose declared hazard is not that of everybody."""

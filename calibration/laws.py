@@ -43,10 +43,16 @@ class Scale:
     support: tuple[float, float]
 
 
+def _exp(x: Floats) -> Floats:
+    """e^x, infinite without a word beyond floating point: a likelihood has nothing there."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(x))
+
+
 SCALES: Mapping[str, Scale] = MappingProxyType(
     {
         "natural": Scale(np.array, np.array, (-INFINITY, INFINITY)),
-        "log": Scale(np.log, np.exp, (0.0, INFINITY)),
+        "log": Scale(np.log, _exp, (0.0, INFINITY)),
         "logit": Scale(special.logit, special.expit, (0.0, 1.0)),
     }
 )

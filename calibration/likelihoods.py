@@ -135,8 +135,8 @@ class Sample:
         """
         cuts = merged([*self.landmarks, *more])
         paths = paths_of(cuts, self.size, self.median)
-        keys = [tuple(int(path[[c.time for c in cuts].index(cut.time)]) for cut in more) for path in paths]
         times = [cut.time for cut in cuts]
+        keys = list(map(tuple, paths[:, [times.index(cut.time) for cut in more]].tolist()))
         ends = [] if self.median is None else [self.median.lower, self.median.upper]
         finite = np.array([t for t in (*times, *ends) if 0.0 < t < np.inf])
         at = {0.0: np.zeros(sets.size), np.inf: np.full(sets.size, -np.inf)}

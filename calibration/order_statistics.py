@@ -23,6 +23,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,11 +62,17 @@ def merged(cuts: Sequence[Cut]) -> tuple[Cut, ...]:
     return tuple(Cut(time, tuple(sorted(allowed[time]))) for time in sorted(allowed))
 
 
-def paths_of(cuts: Sequence[Cut], size: int, order: OrderStatistic | None) -> Integers:
-    """Return every path that cuts and order statistic leave possible, (paths, cuts); cuts in order of time."""
+@lru_cache(maxsize=256)
+def paths_of(cuts: tuple[Cut, ...], size: int, order: OrderStatistic | None) -> Integers:
+    """Return every path that cuts and order statistic leave possible, (paths, cuts), read-only.
+
+    Cuts come in order of time. The same question is asked for every batch of parameter sets: the answers are kept.
+    """
     allowed = [[d for d in cut.deaths if 0 <= d <= size and _possible(cut.time, d, order)] for cut in cuts]
     found = [path for path in itertools.product(*allowed) if all(a <= b for a, b in itertools.pairwise(path))]
-    return np.array(found, dtype=np.int64).reshape(len(found), len(cuts))
+    paths = np.array(found, dtype=np.int64).reshape(len(found), len(cuts))
+    paths.flags.writeable = False
+    return paths
 
 
 def _possible(time: float, deaths: int, order: OrderStatistic | None) -> bool:
@@ -75,6 +82,7 @@ def _possible(time: float, deaths: int, order: OrderStatistic | None) -> bool:
     return not (time <= order.lower and deaths >= order.rank) and not (time >= order.upper and deaths < order.rank)
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def log_path_probabilities(
     paths: Integers,
     size: int,
@@ -95,7 +103,7 @@ def log_path_probabilities(
 
     Returns
     -------
-    (n, m); −inf where a path cannot happen.
+    (n, m); −inf where a path cannot happen. What overflows on the way is such a place, and no warning.
     """
     n, j = log_survival.shape
     edges = np.concatenate([np.zeros((n, 1)), log_survival, np.full((n, 1), -np.inf)], axis=1)
@@ -138,15 +146,12 @@ def _without_nan(log_p: Floats) -> Floats:
 
 def _times(count: Integers, log_mass: Floats) -> Floats:
     """count·log_mass, (n, m), with 0·(−inf) = 0."""
-    with np.errstate(invalid="ignore"):
-        product = count[None, :] * log_mass[:, None]
-    return np.where(count[None, :] == 0, 0.0, product)
+    return np.where(count[None, :] == 0, 0.0, count[None, :] * log_mass[:, None])
 
 
 def _log_one_minus_exp(smaller: Floats, greater: Floats) -> Floats:
     """log(1 − e^(smaller − greater)); −inf where both are equal, be they −inf."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = np.log(-np.expm1(smaller - greater))
+    value = np.log(-np.expm1(smaller - greater))
     return np.where(np.isnan(value), -np.inf, value)
 
 
@@ -159,10 +164,9 @@ def _within(log_s: Floats, low: Floats, high: Floats) -> Tails:
     (S(c) − S(t))/(S(c) − S(c′)) and (S(t) − S(c′))/(S(c) − S(c′)), each from differences of logarithms, so that the
     smaller one keeps its digits. NaN where the segment has no mass.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        whole = np.expm1(high - low)
-        below = np.expm1(log_s - low) / whole
-        above = np.exp(log_s - low) * np.expm1(high - log_s) / whole
+    whole = np.expm1(high - low)
+    below = np.expm1(log_s - low) / whole
+    above = np.exp(log_s - low) * np.expm1(high - log_s) / whole
     return below, np.where(np.isneginf(log_s), 0.0, above)
 
 
@@ -173,8 +177,7 @@ def _log_between(rank: Integers, deaths: Integers, after: Tails, until: Tails) -
     small = lower_until <= 0.5
     lower = lower_until - special.betainc(a, b, _column(after[0]))
     upper = special.betainc(b, a, _column(after[1])) - special.betainc(b, a, _column(until[1]))
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(np.maximum(np.where(small, lower, upper), 0.0)))
+    return np.asarray(np.log(np.maximum(np.where(small, lower, upper), 0.0)))
 
 
 def _column(x: Floats) -> NDArray[np.float64]:

@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.laws import log_normal
+from calibration.laws import HalfNormal, log_normal
 from calibration.likelihoods import DeathCounts, Sample
 from calibration.order_statistics import Cut, OrderStatistic, median_rank
-from calibration.parameters import ParameterSets
+from calibration.parameters import ParameterSets, Pooled, Prior, Single
+from calibration.samplers.imis import imis
 from simulator.study.survival import kaplan_meier_median, landmark
 
 AT = 365.0
@@ -134,3 +135,72 @@ def test_two_thousand_papers_cover_and_the_normal_approximation_does_not(size, s
     rank, approximate = ranks(exact, size, 2000, seed), ranks(gaussian, size, 2000, seed)
     assert [passes(column, 2000) for column in rank.T] == [True, True, True]
     assert not passes(approximate[:, 0], 2000)
+
+
+# ------------------------------------------------------------- whole papers: strata, readings, pooling, the sampler
+
+
+SPLITS = ((49, 17, 15), (51, 17, 13))
+POOLED = Prior(
+    (
+        *(Single(f"m{s}", log_normal(300.0, 0.6)) for s in range(3)),
+        Pooled("k", ("0", "1", "2"), log_normal(1.3, 0.35), HalfNormal(0.25)),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """The Weibull curve of one stratum."""
+
+    s: int
+
+    @property
+    def parameters(self):
+        return frozenset({f"m{self.s}", f"k.{self.s}"})
+
+    def log_survival(self, sets, times):
+        m, k = sets[f"m{self.s}"], sets[f"k.{self.s}"]
+        with np.errstate(over="ignore"):
+            return -math.log(2.0) * (times[None, :] / m[:, None]) ** k[:, None]
+
+
+def whole_paper(truth, split, rng):
+    """The likelihood of one simulated paper: medians and landmarks of two strata, and of all three together."""
+    times = [
+        truth[f"m{s}"][0] * (rng.standard_exponential(n) / math.log(2.0)) ** (1 / truth[f"k.{s}"][0])
+        for s, n in enumerate(split)
+    ]
+
+    def printed(sample):
+        rank = median_rank(len(sample))
+        day = math.floor(np.sort(sample)[rank - 1] + 0.5)
+        return Cut(AT, (int(np.sum(sample <= AT)),)), OrderStatistic(rank, max(day - 0.5, 0.0), day + 0.5)
+
+    samples = []
+    for s, sample in enumerate(times):
+        cut, median = printed(sample)
+        samples.append(Sample(Stratum(s), len(sample), (cut,) if s < 2 else (), median if s < 2 else None))
+    return DeathCounts(("x",), tuple(samples), *printed(np.concatenate(times)))
+
+
+@pytest.mark.slow
+def test_whole_papers_cover_the_truth_through_pooling_convolution_and_sampler():
+    # Truths, split and luck drawn anew for each of 200 papers; every number of the hierarchy, and the log likelihood.
+    n = 200
+    rng = np.random.default_rng(5)
+    z = POOLED.draw(n, seed=5, stream="truth")
+    found = np.empty((n, len(POOLED.names) + 1))
+    for i in range(n):
+        truth = POOLED.parameter_sets(z[i : i + 1])
+        term = whole_paper(truth, SPLITS[rng.integers(2)], rng)
+
+        def log_likelihood(y, term=term):
+            return term.log_density(POOLED.parameter_sets(y))
+
+        drawn = imis(log_likelihood, 8, seed=i, stream="paper", initial=4000, step=500, draws=1000)
+        assert drawn is not None
+        values = POOLED.parameter_sets(drawn.coordinates)
+        found[i, :-1] = [drawn.weights @ (values[name] < truth[name][0]) for name in POOLED.names]
+        found[i, -1] = drawn.weights @ (drawn.log_likelihood < term.log_density(truth)[0])
+    assert [passes(column, n) for column in found.T] == [True] * found.shape[1]

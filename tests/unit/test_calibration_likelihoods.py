@@ -364,7 +364,7 @@ def test_blocks_that_bound_the_memory_change_no_bit(monkeypatch):
 
 def test_far_from_the_data_the_likelihood_is_small_and_never_a_nan():
     extreme = [1e-3, 1.0, 30.0, 3e3, 1e6]
-    grid = np.array(list(itertools.product(extreme, (0.05, 1.0, 30.0))))
+    grid = np.array(list(itertools.product(extreme, (0.05, 1.0, 30.0, 54.0, 54.8))))  # log S down to −1e308
     n = len(grid)
     names = {f"m{i}": grid[:, 0] for i in (1, 2, 3)} | {f"k{i}": grid[:, 1] for i in (1, 2, 3)}
     found = whole_paper().log_density(ParameterSets(names, n))

@@ -74,6 +74,10 @@ def test_no_score_leaves_the_support_or_is_not_a_number(name):
     assert np.all(np.diff(x) >= 0)
 
 
+def test_a_value_beyond_floating_point_is_infinite_without_a_warning():
+    assert log_normal(300.0, 100.0).value(np.array([-37.0, 37.0])).tolist() == [0.0, math.inf]
+
+
 def test_a_fixed_number_has_one_value_and_no_score():
     law = Fixed(7.0)
     assert law.value(SCORES).tolist() == [7.0] * len(SCORES)

@@ -372,6 +372,15 @@ def test_several_deaths_are_refused():
     assert "survival has no closed form: several events are deaths (death, other)" in said
 
 
+def test_arms_are_refused_where_they_change_anything():
+    arms = {"a": {"n_patients": 37, "effects": {"hazard_ratio": {"death": 0.8}}}}
+    said = refused(landmark("K1", 55, "colon"), cohort__arms=arms, cohort__n_patients=None)
+    assert "survival has no closed form: arm a has effects" in said
+    arms = {"a": {"n_patients": 20, "reference": True}, "b": {"n_patients": 17}}
+    said = refused(share("S1", 11, 37, "adverse_event.fever"), cohort__arms=arms, cohort__n_patients=None)
+    assert "has no closed form: the cohort has several arms" in said
+
+
 def test_a_mix_without_whole_numbers_is_refused():
     said = refused(median("K1", 410, "colon"), cohort__mix={"colon": 0.5, "rectum": 0.3, "other": 0.2})
     assert "needs the number of patients in each stratum" in said
