@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import simulator
 from calibration.schema import Calibration, load
@@ -17,6 +18,9 @@ from simulator.cli.compose import shipped_folder
 from simulator.cli.files import read
 from simulator.cli.preflight import RUN, prepare, read_arguments
 from simulator.errors import MISSING, ConfigError, Problem, unknown
+
+if TYPE_CHECKING:
+    from calibration.fit import Fit
 
 GROUP = "calibration"
 HELP = """\
@@ -52,19 +56,40 @@ def _obey(argv: Sequence[str]) -> None:
     if arguments.command != RUN or arguments.cfg:
         what = "--cfg" if arguments.cfg else arguments.command
         raise ConfigError(Problem(what, MISSING, "belongs to python -m simulator"))
-    chosen = [text.partition("=")[2] for text in arguments.overrides if text.startswith(f"{GROUP}=")]
-    texts = [text for text in arguments.overrides if not text.startswith(f"{GROUP}=")]
-    if len(chosen) > 1:
-        raise ConfigError(Problem(GROUP, ", ".join(chosen), "is given twice; keep one"))
-    prepared = prepare(texts, config_dir=arguments.config_dir, hydra=False)
-    declared = declaration(chosen[0] if chosen else prepared.cohort, config_dir=arguments.config_dir)
-
-    from calibration.fit import fit
     from calibration.report import report
 
-    told = (lambda line: print(line, file=sys.stderr)) if sys.stderr.isatty() else None
-    fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=told)
-    print(report(fitted, declared, prepared.experiment.evidence), end="")
+    print(report(calibrate(arguments.overrides, config_dir=arguments.config_dir)), end="")
+
+
+def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Fit:
+    """Calibrate a cohort, as the command with these overrides; nothing is written.
+
+    Parameters
+    ----------
+    overrides
+        Texts as on the command line, such as ``["cohort=pj203_mmc", "seed=7"]``.
+    config_dir
+        A folder with configurations of your own, as ``--config-dir``.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the input.
+    """
+    from calibration.fit import fit
+
+    chosen = [text.partition("=")[2] for text in overrides if text.startswith(f"{GROUP}=")]
+    if len(chosen) > 1:
+        raise ConfigError(Problem(GROUP, ", ".join(chosen), "is given twice; keep one"))
+    others = [text for text in overrides if not text.startswith(f"{GROUP}=")]
+    prepared = prepare(others, config_dir=config_dir, hydra=False)
+    declared = declaration(chosen[0] if chosen else prepared.cohort, config_dir=config_dir)
+    return fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+
+
+def _progress() -> Callable[[str], None] | None:
+    """Tell somebody at a terminal what has been searched, and nobody else."""
+    return (lambda line: print(line, file=sys.stderr)) if sys.stderr.isatty() else None
 
 
 def declaration(name: str, *, config_dir: str | os.PathLike[str] | None = None) -> Calibration:

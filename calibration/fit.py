@@ -97,10 +97,12 @@ class ReadingFit:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A cohort's posterior, over its readings."""
+    """A cohort's posterior, over its readings; what was declared for it, and the evidence it was fitted to."""
 
     readings: tuple[ReadingFit, ...]
     alternatives: Alternatives
+    declared: schema.Calibration
+    evidence: EvidenceFile
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -163,7 +165,7 @@ def fit(
                 told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
         fits.append(ReadingFit(alternatives, tuple(found), seed))
     names = tuple(tuple(alternatives.values()) for alternatives in chosen)
-    return Fit(tuple(fits), Alternatives(names, tuple(weights)))
+    return Fit(tuple(fits), Alternatives(names, tuple(weights)), declared, evidence)
 
 
 def _under(problem: Problem, readings: Sequence[str], n_readings: int) -> Problem:

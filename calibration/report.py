@@ -7,21 +7,19 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from calibration.fit import Fit
-from calibration.schema import Calibration
 from calibration.summary import Interval, Row
-from simulator.declaration.evidence import EvidenceFile
 
 WIDTH = 80
 ASSUMPTION = "assumption"
 """What a number is called that the data do not inform: its posterior is its prior."""
 
 
-def report(fitted: Fit, declared: Calibration, evidence: EvidenceFile) -> str:
+def report(fitted: Fit) -> str:
     """Return what a person wants to know first: posterior, readings, what was fitted, what was not."""
     parts = (
         _columns(fitted.rows()),
         _readings(fitted),
-        _targets(fitted, declared, evidence),
+        _targets(fitted),
         _search(fitted),
     )
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -62,15 +60,15 @@ def _readings(fitted: Fit) -> Iterator[str]:
         yield f"Read as: {', '.join(common)}"
 
 
-def _targets(fitted: Fit, declared: Calibration, evidence: EvidenceFile) -> Iterator[str]:
+def _targets(fitted: Fit) -> Iterator[str]:
     names = dict.fromkeys(name for c in fitted.readings[0].components for name in c.targets)
     yield from _wrapped(f"Fitted: {', '.join(sorted(names))}")
-    for name, reason in declared.left_out.items():
+    for name, reason in fitted.declared.left_out.items():
         yield from _wrapped(f"Left out: {name}, {reason}")
-    others = [e.id for e in evidence.entries if e.role not in (None, "fitted")]
+    others = [e.id for e in fitted.evidence.entries if e.role not in (None, "fitted")]
     if others:
         yield from _wrapped(f"Held out or borrowed, never fitted: {', '.join(others)}")
-    for name, given in declared.survivors.items():
+    for name, given in fitted.declared.survivors.items():
         yield from _wrapped(f"{name} taken as {given.count} alive: {given.because}")
 
 

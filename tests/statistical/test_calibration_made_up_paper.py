@@ -16,10 +16,8 @@ import numpy as np
 import pytest
 import yaml
 
-from calibration.cli import declaration, main
-from calibration.fit import fit
+from calibration.cli import calibrate, main
 from calibration.summary import weighted_quantiles
-from simulator.cli.preflight import prepare
 
 SIZES = {"oat": 60, "rye": 40, "hay": 30}
 TRUTH = {
@@ -145,8 +143,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_every_true_value_lies_in_its_interval(own):
-    prepared = prepare(["cohort=meadow"], config_dir=own, hydra=False)
-    fitted = fit(prepared.container, declaration("meadow", config_dir=own))
+    fitted = calibrate(["cohort=meadow"], config_dir=own)
     (reading,) = fitted.readings
     assert reading.converged
     for name, truth in TRUTH.items():

@@ -8,16 +8,13 @@ digit plus five standard errors of this run, from the effective size and the spa
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 import pytest
 
-from calibration.cli import declaration
-from calibration.fit import Fit, ReadingFit, fit
+import calibration
+from calibration.fit import Fit, ReadingFit
 from calibration.summary import weighted_quantiles
-from simulator.cli.preflight import prepare
-from simulator.errors import DeclarationWarning
 
 YEAR = 365.0
 # name → (median, 2.5 %, 97.5 %, half of the last printed digit), EVIDENCE B4 and B11
@@ -47,10 +44,7 @@ OTHER_SPLIT = {
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)
-        prepared = prepare(["cohort=pj203_mmc"], hydra=False)
-    return fit(prepared.container, declaration("pj203_mmc"))
+    return calibration.calibrate(["cohort=pj203_mmc"])
 
 
 def reading(fitted: Fit, name: str) -> ReadingFit:

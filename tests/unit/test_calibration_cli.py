@@ -114,6 +114,14 @@ def test_help_and_version_say_so_and_no_more(here, capsys):
     assert capsys.readouterr().out.startswith("lobule ")
 
 
+def test_importing_the_package_loads_nothing(here):
+    heavy = "[name for name in ('numpy', 'scipy', 'hydra', 'numba', 'pydantic') if name in sys.modules]"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", f"import sys, calibration; print(dir(calibration), {heavy})"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "['calibrate'] []\n"
+
+
 def test_it_runs_as_a_module(here):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
     done = subprocess.run(
