@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from calibration.parameters import ParameterSets
-from simulator.declaration.model import Event, Hazard, by_administration
+from simulator.declaration.model import Event, Hazard, by_administration, references
 from simulator.declaration.reported import Statistic
 from simulator.declaration.schema import Experiment
 from simulator.declaration.values import PREFIX, Parameters, Problems, Resolver
@@ -121,7 +121,9 @@ class ClosedForms:
 
     @cached_property
     def sizes(self) -> dict[str, int] | None:
-        """Patients by stratum; None where the mix does not give whole numbers of them."""
+        """Patients by stratum; None where the mix does not give whole numbers of them, or a prior moves them."""
+        if self._moved(self.experiment.cohort.mix, self.experiment.cohort.n_patients):
+            return None
         patients = self.experiment.tables.patients
         sizes = float(patients.n_patients[0]) * patients.share[0].reshape(-1, len(self.strata)).sum(axis=0)
         whole = np.rint(sizes)
@@ -141,6 +143,9 @@ class ClosedForms:
     def survival(self) -> dict[str, SurvivalOf]:
         """Return the survival curve of everybody, by stratum. Raises NoClosedForm."""
         self._one_arm()
+        study = self.experiment.study
+        if moved := self._moved(study.accrual, study.data_cut, study.horizon):
+            raise NoClosedForm(f"{moved[0]}, which has a prior, decides how long patients are followed")
         model = self.experiment.model
         deaths = {name: event for name, event in model.events.items() if event.to in model.absorbing}
         if len(deaths) > 1:
@@ -187,6 +192,11 @@ class ClosedForms:
         else:
             raise NoClosedForm(f"the share of {statistic.variable} is a consequence of the whole course")
         return tuple(ShareOf(tuple(values[s] for values in factors)) for s in range(len(self.strata)))
+
+    def _moved(self, *expressions: Any) -> list[str]:
+        """Return the calibrated parameters that some declarations refer to."""
+        named = references(expressions)
+        return sorted(p for p in self.calibrated if p in named or p.rpartition(".")[0] in named)
 
     def _one_arm(self) -> None:
         arms = self.experiment.cohort.arms

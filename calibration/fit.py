@@ -236,6 +236,8 @@ def _prepared(
         prior = schema.prior_of(declared, experiment.parameters, closed.kinds)
     except ConfigError as refusal:
         raise ConfigError(list({str(p): p for p in (*wrong, *refusal.problems)}.values())) from None
+    if not wrong and not terms:
+        wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))
     if wrong:
         raise ConfigError(wrong)
     return prior, terms

@@ -31,6 +31,7 @@ from calibration.order_statistics import (
 from calibration.parameters import ParameterSets
 from simulator.tables import Floats
 
+TINY = 1e-12
 LARGEST_TABLE = 2_000_000  # numbers held at once by one stratum of a term: a bound on memory, not on what is computed
 
 
@@ -116,7 +117,8 @@ class Outcomes:
             p = share.of(sets)
             left = left - p
             total += special.xlogy(count, p) - special.gammaln(count + 1.0)
-        return np.where(left < 0.0, -np.inf, total + special.xlogy(rest, np.maximum(left, 0.0)))
+        impossible = left < -TINY  # shares that sum to one may leave a rounding error below 0
+        return np.where(impossible, -np.inf, total + special.xlogy(rest, np.maximum(left, 0.0)))
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,9 @@ class PrintedCurves:
             return
         stratum = self._place(statistic.where.stratum)
         size = self._size(stratum)
+        if size == 0:
+            self._wrong(entry, f"is about {stratum}, in which the cohort has no patients")
+            return
         if entry.denominator is not None and entry.denominator != size:
             self._wrong(
                 entry, f"has {entry.denominator} patients as denominator, and the cohort {size}; they must agree"
@@ -82,6 +85,9 @@ class PrintedCurves:
     def add_not_reached(self, entry: EvidenceEntry, stratum: str | None) -> None:
         if stratum is not ALL and stratum not in self.sizes:
             return  # refused where the file was read
+        if stratum is not ALL and self.sizes[stratum] == 0:
+            self._wrong(entry, f"is about {stratum}, in which the cohort has no patients")
+            return
         time, stratum = entry.scaled(entry.value or 0.0), self._place(stratum)
         self._median(entry, stratum, OrderStatistic(median_rank(self._size(stratum)), time, float("inf")))
 

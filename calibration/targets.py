@@ -95,7 +95,7 @@ class _Targets:
         sizes = self.closed.sizes
         if sizes is None:
             for entry in entries:
-                allowed = "needs the number of patients in each stratum, and cohort.mix does not give whole numbers"
+                allowed = "needs the number of patients in each stratum, and the cohort gives no whole, fixed numbers"
                 wrong(self.problems, entry, allowed)
             return
         survivors = {name: given.count for name, given in self.declared.survivors.items()}

@@ -326,6 +326,9 @@ def test_outcomes_are_multinomial_with_their_constant():
     assert term.log_density(sets) == pytest.approx(expected)
     impossible = ParameterSets({"c": np.array([0.6]), "p": np.array([0.6])}, 1)
     assert term.log_density(impossible).tolist() == [-math.inf]
+    nobody_else = Outcomes(("c", "p"), (Known("c"), Known("p")), (9, 32), 41)
+    summed = ParameterSets({"c": np.array([0.1 + 0.2]), "p": np.array([0.7])}, 1)  # 1 − (0.1 + 0.2) − 0.7 < 0
+    assert nobody_else.log_density(summed) == pytest.approx(stats.binom.logpmf(9, 41, 0.3))
 
 
 # ------------------------------------------------------------------------------------------------------ batches

@@ -156,7 +156,7 @@ PRIORS: dict[str, Any] = {
 
 
 def declared(**more: Any) -> schema.Calibration:
-    return schema.load({"name": "lakes", "parameters": PRIORS, **more})
+    return schema.load({"name": "lakes", "parameters": PRIORS} | more)
 
 
 def terms(*entries: dict[str, Any], **changes: Any) -> tuple[Any, ...]:
@@ -386,6 +386,22 @@ def test_a_mix_without_whole_numbers_is_refused():
     assert "needs the number of patients in each stratum" in said
 
 
+def test_numbers_that_a_prior_moves_are_not_taken_as_known():
+    moving = {"study__data_cut": "parameters.cut", "parameters__cut": "8 y"}
+    file = declared(parameters=PRIORS | {"cut": {"uniform": {"low": "1 y", "high": "9 y"}}})
+    said = refused(landmark("K1", 55, "colon"), calibration=file, **moving)
+    assert "survival has no closed form: cut, which has a prior, decides how long patients are followed" in said
+    mix = {"colon": "parameters.n.colon", "rectum": 10, "other": 7}
+    file = declared(parameters=PRIORS | {"n.colon": {"uniform": {"low": 10, "high": 30}}})
+    said = refused(landmark("K1", 55, "colon"), calibration=file, cohort__mix=mix, parameters__n={"colon": 20})
+    assert "needs the number of patients in each stratum" in said
+
+
+def test_a_stratum_without_patients_is_refused():
+    said = refused(median("K1", 410, "other"), cohort__mix={"colon": 20, "rectum": 17, "other": 0})
+    assert "is about other, in which the cohort has no patients" in said
+
+
 def test_a_denominator_that_is_not_the_cohorts_is_refused():
     said = refused(median("K1", 410, "colon", denominator=27))
     assert "has 27 patients as denominator, and the cohort 20" in said
@@ -573,6 +589,11 @@ def test_priors_that_exclude_the_data_are_refused():
     file = schema.load({"name": "lakes", "parameters": priors, "search": SMALL})
     with pytest.raises(ConfigError, match="gives K1 any probability"):
         fit(config(median("K1", 410, "colon")), file)
+
+
+def test_a_fit_to_nothing_is_refused():
+    with pytest.raises(ConfigError, match="no fitted target is left"):
+        fit(config(median("K1", 410, "colon")), declared(left_out={"K1": "for a test"}))
 
 
 def test_draws_are_equally_weighted_and_keep_what_hangs_together():
