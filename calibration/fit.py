@@ -52,6 +52,11 @@ class Component:
         """Every number at every draw, (n,)."""
         return self.prior.parameter_sets(self.draws.coordinates).values
 
+    @cached_property
+    def scaled(self) -> Mapping[str, Floats]:
+        """The same on scales where their prior is normal, or nearly."""
+        return self.prior.scaled(self.draws.coordinates)
+
     def depends(self, name: str) -> bool:
         """Whether some target depends on a number."""
         block = next(block for block in self.prior.blocks if name in block.names)
@@ -153,6 +158,7 @@ def fit(
                 problems.setdefault(str(problem), (problem, []))[1].append(under)
     if problems:
         raise ConfigError([_under(problem, names, len(chosen)) for problem, names in problems.values()])
+    _refuse_other_targets(chosen, [terms for _, terms in prepared])
     seed = int(container.get("seed", 0))
     fits = []
     for alternatives, (prior, terms) in zip(chosen, prepared, strict=True):
@@ -166,6 +172,17 @@ def fit(
         fits.append(ReadingFit(alternatives, tuple(found), seed))
     names = tuple(tuple(alternatives.values()) for alternatives in chosen)
     return Fit(tuple(fits), Alternatives(names, tuple(weights)), declared, evidence)
+
+
+def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
+    """Refuse readings that do not fit the same targets: evidence of other data does not weigh them."""
+    fitted = [frozenset(name for term in mine for name in term.targets) for mine in terms]
+    for alternatives, names in zip(chosen, fitted, strict=True):
+        if names != fitted[0]:
+            other = ", ".join(sorted(names ^ fitted[0]))
+            allowed = f"{', '.join(alternatives.values())} does not fit the same targets as the first ({other}): their"
+            allowed += " evidence cannot be compared; choose one of them with study.reading"
+            raise ConfigError(Problem(f"{schema.ROOT}.readings", MISSING, allowed))
 
 
 def _under(problem: Problem, readings: Sequence[str], n_readings: int) -> Problem:
@@ -284,10 +301,11 @@ def _rows(readings: Sequence[ReadingFit], probabilities: Floats) -> list[Row]:
         rows.append(
             row(
                 name,
-                parts[0][0].prior.scale(name),
-                np.concatenate([c.values[name][: c.draws.n_prior] for c, _ in parts]),
-                np.concatenate([c.values[name] for c, _ in parts]),
-                np.concatenate([p * c.draws.weights for c, p in parts]),
+                prior=np.concatenate([c.values[name][: c.draws.n_prior] for c, _ in parts]),
+                values=np.concatenate([c.values[name] for c, _ in parts]),
+                weights=np.concatenate([p * c.draws.weights for c, p in parts]),
+                prior_scaled=np.concatenate([c.scaled[name][: c.draws.n_prior] for c, _ in parts]),
+                scaled=np.concatenate([c.scaled[name] for c, _ in parts]),
                 depends=any(c.depends(name) for c, _ in parts),
             )
         )

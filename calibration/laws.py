@@ -63,10 +63,6 @@ class Law(Protocol):
     """One number's law. `value` and `score` work element by element and are each other's inverse."""
 
     @property
-    def scale(self) -> str:
-        """Name of the scale of `SCALES` on which its spread is told."""
-
-    @property
     def support(self) -> tuple[float, float]:
         """Least and greatest value, either of them possibly infinite."""
 
@@ -109,7 +105,6 @@ class HalfNormal:
     """|Normal(0, sd)|, for standard deviations between strata."""
 
     sd: float
-    scale: str = "natural"
     support: tuple[float, float] = (0.0, INFINITY)
 
     def value(self, z: Floats) -> Floats:
@@ -126,7 +121,6 @@ class Uniform:
 
     low: float
     high: float
-    scale: str = "natural"
 
     @property
     def support(self) -> tuple[float, float]:
@@ -148,7 +142,6 @@ class Beta:
 
     a: float
     b: float
-    scale: str = "logit"
     support: tuple[float, float] = (0.0, 1.0)
 
     def value(self, z: Floats) -> Floats:
@@ -166,7 +159,6 @@ class Fixed:
     """One value: an assumption without spread."""
 
     at: float
-    scale: str = "natural"
 
     @property
     def support(self) -> tuple[float, float]:

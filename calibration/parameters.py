@@ -52,11 +52,11 @@ class Block(Protocol):
     def parameters(self) -> tuple[str, ...]:
         """Those of the names that are parameters of the model, not of the prior itself."""
 
-    def scale(self, name: str) -> str:
-        """Name of the scale of `laws.SCALES` on which the spread of a number is told."""
-
     def values(self, z: Floats) -> Mapping[str, Floats]:
         """Return the numbers, (n,) each, at scores z (n, coordinates)."""
+
+    def scaled(self, z: Floats) -> Mapping[str, Floats]:
+        """Return the numbers on scales where their prior is normal, or nearly: there spreads are compared."""
 
     def scores(self, values: Mapping[str, Floats]) -> Floats:
         """Return the scores (n, coordinates) at which the numbers have these values: the inverse."""
@@ -81,11 +81,12 @@ class Single:
     def parameters(self) -> tuple[str, ...]:
         return (self.name,)
 
-    def scale(self, name: str) -> str:
-        return self.law.scale
-
     def values(self, z: Floats) -> Mapping[str, Floats]:
         return {self.name: self.law.value(z[:, 0])}
+
+    def scaled(self, z: Floats) -> Mapping[str, Floats]:
+        low, high = self.law.support
+        return {self.name: z[:, 0] if low < high else np.zeros(len(z))}
 
     def scores(self, values: Mapping[str, Floats]) -> Floats:
         return self.law.score(values[self.name])[:, None]
@@ -121,15 +122,18 @@ class Pooled:
     def names(self) -> tuple[str, ...]:
         return (*self.hyper, *self.parameters)
 
-    def scale(self, name: str) -> str:
-        return self.between.scale if name == self.hyper[1] else self.centre.scale
-
     def values(self, z: Floats) -> Mapping[str, Floats]:
-        scale = SCALES[self.centre.scale]
-        middle = self.centre.mean + self.centre.sd * z[:, 0]
-        between = self.between.value(z[:, 1])
-        strata = {name: scale.inverse(middle + between * z[:, 2 + s]) for s, name in enumerate(self.parameters)}
-        return {self.hyper[0]: scale.inverse(middle), self.hyper[1]: between, **strata}
+        inverse = SCALES[self.centre.scale].inverse
+        strata = {name: inverse(value) for name, value in self._strata(z).items()}
+        return {self.hyper[0]: self.centre.value(z[:, 0]), self.hyper[1]: self.between.value(z[:, 1]), **strata}
+
+    def scaled(self, z: Floats) -> Mapping[str, Floats]:
+        return {self.hyper[0]: z[:, 0], self.hyper[1]: z[:, 1], **self._strata(z)}
+
+    def _strata(self, z: Floats) -> dict[str, Floats]:
+        """Strata on the pooled scale."""
+        middle, between = self.centre.mean + self.centre.sd * z[:, 0], self.between.value(z[:, 1])
+        return {name: middle + between * z[:, 2 + s] for s, name in enumerate(self.parameters)}
 
     def scores(self, values: Mapping[str, Floats]) -> Floats:
         forward = SCALES[self.centre.scale].forward
@@ -165,8 +169,9 @@ class Dirichlet:
     def names(self) -> tuple[str, ...]:
         return self.parameters
 
-    def scale(self, name: str) -> str:
-        return "logit"
+    def scaled(self, z: Floats) -> Mapping[str, Floats]:
+        with np.errstate(divide="ignore"):
+            return {name: np.clip(special.logit(share), -700.0, 40.0) for name, share in self.values(z).items()}
 
     def values(self, z: Floats) -> Mapping[str, Floats]:
         left = np.ones(len(z))
@@ -207,9 +212,9 @@ class Prior:
         """Names of the model's parameters."""
         return tuple(name for block in self.blocks for name in block.parameters)
 
-    def scale(self, name: str) -> str:
-        """Return the name of the scale on which the spread of a number is told."""
-        return next(block.scale(name) for block in self.blocks if name in block.names)
+    def scaled(self, z: Floats) -> dict[str, Floats]:
+        """Return the numbers at coordinates z (n, d) on scales where their prior is normal, or nearly."""
+        return {name: v for block, columns in self._columns() for name, v in block.scaled(z[:, columns]).items()}
 
     def parameter_sets(self, z: Floats) -> ParameterSets:
         """Return the numbers at coordinates z, (n, d)."""

@@ -26,10 +26,7 @@ def report(fitted: Fit) -> str:
 
 
 def _columns(rows: Sequence[Row]) -> Iterator[str]:
-    cells = [
-        (row.name, _shown(row.prior), _shown(row.posterior), f"{row.contraction:.2f}" if row.informed else ASSUMPTION)
-        for row in rows
-    ]
+    cells = [(row.name, _shown(row.prior), _shown(row.posterior), _contraction(row)) for row in rows]
     cells.insert(0, ("times in days; median (95 %)", "prior", "posterior", "contraction"))
     widths = [max(len(cell[i]) for cell in cells) for i in range(4)]
     for number, cell in enumerate(cells):
@@ -37,9 +34,15 @@ def _columns(rows: Sequence[Row]) -> Iterator[str]:
         yield "  ".join([name.ljust(widths[0]), *(o.rjust(w) for o, w in zip(others, widths[1:], strict=True))])
         if number == 0:
             yield "─" * (sum(widths) + 6)
-    yield "contraction: 1 − variance after/before, on the scale of the prior"
+    yield "contraction: 1 − variance after/before, on a scale where the prior is normal"
     if any(not row.informed for row in rows):
         yield f"{ASSUMPTION}: the data say next to nothing; this is the prior"
+
+
+def _contraction(row: Row) -> str:
+    if math.isnan(row.contraction):
+        return "fixed"
+    return f"{row.contraction:.2f}" if row.informed else ASSUMPTION
 
 
 def _readings(fitted: Fit) -> Iterator[str]:

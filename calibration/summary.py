@@ -1,15 +1,15 @@
 """What weighted draws say: quantiles, effective size, and how much the data moved each number.
 
-Knows arrays and scales; knows no file and prints nothing.
+Knows arrays; knows no file and prints nothing.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.laws import SCALES
 from simulator.tables import Floats
 
 LEVELS = (0.025, 0.5, 0.975)
@@ -30,10 +30,10 @@ class Interval:
 class Row:
     """One number before and after the data; times in days.
 
-    ``contraction`` = 1 − Var(posterior)/Var(prior) on the number's own scale (Betancourt 2018, "Calibrating
-    model-based inferences and decisions", section 3.4): 0 where the data say nothing, 1 where they say all; NaN for a
-    fixed number. ``effective_size`` of the posterior draws. ``informed``: a target depends on the number, and its
-    contraction is at least `LITTLE`.
+    ``contraction`` = 1 − Var(posterior)/Var(prior) on a scale where the prior is normal, or nearly (Betancourt 2018,
+    "Calibrating model-based inferences and decisions", arXiv:1803.08393): 0 where the data say nothing, 1 where they
+    say all, NaN for a fixed number. ``effective_size`` of the posterior draws. ``informed``: a target depends on the
+    number, and its contraction is at least `LITTLE`.
     """
 
     name: str
@@ -76,24 +76,29 @@ def interval(values: Floats, weights: Floats) -> Interval:
     return Interval(float(lower), float(median), float(upper))
 
 
-def row(name: str, scale: str, prior: Floats, values: Floats, weights: Floats, *, depends: bool = True) -> Row:
+def row(
+    name: str,
+    *,
+    prior: Floats,
+    values: Floats,
+    weights: Floats,
+    prior_scaled: Floats,
+    scaled: Floats,
+    depends: bool = True,
+) -> Row:
     """Return the summary of one number.
 
     Parameters
     ----------
-    scale : name of the scale of `laws.SCALES` on which variances are compared.
-    prior : draws from the prior, (m,), all of one weight.
-    values, weights : draws from the posterior, (n,).
+    prior : draws from the prior, (m,), all of one weight; ``prior_scaled`` the same on the scale of comparison.
+    values, weights : draws from the posterior, (n,); ``scaled`` the same on the scale of comparison.
     depends : whether any target depends on it.
     """
-    equal = np.ones(len(prior))
-    forward = SCALES[scale].forward
-    with np.errstate(divide="ignore"):
-        before, after = weighted_variance(forward(prior), equal), weighted_variance(forward(values), weights)
-    contraction = 1.0 - after / before if before > 0.0 else float("nan")
+    before = weighted_variance(prior_scaled, np.ones(len(prior)))
+    contraction = 1.0 - weighted_variance(scaled, weights) / before if before > 0.0 else math.nan
     return Row(
         name,
-        interval(prior, equal),
+        interval(prior, np.ones(len(prior))),
         interval(values, weights),
         contraction,
         effective_size(weights),

@@ -6,7 +6,7 @@ Begin with draws from the prior and weigh them by the likelihood. Then, again an
 the greatest weight is, with the covariance of the points around it, draw from it, and weigh all points drawn so far
 by prior·likelihood over the density of the whole mixture q = (N₀·prior + B·Σ components)/N they came from. The prior
 stays in the mixture, so that weights are bounded and a mode that the components miss is still seen. The mean weight
-estimates the evidence (Raftery & Bao, section 3.1; Hesterberg 1995).
+estimates the evidence. (A mixture with the prior in it: Hesterberg 1995, Technometrics 37:185.)
 
 Here the prior is standard normal in every coordinate (see `calibration.laws`), so distances to a point are plain.
 All randomness has an address (seed, stream, stage, row, column), and every density is computed row by row: the result
@@ -27,7 +27,7 @@ from simulator.tables import Floats
 
 LogLikelihood = Callable[[Floats], Floats]
 ENOUGH_UNIQUE = 1.0 - math.exp(-1.0)
-"""Stop when a resample is expected to have this share of distinct points (Raftery & Bao 2010, section 3.2)."""
+"""Stop when a resample is expected to have this share of distinct points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ def _weights(likelihood: Floats, log_prior: Floats, log_sum: Floats) -> tuple[Fl
 def _component(z: Floats, weights: Floats, step: int) -> tuple[Floats, Floats]:
     """Return centre and Cholesky factor of a component: the covariance of the ``step`` points nearest the centre.
 
-    Points weigh the mean of their importance weight and 1/N (Raftery & Bao 2010, section 3.1, step 2a).
+    Points weigh the mean of their importance weight and 1/N (Raftery & Bao 2010).
     """
     centre = z[np.argmax(weights)]
     near = np.argsort(_squared_norm(z - centre), kind="stable")[:step]

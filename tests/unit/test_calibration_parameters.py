@@ -137,13 +137,24 @@ def test_scores_of_a_block_are_the_inverse_of_its_values(block):
     assert prior.scores(prior.parameter_sets(z).values) == pytest.approx(z, abs=1e-6)
 
 
+def test_spreads_are_compared_where_the_prior_is_normal():
+    jeffreys, fixed = Single("p", Beta(0.1, 0.1)), Single("f", Fixed(2.0))
+    prior = Prior((jeffreys, fixed, shape_prior(), Dirichlet("best", {"a": 0.1, "b": 0.1})))
+    z = prior.draw(2000, seed=1, stream="test")
+    scaled = prior.scaled(z)
+    assert set(scaled) == set(prior.names)
+    assert np.array_equal(scaled["p"], z[:, 0])
+    assert not scaled["f"].any()
+    assert np.exp(scaled["shape.b"]) == pytest.approx(prior.parameter_sets(z)["shape.b"])
+    assert all(np.isfinite(values).all() for values in scaled.values())  # although some shares are 1 to the last bit
+    assert np.any(prior.parameter_sets(z)["p"] == 1.0)
+
+
 def test_a_prior_names_coordinates_numbers_and_parameters_in_order():
     prior = Prior((Single("median", log_normal(300.0, 0.6)), shape_prior()))
     assert prior.parameters == ("median", "shape.a", "shape.b", "shape.c")
     assert prior.names == ("median", "shape (centre)", "shape (between)", "shape.a", "shape.b", "shape.c")
     assert len(prior.coordinates) == 6
-    assert prior.scale("shape.a") == "log"
-    assert prior.scale("shape (between)") == "natural"
 
 
 def test_a_draw_depends_on_its_address_alone():

@@ -568,6 +568,17 @@ def test_a_reading_chosen_by_hand_is_the_only_one():
     assert [dict(reading.chosen) for reading in fit(made, file).readings] == [{"size": "twenty"}]
 
 
+def test_readings_that_fit_other_targets_are_not_weighed():
+    readings = copy.deepcopy(READINGS)
+    readings["size"]["alternatives"]["twenty_two"]["entries"] = {"K2": {"role": "held_out"}}
+    file = declared(readings={"size": {"twenty": 1, "twenty_two": 3}}, search=SMALL)
+    entries = (landmark("K1", 50, "colon"), share("K2", 11, 37, "adverse_event.fever"))
+    with pytest.raises(ConfigError, match=r"twenty_two does not fit the same targets as the first \(K2\)"):
+        fit(config(*entries, readings=readings), file)
+    (one,) = fit(config(*entries, readings=readings, study__reading="twenty_two"), file).readings
+    assert one.chosen["size"] == "twenty_two"
+
+
 def test_unknown_readings_are_refused_with_the_nearest_name():
     file = declared(readings={"sizes": {"twenty": 1}, "size": {"twenti": 1}})
     with pytest.raises(ConfigError) as refusal:
