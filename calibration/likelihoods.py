@@ -13,6 +13,7 @@ with these three, and nothing that calls them will notice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -179,11 +180,8 @@ class DeathCounts:
     def log_density(self, sets: ParameterSets) -> Floats:
         widest = max(sample.size + 1 for sample in self.samples) * (self.size + 1)
         rows = max(1, LARGEST_TABLE // widest)
-        if sets.size <= rows:
-            return self._log_density(sets)
-        parts = [slice(start, start + rows) for start in range(0, sets.size, rows)]
-        blocks = [ParameterSets({k: v[p] for k, v in sets.values.items()}, len(range(sets.size)[p])) for p in parts]
-        return np.concatenate([self._log_density(part) for part in blocks])
+        starts = range(0, max(sets.size, 1), rows)
+        return np.concatenate([self._log_density(sets.part(start, start + rows)) for start in starts])
 
     @property
     def size(self) -> int:
@@ -191,48 +189,47 @@ class DeathCounts:
         return sum(sample.size for sample in self.samples)
 
     def _log_density(self, sets: ParameterSets) -> Floats:
+        log_printed, by_upper = self._deaths(sets, math.inf if self.median is None else self.median.upper)
         if self.median is None:
-            return self._tail(sets, None)[0]
-        printed, lower, upper = self._tail(sets, self.median.upper)
-        fewer, more = np.ones(sets.size), np.zeros(sets.size)
-        if self.median.lower > 0.0:
-            _, fewer, more = self._tail(sets, self.median.lower)
+            return log_printed
+        _, by_lower = self._deaths(sets, self.median.lower)
+        rank = self.median.rank
+        (fewer_by_upper, more_by_upper), (fewer_by_lower, more_by_lower) = (
+            (deaths[:, :rank].sum(axis=1), deaths[:, rank:].sum(axis=1)) for deaths in (by_upper, by_lower)
+        )
         # P(N(b) ≥ R) − P(N(a) ≥ R), from whichever tail of N(b) is small.
-        difference = np.where(upper <= 0.5, upper - more, fewer - lower)
+        between = np.where(more_by_upper <= 0.5, more_by_upper - more_by_lower, fewer_by_lower - fewer_by_upper)
         with np.errstate(divide="ignore"):
-            return np.asarray(printed + np.log(np.maximum(difference, 0.0)))
+            return np.asarray(log_printed + np.log(np.maximum(between, 0.0)))
 
-    def _tail(self, sets: ParameterSets, time: float | None) -> tuple[Floats, Floats, Floats]:
-        """Return log P(printed of strata and landmark), and given that P(N(time) < R), P(N(time) ≥ R), each (n,)."""
-        free = self.landmark is not None
-        reached = time is not None and np.isfinite(time)
-        states: dict[int, Floats] = {0: np.ones((sets.size, 1))}  # deaths at the landmark → by deaths at the time
-        log_scale = np.zeros(sets.size)
+    def _deaths(self, sets: ParameterSets, time: float) -> tuple[Floats, Floats]:
+        """Return log P(what was printed of strata, and the landmark), (n,), and, given that, of the deaths by a time.
+
+        The latter is P(N(time) = j), (n, N + 1): nobody has died by time 0, everybody by infinity.
+        """
+        cut = 0.0 < time < math.inf
+        log_printed = np.zeros(sets.size)
+        states: dict[int, Floats] = {0: np.ones((sets.size, 1))}  # deaths by the landmark → P(deaths by the time)
         for sample in self.samples:
             everything = tuple(range(sample.size + 1))
-            more = [Cut(self.landmark.time, everything)] if self.landmark is not None else []
-            more += [Cut(time, everything)] if time is not None and reached else []
-            keys, log_p = sample.log_table(sets, more)
-            scale = log_sum(log_p)
-            log_scale += scale
+            times = [*([self.landmark.time] if self.landmark is not None else []), *([time] if cut else [])]
+            keys, log_p = sample.log_table(sets, [Cut(t, everything) for t in times])
+            log_mine = log_sum(log_p)
+            log_printed += log_mine
             with np.errstate(invalid="ignore"):
-                p = np.where(np.isfinite(scale)[:, None], np.exp(log_p - scale[:, None]), 0.0)
+                p = np.where(np.isfinite(log_mine)[:, None], np.exp(log_p - log_mine[:, None]), 0.0)
             tables: dict[int, Floats] = {}
             for column, key in enumerate(keys):
-                table = tables.setdefault(key[0] if free else 0, np.zeros((sets.size, sample.size + 1)))
-                table[:, key[-1] if reached else 0] += p[:, column]
-            most = max(self.landmark.deaths) if self.landmark is not None else 0
-            states = _added(states, tables, most)
-        wanted = [t for deaths, t in states.items() if self.landmark is None or deaths in self.landmark.deaths]
-        counts = np.sum(wanted, axis=0) if wanted else np.zeros((sets.size, 1))
-        mass = counts.sum(axis=1)
-        if self.median is None or not reached:
-            lower, upper = np.zeros(sets.size), mass
-        else:
-            lower, upper = counts[:, : self.median.rank].sum(axis=1), counts[:, self.median.rank :].sum(axis=1)
+                by_landmark = 0 if self.landmark is None else key[0]
+                by_time = key[-1] if cut else 0 if time <= 0.0 else sample.size
+                table = tables.setdefault(by_landmark, np.zeros((sets.size, sample.size + 1)))
+                table[:, by_time] += p[:, column]
+            states = _added(states, tables, most=0 if self.landmark is None else max(self.landmark.deaths))
+        wanted = (0,) if self.landmark is None else self.landmark.deaths
+        deaths = sum((states[d] for d in wanted if d in states), np.zeros((sets.size, self.size + 1)))
+        mass = deaths.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            printed = log_scale + np.log(mass)
-            return printed, np.nan_to_num(lower / mass), np.nan_to_num(upper / mass)
+            return log_printed + np.log(mass), np.nan_to_num(deaths / mass[:, None])
 
 
 def log_binomial(counts: np.ndarray[tuple[int], np.dtype[np.int64]], size: int, p: Floats) -> Floats:
@@ -242,7 +239,7 @@ def log_binomial(counts: np.ndarray[tuple[int], np.dtype[np.int64]], size: int, 
     return np.asarray(constant[None, :] + special.xlogy(k, q) + special.xlog1py(size - k, -q))
 
 
-def _added(states: dict[int, Floats], tables: dict[int, Floats], most: int) -> dict[int, Floats]:
+def _added(states: dict[int, Floats], tables: dict[int, Floats], *, most: int) -> dict[int, Floats]:
     """Add one stratum's counts: deaths at the landmark add up to at most ``most``, those at the time are convolved."""
     out: dict[int, Floats] = {}
     for before, state in states.items():

@@ -36,6 +36,11 @@ class ParameterSets:
     def __getitem__(self, name: str) -> Floats:
         return self.values[name]
 
+    def part(self, start: int, stop: int) -> ParameterSets:
+        """Return the sets from start to before stop, or to the last."""
+        values = {name: column[start:stop] for name, column in self.values.items()}
+        return ParameterSets(values, len(range(self.size)[start:stop]))
+
 
 class Block(Protocol):
     """Some coordinates and the named numbers they stand for."""
