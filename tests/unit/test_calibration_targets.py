@@ -366,6 +366,17 @@ def test_a_hazard_ratio_on_top_of_the_curve_is_refused():
     assert "no `solved_for` that keeps its curve everybody's" in str(problems[0])
 
 
+def test_another_hazard_ratio_beside_a_solved_baseline_is_refused():
+    made = config(landmark("K1", 55, "colon"))
+    made["model"]["markers"].append("extra")
+    infusion = {"from": ["stable"], "set": ["extra"], "hazard": {"family": "exponential", "mean": "60 d"}}
+    made["model"]["events"] = {"infusion": infusion, **made["model"]["events"]}
+    made["model"]["events"]["death"]["ratios"].append({"marker": "extra", "ratio": 0.8})
+    closed = ClosedForms(compiled(made, quiet=True), frozenset(PRIORS))
+    _, (problem,) = terms_of(declared(), closed)
+    assert "the hazard ratio of extra comes on top of the calibrated curve of death" in str(problem)
+
+
 def test_several_deaths_are_refused():
     other = {"from": ["stable", "response"], "to": "dead", "hazard": {"family": "exponential", "rate": "0.05 / y"}}
     said = refused(landmark("K1", 55, "colon"), model__events__other=other)
@@ -562,6 +573,20 @@ def test_readings_are_weighed_by_their_evidence():
     )
 
 
+def test_the_summary_of_all_readings_weighs_them_by_their_probability():
+    file = declared(readings={"size": {"twenty": 1e-9, "twenty_two": 1}}, search=SMALL)
+    fitted = fit(config(landmark("K1", 50, "colon"), median("K2", 333), readings=READINGS), file)
+    first, second = fitted.readings
+    of_all, of_second = fitted.rows(), fitted.rows_of(second)
+    for one, other in zip(of_all, of_second, strict=True):
+        assert one.posterior.median == pytest.approx(other.posterior.median, rel=1e-3)  # draws a little closer together
+    apart = [
+        abs(one.posterior.median / other.posterior.median - 1)
+        for one, other in zip(of_all, fitted.rows_of(first), strict=True)
+    ]
+    assert max(apart) > 0.01
+
+
 def test_a_reading_chosen_by_hand_is_the_only_one():
     file = declared(readings={"size": {"twenty": 1, "twenty_two": 3}}, search=SMALL)
     made = config(landmark("K1", 50, "colon"), readings=READINGS, study__reading="twenty")
@@ -622,6 +647,9 @@ def test_draws_are_equally_weighted_and_keep_what_hangs_together():
     together = np.corrcoef(np.log(draws["survival.median.colon"]), draws["survival.shape.colon"])[0, 1]
     apart = np.corrcoef(draws["survival.median.colon"], draws["fever"])[0, 1]
     assert abs(apart) < 5 / math.sqrt(2000) < abs(together)
+    assert (
+        np.mean(np.diff(draws["survival.median.colon"]) == 0.0) < 0.02
+    )  # shuffled: the copies of a heavy draw do not stand together
     again = fit(config(*entries), file).readings[0].draws(2000)
     assert all(np.array_equal(again[name], draws[name]) for name in draws)
 
