@@ -206,6 +206,8 @@ def test_a_cohort_is_calibrated_from_any_folder(installed, place):
     work = folder / "work"
     said = call(interpreter(installed), "-m", "calibration", "cohort=il2_hai_unresectable", cwd=work, env=env)
     assert "Fitted: I04" in said
+    script = interpreter(installed).with_name("lobule-calibrate")
+    assert "il2_hai_unresectable" in call(script, "--help", cwd=work, env=env)
     assert list(work.iterdir()) == []
 
 
