@@ -1,4 +1,4 @@
-"""A fit in words and columns. Knows rows, digits and 80 columns; computes no statistic."""
+"""A fit in words and columns. Knows rows and digits; computes no statistic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from calibration.fit import Fit
 from calibration.summary import Interval, Row
 
-WIDTH = 80
+WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
 ASSUMPTION = "assumption"
 """What a number is called that the data do not inform: its posterior is its prior."""
 
