@@ -187,6 +187,7 @@ def whole_paper(truth, split, rng):
 @pytest.mark.slow
 def test_whole_papers_cover_the_truth_through_pooling_convolution_and_sampler():
     # Truths, split and luck drawn anew for each of 200 papers; every number of the hierarchy, and the log likelihood.
+    # At the sampler's own settings, an effective size of about 3,800: one of 850 makes 95 % intervals cover .93 to .95.
     n = 200
     rng = np.random.default_rng(5)
     z = POOLED.draw(n, seed=5, stream="truth")
@@ -198,7 +199,7 @@ def test_whole_papers_cover_the_truth_through_pooling_convolution_and_sampler():
         def log_likelihood(y, term=term):
             return term.log_density(POOLED.parameter_sets(y))
 
-        drawn = imis(log_likelihood, 8, seed=i, stream="paper", initial=4000, step=500, draws=1000)
+        drawn = imis(log_likelihood, 8, seed=i, stream="paper")
         assert drawn is not None
         values = POOLED.parameter_sets(drawn.coordinates)
         found[i, :-1] = [drawn.weights @ (values[name] < truth[name][0]) for name in POOLED.names]
