@@ -549,6 +549,7 @@ def simulate(
     seed: int,
     replicates: range,
     parameter_sets: range | None = None,
+    patients: range | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
     """Simulate every patient of the given replicates and parameter sets.
@@ -558,6 +559,7 @@ def simulate(
     seed : 0 ≤ seed < 2**64, the key of every draw.
     replicates : replicate numbers, a range within [0, 2**32).
     parameter_sets : rows of the tables; all of them if None.
+    patients : patients of each replicate, a contiguous range; all of them if None.
     progress : called with the number of patients finished since the last call.
 
     Returns
@@ -574,13 +576,14 @@ def simulate(
     for b in parameter_sets if parameter_sets is not None else range(model.n_sets):
         setting = Setting(model, b, seed)
         n = int(model.patients.n_patients[b])
+        start, stop = (0, n) if patients is None else (min(patients.start, n), min(patients.stop, n))
         allocated = None
         for replicate in replicates:
             if allocated is None or model.patients.allocation == Allocation.RANDOM:
-                allocated = cells(model, b, replicate, seed, n)
+                allocated = cells(model, b, replicate, seed, stop)
             rows = covariate_rows(model, b, replicate, seed, allocated)
-            for first in range(0, n, BATCH):
-                members = range(first, min(first + BATCH, n))
+            for first in range(start, stop, BATCH):
+                members = range(first, min(first + BATCH, stop))
                 calendar, logs = Calendar(), [Log() for _ in members]
                 for own, i in zip(logs, members, strict=True):
                     Life(calendar, setting, own, replicate, i, allocated[i], rows[i])

@@ -28,7 +28,7 @@ import llvmlite
 import numba
 from llvmlite import binding as llvm
 from numba.core import caching, config
-from numba.core.types import unliteral
+from numba.core.types import unliteral  # type: ignore[attr-defined]
 
 CACHE_VARIABLE = "LOBULE_CACHE_DIR"
 """Environment variable that names the root of the cache."""

@@ -71,21 +71,13 @@ def trajectories_of(
     progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
     """Simulate the given replicates of an experiment, or the given patients of each."""
+    tables, seed = experiment.tables, experiment.root.seed
     if engine_of(experiment) == "reference":
-        log = reference.simulate(experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress)
-        if patients is None:
-            return log
-        # Until the reference takes `patients`, too: simulate everybody, keep some.
-        return log.select((log.patient >= patients.start) & (log.patient < patients.stop))
+        return reference.simulate(tables, seed=seed, replicates=replicates, patients=patients, progress=progress)
     from simulator.engines import compiled
 
     return compiled.simulate(
-        experiment.tables,
-        seed=experiment.root.seed,
-        replicates=replicates,
-        patients=patients,
-        threads=threads,
-        progress=progress,
+        tables, seed=seed, replicates=replicates, patients=patients, threads=threads, progress=progress
     )
 
 

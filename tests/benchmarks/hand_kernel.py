@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from simulator.kernels.compilation import inlined_kernel, kernel
 from simulator.kernels.elementary import (
-    _centre_quantile,
-    _exp_of_sum,
-    _log_as_sum,
-    _tail_quantile,
+    centre_quantile,
     exp,
+    exp_of_sum,
     expm1,
     float_from_bits,
     fma,
     log,
+    log_as_sum,
     normal_cdf,
+    tail_quantile,
 )
 from simulator.tables import ModelTables
 
@@ -180,24 +180,24 @@ def exponential_times(u, rate, time):
 def weibull_times(budget, scale, shape, inverse_shape, high, low, time):
     """`hazards.weibull_inverse` of a budget > 0, its two halves a loop each."""
     for i in range(budget.size):
-        log_high, log_low = _log_as_sum(budget[i])
+        log_high, log_low = log_as_sum(budget[i])
         product = log_high * inverse_shape
         high[i] = product
         low[i] = (fma(-product, shape, log_high) + log_low) * inverse_shape
     for i in range(budget.size):
-        time[i] = scale * _exp_of_sum(high[i], low[i])
+        time[i] = scale * exp_of_sum(high[i], low[i])
 
 
 @kernel
 def weibull_hazards(time, scale, shape, high, low, hazard):
     """`hazards.weibull_cumulative` of a time > 0, likewise."""
     for i in range(time.size):
-        log_high, log_low = _log_as_sum(time[i] / scale)
+        log_high, log_low = log_as_sum(time[i] / scale)
         product = shape * log_high
         high[i] = product
         low[i] = fma(shape, log_high, -product) + shape * log_low
     for i in range(time.size):
-        hazard[i] = _exp_of_sum(high[i], low[i])
+        hazard[i] = exp_of_sum(high[i], low[i])
 
 
 @kernel
@@ -214,10 +214,10 @@ def log_normal_times(u, median, sigma, q, r, time):
         lower = -log(r[i])
         r[i] = sqrt(u[i] if q[i] > 0.0 else lower)
     for i in range(n):
-        r[i] = _tail_quantile(r[i])
+        r[i] = tail_quantile(r[i])
     for i in range(n):
         tail = r[i] if q[i] > 0.0 else -r[i]
-        r[i] = _centre_quantile(q[i]) if fabs(q[i]) <= 0.425 else tail
+        r[i] = centre_quantile(q[i]) if fabs(q[i]) <= 0.425 else tail
     for i in range(n):
         time[i] = median * exp(sigma * r[i])
 

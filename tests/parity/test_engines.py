@@ -255,12 +255,9 @@ POINTED["a success at the visit that ends the course"] = models.container(
     course={"start": 7.0, "max_administrations": 1, "marker": "on", "stop": {"markers": ["on"]}},
     horizon=100.0,
 )
-KNOWN = {"a success at the visit that ends the course": "the pending success is kept, and happens when at risk again"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.xfail(reason=KNOWN[n])) if n in KNOWN else n for n in POINTED]
-)
+@pytest.mark.parametrize("name", POINTED)
 def test_models_with_a_point_are_the_same(name):
     by_both(POINTED[name])
 

@@ -57,8 +57,8 @@ def test_a_new_kernel_source_and_the_compiled_engine_give_a_new_folder(tmp_path)
     keys = [compilation.cache_key(package)]
     (package / "kernels" / "another.py").write_text("")
     keys.append(compilation.cache_key(package))
-    (package / "engines").mkdir()
-    (package / "engines" / "compiled.py").write_text("")
+    (package / "engines" / "compiled").mkdir(parents=True)
+    (package / "engines" / "compiled" / "race.py").write_text("")
     keys.append(compilation.cache_key(package))
     assert len(set(keys)) == 3
 

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ def simulate(
     work = _Work(model, seed, replicates, parameter_sets, patients, block)
     parts = work.run(threads, progress, lambda first, last: work.histories(first, last))
 
-    def joined(name: str) -> NDArray[np.generic]:
+    def joined(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(people, name) for people, _ in parts])
 
     return Trajectories(
@@ -129,7 +129,8 @@ class _Work:
         patients: range | None,
         block: int,
     ) -> None:
-        self.model, self.seed, self.block = model, np.uint64(seed), block
+        self.model, self.block = model, block
+        self.seed: Any = np.uint64(seed)  # numba takes a Python integer for a signed one
         if reason := too_large(model):
             raise SimulationError(f"the compiled engine has no room for {reason}; use engine=reference")
         self.plan = plan_of(model)
@@ -156,13 +157,12 @@ class _Work:
 
     def histories(self, start: int, stop: int) -> tuple[People, Rows]:
         n = stop - start
-        whole = [np.empty(n, dtype=np.int64) for _ in range(5)]
-        people = People(*whole[:4], np.empty((n, len(self.model.patients.covariates))), whole[4])
+        people = _people(n, len(self.model.patients.covariates))
         rows, filled = self._run_blocks(start, stop, True, empty_rows(10 * n), people, *_NO_SUMMARIES)
         return people, Rows(rows.time[:filled], rows.code[:filled], rows.value[:filled])
 
     def summaries(self, start: int, stop: int, first: Floats, count: NDArray[np.int32]) -> None:
-        self._run_blocks(start, stop, False, empty_rows(0), _NOBODY, first, count)
+        self._run_blocks(start, stop, False, empty_rows(0), _people(0, 0), first, count)
 
     def _run_blocks(
         self, start: int, stop: int, keep: bool, rows: Rows, people: People, first: Floats, count: NDArray[np.int32]
@@ -193,7 +193,11 @@ class _Work:
 
 
 _NO_SUMMARIES = (np.empty((0, 0)), np.empty((0, 0), dtype=np.int32))
-_NOBODY = People(*(np.empty(0, dtype=np.int64) for _ in range(4)), np.empty((0, 0)), np.empty(0, dtype=np.int64))
+
+
+def _people(n: int, n_covariates: int) -> People:
+    a, b, c, d, e = (np.empty(n, dtype=np.int64) for _ in range(5))
+    return People(a, b, c, d, np.empty((n, n_covariates)), e)
 
 
 def _told(results: Iterator[T], cuts: list[tuple[int, int]], progress: Progress | None) -> Iterator[T]:

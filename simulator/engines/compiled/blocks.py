@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.engines.compiled.columns import CELL, END, PATIENT, REPLICATE, ROW, Columns, Log, Visits
+from simulator.engines.compiled.configurations import clear
 from simulator.engines.compiled.output import FULL, Rows, summarise_block, write_block
 from simulator.engines.compiled.plan import (
     ANY_COURSE,
@@ -72,7 +73,7 @@ def deficit_cells(share: Floats, counts: Integers, first: int, cells: NDArray[np
 @bare_kernel
 def run_blocks(
     plan: Plan,
-    seed: np.uint64,
+    seed: int,
     call: Call,
     start: int,
     stop: int,
@@ -94,6 +95,7 @@ def run_blocks(
     go into columns start to stop of ``first`` and ``count``. Where something has not room enough it returns which,
     and goes on from there when called again with more; otherwise DONE, or BROKEN: see ``fault``.
     """
+    clear(columns)
     while progress[NEXT] < stop:
         begin, n = progress[NEXT], min(block, stop - progress[NEXT])
         fill(plan, seed, call, begin, n, columns)
@@ -102,11 +104,15 @@ def run_blocks(
             return LOG_FULL
         if fault[0] >= 0:
             s = fault[0]
-            fault[2], fault[3], fault[4] = columns.whole[ROW, s] // plan.fact[N_CELLS], columns.whole[REPLICATE, s], columns.whole[PATIENT, s]
+            fault[2], fault[3], fault[4] = (
+                columns.whole[ROW, s] // plan.fact[N_CELLS],
+                columns.whole[REPLICATE, s],
+                columns.whole[PATIENT, s],
+            )
             return BROKEN
-        if plan.fact[ANY_COURSE] and not plan.fact[FEEDBACK]:
-            if not count_visits(plan, seed, columns, n, visits, keep):
-                return VISITS_FULL
+        counted = plan.fact[ANY_COURSE] and not plan.fact[FEEDBACK]
+        if counted and not count_visits(plan, seed, columns, n, visits, keep):
+            return VISITS_FULL
         if keep:
             at = begin - start
             lengths = people.length[at : at + n]
@@ -129,10 +135,15 @@ def run_blocks(
 
 
 @bare_kernel
-def fill(plan: Plan, seed: np.uint64, call: Call, begin: int, n: int, columns: Columns) -> None:
+def fill(plan: Plan, seed: int, call: Call, begin: int, n: int, columns: Columns) -> None:
     """Put the patients ``begin`` and following of a call into the slots: numbers, cells, covariates, horizon."""
     n_cells = plan.fact[N_CELLS]
-    patients, replicates, rows, cells = columns.whole[PATIENT], columns.whole[REPLICATE], columns.whole[ROW], columns.whole[CELL]
+    patients, replicates, rows, cells = (
+        columns.whole[PATIENT],
+        columns.whole[REPLICATE],
+        columns.whole[ROW],
+        columns.whole[CELL],
+    )
     which = 0
     while call.base[which + 1] <= begin:
         which += 1

@@ -6,8 +6,6 @@ re-anchored only when that changes; a renewed clock draws the next one; a timer 
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.engines.compiled.columns import (
     ANCHOR,
     DUE,
@@ -56,7 +54,7 @@ def ratio(plan: Plan, columns: Columns, s: int, e: int, effects: int) -> float:
 
 
 @inlined_bare_kernel
-def is_susceptible(plan: Plan, seed: np.uint64, columns: Columns, s: int, e: int) -> bool:
+def is_susceptible(plan: Plan, seed: int, columns: Columns, s: int, e: int) -> bool:
     """Whether the event can ever occur in this patient: one draw a patient and event, kept."""
     if columns.status[SUSCEPTIBLE, e, s] < 0:
         probability = plan.law[e, EVER, columns.whole[ROW, s]]
@@ -69,9 +67,7 @@ def is_susceptible(plan: Plan, seed: np.uint64, columns: Columns, s: int, e: int
 
 
 @inlined_bare_kernel
-def settle(
-    plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, e: int, rate: float, renew: bool
-) -> None:
+def settle(plan: Plan, seed: int, columns: Columns, s: int, now: float, e: int, rate: float, renew: bool) -> None:
     """Bring event e of slot s up to date at its present rate, 0 where it is not at risk.
 
     ``renew``: its clock has just been started afresh.
@@ -98,7 +94,13 @@ def settle(
                 columns.status[SPENT, e, s] = 1 if columns.status[OCCURRENCE, e, s] != NONE else 0
             return
         columns.status[OCCURRENCE, e, s] += 1
-        u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], plan.event[e, STREAM], columns.status[OCCURRENCE, e, s])
+        u = uniform(
+            seed,
+            columns.whole[PATIENT, s],
+            columns.whole[REPLICATE, s],
+            plan.event[e, STREAM],
+            columns.status[OCCURRENCE, e, s],
+        )
         columns.event[REMAINING, e, s] = -log(u)
         columns.status[SPENT, e, s] = 0
     elif before > 0.0 and hazard > columns.event[ANCHOR, e, s]:
@@ -119,7 +121,7 @@ def settle(
 @bare_kernel
 def settle_each(
     plan: Plan,
-    seed: np.uint64,
+    seed: int,
     columns: Columns,
     slots: Slots,
     now: Floats,

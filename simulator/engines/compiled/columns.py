@@ -53,7 +53,7 @@ class Columns(NamedTuple):
     status: Integers  # (N_STATUS, E, N)
     covariate: Floats  # (X, N)
     harm: Floats  # (T, N): probability of each term per administration
-    count: Integers  # (codes, N)
+    counts: Integers  # (codes, N): of events that happen once only at the end
     slots: Slots  # (N_SLOTS, N)
     lists: Slots  # (Z, N)
     table: Integers  # (Z, STOPS + C)
@@ -91,7 +91,7 @@ def columns_for(plan: Plan, size: int) -> Columns:
         status=whole(N_STATUS, n_events, size),
         covariate=np.empty((int(plan.fact[N_COVARIATES]), size)),
         harm=np.empty((n_terms, size)),
-        count=whole(n_events + n_terms + 2, size),
+        counts=whole(n_events + n_terms + 2, size),
         slots=np.empty((N_SLOTS, size), dtype=np.int32),
         lists=np.empty((MOST_CONFIGURATIONS, size), dtype=np.int32),
         table=np.zeros((MOST_CONFIGURATIONS, STOPS + n_cells), dtype=np.int64),

@@ -7,6 +7,8 @@ ends. Row 0 is nobody's: before entry, when nothing is at risk.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from simulator.engines.compiled.columns import (
@@ -61,7 +63,7 @@ def bucket_of(columns: Columns, state: int, markers: int, started: int, happened
     size = columns.bucket.size - 1
     mixed = (np.uint64(markers) * np.uint64(0x9E3779B97F4A7C15)) ^ (np.uint64(happened) * np.uint64(0xC2B2AE3D27D4EB4F))
     mixed = mixed ^ (np.uint64(started) * np.uint64(0x165667B19E3779F9)) ^ (np.uint64(state) << np.uint64(40))
-    at = np.int64((mixed ^ (mixed >> np.uint64(29))) % np.uint64(size))
+    at: Any = np.int64((mixed ^ (mixed >> np.uint64(29))) % np.uint64(size))
     while columns.bucket[at] != NONE:
         known = columns.table[columns.bucket[at]]
         same = known[STATE] == state and known[MARKERS] == markers
@@ -143,10 +145,10 @@ def with_markers(plan: Plan, columns: Columns, c: int, markers: int) -> int:
 @bare_kernel
 def stops_anybody(columns: Columns, c: int) -> bool:
     """Whether being in configuration c ends the course in any cell."""
+    stops = False
     for at in range(STOPS, columns.table.shape[1]):
-        if columns.table[c, at]:
-            return True
-    return False
+        stops = stops or columns.table[c, at] != 0
+    return stops
 
 
 @bare_kernel

@@ -32,8 +32,8 @@ def empty_rows(size: int) -> Rows:
 def more_rows(rows: Rows, filled: int) -> Rows:
     """Return twice the room, what is filled in it."""
     larger = empty_rows(2 * rows.time.size + 1)
-    for new, old in zip(larger, rows, strict=True):
-        new[:filled] = old[:filled]
+    larger.time[:filled], larger.code[:filled] = rows.time[:filled], rows.code[:filled]
+    larger.value[:filled] = rows.value[:filled]
     return larger
 
 
@@ -43,22 +43,32 @@ def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: 
     n_events = plan.fact[N_EVENTS]
     end_of_course = n_events + 1 + plan.fact[N_TERMS]
     for e in range(n_events):
-        when, count_of = columns.event[FIRST, e], columns.count[e]
+        when, count_of = columns.event[FIRST, e], columns.counts[e]
         for s in range(n):
             first[e, at + s] = when[s]
         for s in range(0 if plan.event[e, RECURRENT] else n):
             count_of[s] = 1 if when[s] < INFINITY else 0
     for s in range(n):
-        columns.count[n_events, s] = columns.whole[N_GIVEN, s]
-        columns.count[end_of_course, s] = 1 if columns.real[COMPLETED, s] < INFINITY else columns.count[end_of_course, s]
-    for code in range(columns.count.shape[0]):
+        columns.counts[n_events, s] = columns.whole[N_GIVEN, s]
+        columns.counts[end_of_course, s] = (
+            1 if columns.real[COMPLETED, s] < INFINITY else columns.counts[end_of_course, s]
+        )
+    for code in range(columns.counts.shape[0]):
         for s in range(n):
-            count[code, at + s] = columns.count[code, s]
+            count[code, at + s] = columns.counts[code, s]
 
 
 @bare_kernel
 def write_block(
-    plan: Plan, columns: Columns, n: int, log: Log, used: int, visits: Visits, rows: Rows, filled: int, lengths: Integers
+    plan: Plan,
+    columns: Columns,
+    n: int,
+    log: Log,
+    used: int,
+    visits: Visits,
+    rows: Rows,
+    filled: int,
+    lengths: Integers,
 ) -> int:
     """Append each slot's history to the rows; ``lengths`` (n,) becomes their lengths.
 

@@ -8,8 +8,7 @@ the functions in `simulator.kernels`. ``slots`` names who takes part, its length
 from __future__ import annotations
 
 from math import fabs, sqrt
-
-import numpy as np
+from typing import Any
 
 from simulator.engines.compiled.columns import (
     ABLE,
@@ -71,16 +70,14 @@ LOG_LOGISTIC, LOG_NORMAL, FIXED = hazards.LOG_LOGISTIC, hazards.LOG_NORMAL, haza
 
 
 @bare_kernel
-def gather(values: Integers, slots: Slots, out: Integers) -> None:
+def gather(values: Any, slots: Slots, out: Any) -> None:
     """out[k] = values[slots[k]]: apart from arithmetic, which a gather would keep from being vectorised."""
     for k in range(slots.size):
         out[k] = values[slots[k]]
 
 
 @bare_kernel
-def draw(
-    seed: np.uint64, columns: Columns, slots: Slots, everyone: bool, stream: int, occurrence: int, out: Floats
-) -> None:
+def draw(seed: int, columns: Columns, slots: Slots, everyone: bool, stream: int, occurrence: int, out: Floats) -> None:
     """Uniforms of one decision: out[k] that of slot slots[k]. ``everyone``: the slots are all there are, in order."""
     patient, replicate = columns.whole[PATIENT], columns.whole[REPLICATE]
     if not everyone:
@@ -92,7 +89,7 @@ def draw(
 
 
 @bare_kernel
-def draw_next(seed: np.uint64, columns: Columns, slots: Slots, e: int, stream: int, out: Floats) -> None:
+def draw_next(seed: int, columns: Columns, slots: Slots, e: int, stream: int, out: Floats) -> None:
     """As `draw`, each slot at its own next occurrence of event e, which is counted on."""
     patient, replicate, number = columns.whole[LISTED], columns.whole[LISTED + 1], columns.whole[LISTED + 2]
     gather(columns.whole[PATIENT], slots, patient)
@@ -253,7 +250,7 @@ def ratios(plan: Plan, columns: Columns, slots: Slots, row: Integers, e: int, ef
 
 
 @inlined_bare_kernel
-def scratch(columns: Columns) -> tuple:
+def scratch(columns: Columns) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
     """Six columns for the steps of a pass."""
     real = columns.real
     a, b, c = real[SCRATCH], real[SCRATCH + 1], real[SCRATCH + 2]
@@ -264,7 +261,7 @@ def scratch(columns: Columns) -> tuple:
 @inlined_bare_kernel
 def begin(
     plan: Plan,
-    seed: np.uint64,
+    seed: int,
     columns: Columns,
     slots: Slots,
     now: Floats,

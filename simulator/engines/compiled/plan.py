@@ -139,7 +139,11 @@ def plan_of(model: ModelTables) -> Plan:
     unshared = np.array([normal_cdf(float(a)) for a in threshold.ravel()]).reshape(threshold.shape)
     term_set = _bits(course.term_set) & relevant
     number = np.empty((N_NUMBERS, n_rows))
-    number[HORIZON], number[START], number[INTERVAL:DELAY] = by_set(model.horizon), by_arm(course.start), by_arm(course.interval)
+    number[HORIZON], number[START], number[INTERVAL:DELAY] = (
+        by_set(model.horizon),
+        by_arm(course.start),
+        by_arm(course.interval),
+    )
     number[DELAY] = by_arm(course.delay_after_adverse_event)
     number[FACTOR] = by_arm(course.dose_factor_after_adverse_event)
     number[ROOT_FRAILTY], number[ROOT_REST] = by_set(np.sqrt(course.frailty)), by_set(np.sqrt(1.0 - course.frailty))

@@ -51,7 +51,7 @@ from simulator.engines.compiled.columns import (
     Log,
     Slots,
 )
-from simulator.engines.compiled.configurations import clear, find, lead, longest, make_room, stops_anybody
+from simulator.engines.compiled.configurations import find, lead, longest, make_room, stops_anybody
 from simulator.engines.compiled.passes import begin, gather, reanchor
 from simulator.engines.compiled.plan import (
     ABSORBING,
@@ -91,7 +91,7 @@ MOST_WINNERS = 62  # a bit that no event and no visit has: nothing happens befor
 
 
 @bare_kernel
-def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, keep: bool, fault: Integers) -> int:
+def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: Log, keep: bool, fault: Integers) -> int:
     """Live the first ``n`` slots from entry to the horizon.
 
     Returns how many rows of the log are used, or FULL where it has not room enough. ``fault`` becomes (slot, event)
@@ -99,7 +99,12 @@ def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, ke
     """
     n_events, n_terms = plan.fact[N_EVENTS], plan.fact[N_TERMS]
     per_step = 3 + n_terms
-    waiting, picked, now, target = columns.slots[WAITING], columns.slots[PICKED], columns.real[TIMES], columns.whole[TARGET]
+    waiting, picked, now, target = (
+        columns.slots[WAITING],
+        columns.slots[PICKED],
+        columns.real[TIMES],
+        columns.whole[TARGET],
+    )
     if n * per_step > log.code.size:
         return FULL
     used, one = enter(plan, seed, columns, n, log)
@@ -140,15 +145,14 @@ def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, ke
 
 
 @inlined_bare_kernel
-def enter(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log) -> tuple:
+def enter(plan: Plan, seed: int, columns: Columns, n: int, log: Log) -> tuple[int, int]:
     """Everybody enters: clocks, course, and the configuration to begin in.
 
     Returns rows of the log used, and the configuration if it is one for all; else `TARGET` has them and it is NONE.
     """
     fact = plan.fact
     n_events = fact[N_EVENTS]
-    clear(columns)
-    columns.count[:, :n] = 0
+    columns.counts[:, :n] = 0
     columns.real[STOPPED, :n] = INFINITY
     columns.real[COMPLETED, :n] = INFINITY
     columns.real[TIMES, :n] = 0.0
@@ -261,7 +265,7 @@ def pick(columns: Columns, m: int, w: int) -> int:
 @bare_kernel
 def happen(
     plan: Plan,
-    seed: np.uint64,
+    seed: int,
     columns: Columns,
     slots: Slots,
     now: Floats,
@@ -271,13 +275,13 @@ def happen(
     used: int,
     keep: bool,
     fault: Integers,
-) -> tuple:
+) -> tuple[int, int]:
     """Event e happens in these slots of configuration c.
 
     Returns rows of the log used, and the configuration they go to; NONE: each to its own, in `TARGET`.
     """
     event, n, target = plan.event[e], slots.size, columns.whole[TARGET]
-    first, count = columns.event[FIRST, e], columns.count[e]
+    first, count = columns.event[FIRST, e], columns.counts[e]
     if event[RECURRENT]:
         for k in range(n):
             s = slots[k]
@@ -299,7 +303,9 @@ def happen(
         outcome[:] = NONE
         for k in range(n):
             s = slots[k]
-            u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], event[CHOICE_STREAM], max(count[s] - 1, 0))
+            u = uniform(
+                seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], event[CHOICE_STREAM], max(count[s] - 1, 0)
+            )
             chosen = 0
             while u >= plan.outcome_cdf[event[FIRST_OUTCOME] + chosen, columns.whole[ROW, s]]:
                 chosen += 1
@@ -330,7 +336,7 @@ def happen(
 def note_stop(plan: Plan, columns: Columns, slots: Slots, now: Floats, to: int) -> None:
     """As `check_course`, for many slots of which no log is kept, where visits are counted after the race."""
     stopped, cell = columns.real[STOPPED], columns.whole[CELL]
-    ended, stop = columns.count[plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]], columns.table[to, STOPS:]
+    ended, stop = columns.counts[plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]], columns.table[to, STOPS:]
     on_course = columns.whole[ON_COURSE]
     for k in range(slots.size):
         s = slots[k]
@@ -340,7 +346,7 @@ def note_stop(plan: Plan, columns: Columns, slots: Slots, now: Floats, to: int) 
 
 
 @inlined_bare_kernel
-def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, to: int) -> tuple:
+def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, to: int) -> tuple[int, int]:
     """The course of slot s, about to enter configuration ``to``, ends if that stops it: the first exit for good.
 
     Returns rows of the log used, and the configuration that it then enters.
@@ -352,7 +358,7 @@ def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now:
             return leave(plan, columns, log, used, s, now, to, reason)
         # Unless `count_visits` finds that it had ended before.
         code = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
-        columns.count[code, s] = 1
+        columns.counts[code, s] = 1
         return write(log, used, s, now, code, float(reason)), to
     return used, to
 
@@ -363,7 +369,7 @@ def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now:
 @bare_kernel
 def go(
     plan: Plan,
-    seed: np.uint64,
+    seed: int,
     columns: Columns,
     slots: Slots,
     now: Floats,
@@ -416,7 +422,7 @@ def go(
 @inlined_bare_kernel
 def settle(
     plan: Plan,
-    seed: np.uint64,
+    seed: int,
     columns: Columns,
     slots: Slots,
     now: Floats,

@@ -7,8 +7,6 @@ patient (`attend`, `leave`).
 
 from __future__ import annotations
 
-import numpy as np
-
 from simulator.engines.compiled.clocks import is_susceptible
 from simulator.engines.compiled.columns import (
     CELL,
@@ -78,10 +76,12 @@ from simulator.tables import NONE, Floats
 
 VISIT, COURSE_PLANNED, DOSE = STREAMS["visit"], STREAMS["course.planned"], STREAMS["course.dose"]
 FRAILTY = STREAMS["adverse_event.frailty"]
+STRIP = 256
+"""Slots whose administrations are drawn one after another: their columns stay in the first-level cache."""
 
 
 @bare_kernel
-def begin_course(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots) -> None:
+def begin_course(plan: Plan, seed: int, columns: Columns, slots: Slots) -> None:
     """Draw what a course draws once: the planned number, and each patient's proneness to adverse events.
 
     ``slots`` are 0, 1, … as at entry.
@@ -123,7 +123,7 @@ def begin_course(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots) ->
 
 
 @inlined_bare_kernel
-def dose_of(plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int) -> float:
+def dose_of(plan: Plan, seed: int, columns: Columns, s: int, number: int) -> float:
     """Dose level of one administration, before any reduction."""
     row, levels = columns.whole[ROW, s], plan.dose.shape[1]
     if levels == 1:
@@ -137,7 +137,7 @@ def dose_of(plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int) 
 
 
 @inlined_bare_kernel
-def next_visit(plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float) -> float:
+def next_visit(plan: Plan, seed: int, columns: Columns, s: int, now: float) -> float:
     """Time of the next visit: start + k·interval, or a running sum of random intervals; plus delays."""
     row = columns.whole[ROW, s]
     columns.whole[N_VISITS, s] += 1
@@ -160,12 +160,14 @@ def write(log: Log, used: int, s: int, time: float, code: int, value: float) -> 
 
 
 @inlined_bare_kernel
-def leave(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, c: int, reason: int) -> tuple:
+def leave(
+    plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, c: int, reason: int
+) -> tuple[int, int]:
     """The course of slot s ends for good. Returns rows of the log used and the configuration after it."""
     end_of_course = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
     columns.whole[ON_COURSE, s] = 0
     columns.event[DUE, plan.fact[N_EVENTS], s] = INFINITY
-    columns.count[end_of_course, s] = 1
+    columns.counts[end_of_course, s] = 1
     used = write(log, used, s, now, end_of_course, float(reason))
     return used, with_markers(plan, columns, c, columns.table[c, MARKERS] & ~plan.fact[ON_TREATMENT])
 
@@ -175,8 +177,8 @@ def leave(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float,
 
 @bare_kernel
 def attend(
-    plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, c: int, log: Log, used: int
-) -> tuple:
+    plan: Plan, seed: int, columns: Columns, slots: Slots, now: Floats, c: int, log: Log, used: int
+) -> tuple[int, int]:
     """These slots, found in configuration c, are at a visit: one administration each, unless it is withheld.
 
     Returns rows of the log used and how many courses end by their plan. `TARGET` becomes the configuration after
@@ -191,8 +193,8 @@ def attend(
 
 @inlined_bare_kernel
 def attend_one(
-    plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, c: int, log: Log, used: int
-) -> tuple:
+    plan: Plan, seed: int, columns: Columns, s: int, now: float, c: int, log: Log, used: int
+) -> tuple[int, int, int]:
     """`attend` for one slot: rows of the log used, the configuration to go to, 1 where the course ends by its plan."""
     n_events, row = plan.fact[N_EVENTS], columns.whole[ROW, s]
     columns.event[DUE, n_events, s] = INFINITY
@@ -211,6 +213,10 @@ def attend_one(
         reason = columns.table[c, STOPS + columns.whole[CELL, s]] if markers != before else 0
         if reason:
             used, c = leave(plan, columns, log, used, s, now, c, reason)
+            for e in range(n_events):  # dropped here: where c is as before, nothing more is settled
+                if not plan.event[e, BY_HAZARD] and not columns.table[c, RISK] >> e & 1:
+                    columns.status[PENDING, e, s] = 0
+                    columns.event[DUE, e, s] = INFINITY
             return used, c, 0
     if plan.choice[INTERVAL_CODE, row] == NONE:
         return used, c, 1
@@ -221,8 +227,8 @@ def attend_one(
 
 @inlined_bare_kernel
 def administer(
-    plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, markers: int, log: Log, used: int
-) -> tuple:
+    plan: Plan, seed: int, columns: Columns, s: int, now: float, markers: int, log: Log, used: int
+) -> tuple[int, int, int]:
     """Give one administration and draw its harm. Returns rows of the log used, markers after it, its number."""
     n_events, row, number = plan.fact[N_EVENTS], columns.whole[ROW, s], columns.whole[N_GIVEN, s]
     columns.whole[N_GIVEN, s] = number + 1
@@ -235,7 +241,7 @@ def administer(
         u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], plan.term[0, t], number)
         if u < columns.harm[t, s]:
             used = write(log, used, s, now, n_events + 1 + t, float(number))
-            columns.count[n_events + 1 + t, s] += 1
+            columns.counts[n_events + 1 + t, s] += 1
             markers |= plan.term[1, t]
             harmed = True
     columns.real[LAST_DELAY, s] = plan.number[DELAY, row] if harmed else 0.0
@@ -246,7 +252,7 @@ def administer(
 
 
 @inlined_bare_kernel
-def try_events(plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float, c: int, number: int) -> None:
+def try_events(plan: Plan, seed: int, columns: Columns, s: int, now: float, c: int, number: int) -> None:
     """An administration may bring about events after a lag, in patients at risk of them."""
     row, patient, replicate = columns.whole[ROW, s], columns.whole[PATIENT, s], columns.whole[REPLICATE, s]
     for e in range(plan.fact[N_EVENTS]):
@@ -266,7 +272,7 @@ def try_events(plan: Plan, seed: np.uint64, columns: Columns, s: int, now: float
 
 
 @bare_kernel
-def count_visits(plan: Plan, seed: np.uint64, columns: Columns, n: int, visits: Visits, keep: bool) -> bool:
+def count_visits(plan: Plan, seed: int, columns: Columns, n: int, visits: Visits, keep: bool) -> bool:
     """Count the administrations of slots 0 … n − 1 until the course stopped or its plan was done.
 
     `STOPPED` is when a rule, death or the horizon stopped the course: a visit at that very time comes after it.
@@ -278,13 +284,14 @@ def count_visits(plan: Plan, seed: np.uint64, columns: Columns, n: int, visits: 
         last = stopped[s] if stopped[s] < end[s] else end[s]
         stopped[s] = last if on_course[s] else -1.0
     if plan.fact[PLAIN_VISITS]:
-        most = count_plain(plan, columns, n)
-        if keep and most > visits.harmed.shape[0]:
-            return False
-        for number in range(most):
-            draw_harm(plan, seed, columns, n, number)
-            if keep:
-                for s in range(n):
+        for first in range(0, n, STRIP):
+            last = min(first + STRIP, n)
+            most = count_plain(plan, columns, first, last)
+            if keep and most > visits.harmed.shape[0]:
+                return False
+            for number in range(most):
+                draw_harm(plan, seed, columns, first, last, number)
+                for s in range(first, last if keep else first):
                     due = plan.number[START, columns.whole[ROW, s]]
                     due = due + number * plan.number[INTERVAL, columns.whole[ROW, s]] if number else due
                     if number < columns.whole[N_GIVEN, s]:
@@ -306,7 +313,7 @@ def count_visits(plan: Plan, seed: np.uint64, columns: Columns, n: int, visits: 
             return True
         if keep and number >= visits.harmed.shape[0]:
             return False
-        draw_harm(plan, seed, columns, n, number)
+        draw_harm(plan, seed, columns, 0, n, number)
         for s in range(n):
             if not due[s] < INFINITY:
                 continue
@@ -323,50 +330,53 @@ def count_visits(plan: Plan, seed: np.uint64, columns: Columns, n: int, visits: 
         number += 1
 
 
-@inlined_bare_kernel
-def count_plain(plan: Plan, columns: Columns, n: int) -> int:
-    """Visits at start + k·interval, without delays. Returns the largest number given to anybody."""
-    stopped, given, planned, row = columns.real[STOPPED], columns.whole[N_GIVEN], columns.whole[PLANNED_NUMBER], columns.whole[ROW]
+@bare_kernel
+def count_plain(plan: Plan, columns: Columns, first: int, last: int) -> int:
+    """Visits of slots first … last − 1 at start + k·interval, without delays. Returns the most given to anybody."""
+    stopped, completed = columns.real[STOPPED, first:last], columns.real[COMPLETED, first:last]
+    given, planned = columns.whole[N_GIVEN, first:last], columns.whole[PLANNED_NUMBER, first:last]
+    start, interval, row = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.whole[ROW, first:last]
     most = 0
-    for s in range(n):
-        most = max(most, planned[s])
-    start, interval, completed = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.real[COMPLETED]
-    for s in range(n):
+    for s in range(last - first):
         start[s] = plan.number[START, row[s]]
         interval[s] = plan.number[INTERVAL, row[s]]
+        most = max(most, planned[s])
     for number in range(most):
-        for s in range(n):
+        for s in range(last - first):
             due = start[s] + number * interval[s] if number else start[s]
             given[s] += 1 if (due < stopped[s]) & (number < planned[s]) else 0
     most = 0
-    for s in range(n):
+    for s in range(last - first):
         due = start[s] + planned[s] * interval[s] if planned[s] else start[s]
         completed[s] = due if due < stopped[s] else INFINITY
         most = max(most, given[s])
     return most
 
 
-@inlined_bare_kernel
-def draw_harm(plan: Plan, seed: np.uint64, columns: Columns, n: int, number: int) -> None:
-    """Draw the adverse events of one administration: `HARMED` gets bit t for term t. Those not given it have none."""
-    patient, replicate, given = columns.whole[PATIENT], columns.whole[REPLICATE], columns.whole[N_GIVEN]
-    harmed, u = columns.whole[HARMED], columns.real[SCRATCH]
-    harmed[:n] = 0
+@bare_kernel
+def draw_harm(plan: Plan, seed: int, columns: Columns, first: int, last: int, number: int) -> None:
+    """Draw the adverse events of one administration of slots first … last − 1: `HARMED` gets bit t for term t.
+
+    Those who are not given it have none.
+    """
+    patient, replicate = columns.whole[PATIENT, first:last], columns.whole[REPLICATE, first:last]
+    given, harmed = columns.whole[N_GIVEN, first:last], columns.whole[HARMED, first:last]
+    u = columns.real[SCRATCH]
+    harmed[:] = 0
     for t in range(plan.fact[N_TERMS]):
-        probability, count = columns.harm[t], columns.count[plan.fact[N_EVENTS] + 1 + t]
+        probability = columns.harm[t, first:last]
+        count = columns.counts[plan.fact[N_EVENTS] + 1 + t, first:last]
         stream = plan.term[0, t]
-        for s in range(n):
+        for s in range(last - first):
             u[s] = uniform(seed, patient[s], replicate[s], stream, number)
-        for s in range(n):
+        for s in range(last - first):
             hit = 1 if (u[s] < probability[s]) & (number < given[s]) else 0
             count[s] += hit
             harmed[s] |= hit << t
 
 
 @inlined_bare_kernel
-def keep_visit(
-    plan: Plan, seed: np.uint64, columns: Columns, s: int, number: int, time: float, visits: Visits
-) -> None:
+def keep_visit(plan: Plan, seed: int, columns: Columns, s: int, number: int, time: float, visits: Visits) -> None:
     """Keep one administration, and the dose of the next."""
     visits.real[0, number, s] = time
     visits.real[1, number, s] = dose_of(plan, seed, columns, s, number) * columns.real[DOSE_SCALE, s]
