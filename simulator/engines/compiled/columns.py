@@ -16,9 +16,6 @@ from simulator.tables import Floats, Integers
 
 Slots = NDArray[np.int32]
 
-MOST_CONFIGURATIONS = 4096
-"""Rows of the table of configurations; it is made anew when it is full of ones that nobody is in."""
-
 # Of `Columns.real`.
 END, STOPPED, COMPLETED, DELAYED, LAST_DELAY, DOSE_SCALE, TIMES = 0, 1, 2, 3, 4, 5, 6
 SCRATCH = 7  # and following
@@ -80,6 +77,8 @@ class Visits(NamedTuple):
 def columns_for(plan: Plan, size: int) -> Columns:
     """Return columns for a block of ``size`` patients."""
     n_events, n_terms, n_cells = (int(n) for n in plan.fact[[N_EVENTS, N_TERMS, N_CELLS]])
+    # Configurations: each slot may be in one of its own, and go to two others in one step.
+    n_configurations = 3 * size + n_events + 8
 
     def whole(*shape: int) -> Integers:
         return np.empty(shape, dtype=np.int64)
@@ -93,10 +92,10 @@ def columns_for(plan: Plan, size: int) -> Columns:
         harm=np.empty((n_terms, size)),
         counts=whole(n_events + n_terms + 2, size),
         slots=np.empty((N_SLOTS, size), dtype=np.int32),
-        lists=np.empty((MOST_CONFIGURATIONS, size), dtype=np.int32),
-        table=np.zeros((MOST_CONFIGURATIONS, STOPS + n_cells), dtype=np.int64),
-        leads=whole(2, MOST_CONFIGURATIONS, n_events),
-        bucket=whole(2 * MOST_CONFIGURATIONS + 1),
+        lists=np.empty((n_configurations, size), dtype=np.int32),
+        table=np.zeros((n_configurations, STOPS + n_cells), dtype=np.int64),
+        leads=whole(2, n_configurations, n_events),
+        bucket=whole(2 * n_configurations + 1),
         outcome=whole(plan.outcome_set.size),
     )
 

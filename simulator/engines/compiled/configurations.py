@@ -17,7 +17,6 @@ from simulator.engines.compiled.columns import (
     HAPPENED,
     LENGTH,
     MARKERS,
-    MOST_CONFIGURATIONS,
     RISK,
     STARTED,
     STATE,
@@ -152,11 +151,11 @@ def stops_anybody(columns: Columns, c: int) -> bool:
 
 
 @bare_kernel
-def make_room(plan: Plan, columns: Columns, more: int) -> None:
-    """See to it that so many configurations can be added: if need be, forget those that nobody is in."""
+def make_room(plan: Plan, columns: Columns, more: int) -> bool:
+    """See to it that so many configurations can be added. Returns whether those that nobody is in were forgotten."""
     n = columns.bucket[columns.bucket.size - 1]
-    if n + more <= MOST_CONFIGURATIONS:
-        return
+    if n + more <= columns.table.shape[0]:
+        return False
     kept = 1
     for c in range(1, n):
         length = columns.table[c, LENGTH]
@@ -172,6 +171,7 @@ def make_room(plan: Plan, columns: Columns, more: int) -> None:
         length = row[LENGTH]
         find(plan, columns, row[STATE], row[MARKERS], row[STARTED], row[HAPPENED])
         columns.table[c, LENGTH] = length
+    return True
 
 
 @inlined_bare_kernel

@@ -110,9 +110,10 @@ def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: Log, keep: bo
     used, one = enter(plan, seed, columns, n, log)
     go(plan, seed, columns, picked[:n], now[:n], VOID, target, one, NONE, 0, n)
     while fault[0] < 0:
-        make_room(plan, columns, 2 * n)
         c = longest(columns)
         m = columns.table[c, LENGTH]
+        if make_room(plan, columns, 2 * m + n_events + 2):
+            c = longest(columns)
         if m == 0:
             break
         if used + m * per_step > log.code.size:
