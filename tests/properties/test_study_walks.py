@@ -13,7 +13,7 @@ from simulator.study.design import Population, StudyDesign
 from simulator.study.observe import observe
 from simulator.study.statistics import Accumulator
 from simulator.tables import NONE
-from tests import models
+from tests import any_model, models
 
 SEED = 31
 INTERVALS = {
@@ -78,7 +78,7 @@ def seen_by_definition(log, design, data):
     return seen
 
 
-@given(models.random_models(), st.sampled_from(sorted(INTERVALS)))
+@given(any_model.random_models(), st.sampled_from(sorted(INTERVALS)))
 @models.examples(40)
 def test_what_is_seen_follows_from_the_visits(config, assessment):
     log = models.simulated(models.compiled(config, quiet=True), seed=SEED)
@@ -103,7 +103,7 @@ def test_what_is_seen_follows_from_the_visits(config, assessment):
     assert data.population("others").ravel().tolist() == (some & (draws(log, "study.others") < 0.5)).tolist()
 
 
-@given(models.random_models(), st.sampled_from([7.0, 50.0, 333.0]))
+@given(any_model.random_models(), st.sampled_from([7.0, 50.0, 333.0]))
 @models.examples(40)
 def test_pooled_counts_are_those_of_whole_arrays(config, step):
     log = models.simulated(models.compiled(config, quiet=True), seed=SEED)

@@ -29,7 +29,7 @@ from simulator.engines.compiled.blocks import (
     deficit_cells,
     run_blocks,
 )
-from simulator.engines.compiled.columns import BEST, columns_for, empty_log, empty_visits
+from simulator.engines.compiled.columns import BEST, Columns, columns_for, empty_log, empty_visits
 from simulator.engines.compiled.output import Rows, empty_rows, more_rows
 from simulator.engines.compiled.plan import Plan, plan_of, too_large
 from simulator.errors import SimulationError
@@ -143,6 +143,7 @@ class _Work:
         sequence, cells = _cells(model, sets, first, int(size.max(initial=0)))
         self.call = Call(sets, size, base, np.array(replicates, dtype=np.int64), first, sequence, cells)
         self.n = int(base[-1])
+        self.idle: list[Columns] = []
 
     def run(self, threads: int | None, progress: Progress | None, task: Callable[[int, int], T]) -> list[T]:
         """Do every task, in threads, and return what they bring in order."""
@@ -168,7 +169,8 @@ class _Work:
         self, start: int, stop: int, keep: bool, rows: Rows, people: People, first: Floats, count: NDArray[np.int32]
     ) -> tuple[Rows, int]:
         size = min(self.block, max(stop - start, 1))
-        columns, log, visits = columns_for(self.plan, size), empty_log(16 * size), empty_visits(16 if keep else 0, size)
+        columns = self.idle.pop() if self.idle and size == self.block else columns_for(self.plan, size)
+        log, visits = empty_log(16 * size), empty_visits(16 if keep else 0, size)
         fault, done = np.full(5, -1, dtype=np.int64), np.array([start, 0], dtype=np.int64)
         kept = (people, first, count, fault, done)
         while status := run_blocks(
@@ -182,6 +184,8 @@ class _Work:
                 visits = empty_visits(2 * visits.harmed.shape[0], size)
             else:
                 rows = more_rows(rows, int(done[FILLED]))
+        if size == self.block:
+            self.idle.append(columns)  # for the next task: new memory costs more than it seems
         return rows, int(done[FILLED])
 
     def _fault(self, event: int, parameter_set: int, replicate: int, patient: int, *, day: float) -> str:
