@@ -81,8 +81,10 @@ def run_and_write(prepared: Prepared) -> Path:
         (folder / CONFIG).write_text(dump(prepared.container), encoding="utf-8")
         _log.debug("simulating %s into %s", prepared.cohort, folder)
         from simulator.results.store import save
-        from simulator.running.experiment import run
+        from simulator.running.experiment import is_compiled, run
 
+        if not is_compiled(prepared.experiment):
+            print("compiling the engine, once on this machine: about a minute …", file=sys.stderr, flush=True)
         with _progress() as progress:
             tree = run(prepared.experiment, progress=progress)
         save(tree, folder / RESULTS)

@@ -187,6 +187,10 @@ class _KernelCache(caching.FunctionCache):
         )
         self.enable()
 
+    def holds_any(self) -> bool:
+        """Whether the folder has any signature of this function."""
+        return any(Path(self._cache_path).glob(f"{self._impl.filename_base}.*.nbc"))
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
@@ -214,6 +218,14 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
         with contextlib.suppress(OSError):  # a kernel whose source is not a file, as in a notebook
             dispatcher._cache = _KernelCache(function, folder)
     return dispatcher
+
+
+def is_compiled(function: Callable[..., Any]) -> bool:
+    """Whether a kernel has been compiled, in this process or, by any, into the folder of the cache."""
+    cache = getattr(function, "_cache", None)
+    if getattr(function, "signatures", None) or not isinstance(cache, _KernelCache):
+        return bool(getattr(function, "signatures", True))
+    return cache.holds_any()
 
 
 def kernel(function: _Function) -> _Function:

@@ -31,8 +31,9 @@ from simulator.engines.compiled.blocks import (
 )
 from simulator.engines.compiled.columns import BEST, Columns, columns_for, empty_log, empty_visits
 from simulator.engines.compiled.output import Rows, empty_rows, more_rows
-from simulator.engines.compiled.plan import Plan, plan_of, too_large
+from simulator.engines.compiled.plan import plan_of, too_large
 from simulator.errors import SimulationError
+from simulator.kernels import compilation
 from simulator.tables import Floats, Integers, ModelTables
 from simulator.trajectories import Summaries, Trajectories
 
@@ -117,6 +118,11 @@ def summarise(
     return Summaries(model, first, count)
 
 
+def is_compiled() -> bool:
+    """Whether the kernels are there; if not, the first call takes about a minute, once a machine."""
+    return compilation.is_compiled(run_blocks)
+
+
 class _Work:
     """One call: whom it simulates, cut into tasks of whole blocks."""
 
@@ -169,7 +175,7 @@ class _Work:
         self, start: int, stop: int, keep: bool, rows: Rows, people: People, first: Floats, count: NDArray[np.int32]
     ) -> tuple[Rows, int]:
         size = min(self.block, max(stop - start, 1))
-        columns = self.idle.pop() if self.idle and size == self.block else columns_for(self.plan, size)
+        columns = self._columns(size)
         log, visits = empty_log(16 * size), empty_visits(16 if keep else 0, size)
         fault, done = np.full(5, -1, dtype=np.int64), np.array([start, 0], dtype=np.int64)
         kept = (people, first, count, fault, done)
@@ -187,6 +193,12 @@ class _Work:
         if size == self.block:
             self.idle.append(columns)  # for the next task: new memory costs more than it seems
         return rows, int(done[FILLED])
+
+    def _columns(self, size: int) -> Columns:
+        try:
+            return self.idle.pop() if size == self.block else columns_for(self.plan, size)
+        except IndexError:
+            return columns_for(self.plan, size)
 
     def _fault(self, event: int, parameter_set: int, replicate: int, patient: int, *, day: float) -> str:
         return (
@@ -259,4 +271,4 @@ def _deficits(share: bytes) -> _Deficits:
     return _Deficits(np.frombuffer(share))
 
 
-__all__ = ["BLOCK", "Plan", "simulate", "summarise"]
+__all__ = ["BLOCK", "is_compiled", "simulate", "summarise"]
