@@ -83,7 +83,7 @@ def run_and_write(prepared: Prepared) -> Path:
         from simulator.results.store import save
         from simulator.running.experiment import is_compiled, run
 
-        if not is_compiled(prepared.experiment):
+        if sys.stderr.isatty() and not is_compiled(prepared.experiment):
             print("compiling the engine, once on this machine: about a minute …", file=sys.stderr, flush=True)
         with _progress() as progress:
             tree = run(prepared.experiment, progress=progress)
