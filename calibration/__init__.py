@@ -1,4 +1,26 @@
 """Calibration of a cohort's parameters to published numbers.
 
-Knows the simulator; the simulator knows nothing of it.
+Knows the simulator; the simulator knows nothing of it. Knows its one public name; imports nothing heavy until it is
+used.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from calibration.cli import calibrate
+
+__all__ = ["calibrate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'calibration' has no attribute {name!r}")
+    from calibration import cli
+
+    return getattr(cli, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

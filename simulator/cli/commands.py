@@ -32,10 +32,15 @@ _log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    return exit_code_of(_obey, argv)
+
+
+def exit_code_of(obey: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
+    """Obey a command line and return its exit code; whatever is raised becomes a message on stderr."""
     _be_printable(sys.stdout)
     with _plain_warnings():
         try:
-            _obey(sys.argv[1:] if argv is None else argv)
+            obey(sys.argv[1:] if argv is None else argv)
             sys.stdout.flush()
         except ConfigError as error:
             return _failed(str(error), BAD_INPUT)

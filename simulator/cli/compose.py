@@ -8,6 +8,7 @@ needed or changed: no GlobalHydra, no plugin registry, no ConfigStore, no resolv
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from simulator.errors import MISSING, ConfigError, Problem, unknown
 PRIMARY = "simulate"
 COHORT = "cohort"
 NAMED_BY_COHORT = ("evidence", "model", "course", "study", "parameters")
+OF_OTHER_COMMANDS = ("calibration",)
+"""Folders of configurations that no simulation takes: no groups of Hydra's."""
 HYDRA_VERSION_BASE = "1.3"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -61,7 +64,7 @@ class Library:
     @cached_property
     def groups(self) -> tuple[str, ...]:
         """Names of the groups, those that a cohort names last."""
-        found = {item.name for item in self.shipped.iterdir() if item.is_dir()} - {"hydra"}
+        found = {item.name for item in self.shipped.iterdir() if item.is_dir()} - {"hydra", *OF_OTHER_COMMANDS}
         return tuple(sorted(found, key=lambda group: (group in NAMED_BY_COHORT, group)))
 
     @cached_property
@@ -129,7 +132,8 @@ class Library:
                 elif path.suffix == ".yaml" and not _NAME.fullmatch(path.stem):
                     allowed = "its name must be a letter, then letters, digits and _"
                     found.append(Problem("--config-dir", shown, allowed))
-        if not found and not any(path.suffix == ".yaml" for files in held.values() for path in files):
+        others = (path for folder in OF_OTHER_COMMANDS for path in (self.own / folder).glob("*.yaml"))
+        if not found and not any(path.suffix == ".yaml" for path in itertools.chain(*held.values(), others)):
             allowed = f"holds no configuration: no .yaml in a folder named {', '.join(self.groups)}"
             found.append(Problem("--config-dir", self.own_label, allowed))
         return found

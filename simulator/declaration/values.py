@@ -183,6 +183,16 @@ class Resolver:
                 out[:, j] = [self._number(value, dimension, source) for value in values]
         return out
 
+    def origins(self, expression: Any, key: str) -> tuple[str, ...]:
+        """Return, for every stratum, the key at which its value stands: a parameter's, or one at or below ``key``."""
+        path = self._path(expression)
+        if path is not None:
+            own = path in self.parameters.leaves
+            return tuple(expression if own else f"{expression}.{stratum}" for stratum in self.strata)
+        if isinstance(expression, Mapping):
+            return tuple(expression[s] if self._path(expression[s]) else f"{key}.{s}" for s in self.strata)
+        return (key,) * len(self.strata)
+
     def scalar(self, expression: Any, kind: str, key: str) -> Floats:
         """Return one number a set, shape (sets,); refuse a value that differs by stratum."""
         values = self.array(expression, kind, key)

@@ -33,7 +33,13 @@ from numba.core.types import unliteral
 CACHE_VARIABLE = "LOBULE_CACHE_DIR"
 """Environment variable that names the root of the cache."""
 
-COMPILED_SOURCES = ("kernels/*.py", "engines/compiled/*.py")
+COMPILED_SOURCES = (
+    "kernels/*.py",
+    "engines/compiled/*.py",
+    "study/sightings.py",
+    "study/su*.py",
+    "study/tallies.py",
+)
 """Files with kernels, below the package `simulator`. A file whose kernels others call **must** be listed."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent

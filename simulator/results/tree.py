@@ -62,11 +62,12 @@ def build(
     return xr.DataTree.from_dict({"/": root, **{f"/{name}": node for name, node in given.items()}})
 
 
-def targets_dataset(entries: Sequence[EvidenceEntry], simulated: ArrayLike) -> xr.Dataset:
+def targets_dataset(entries: Sequence[EvidenceEntry], simulated: ArrayLike, *, binned: str = "") -> xr.Dataset:
     """Return each reported number beside what the simulated studies of the same size report.
 
     ``simulated`` has the shape (replicate, target): shares 0 to 1, times in days, anything else in the
-    printed unit; +inf where a median was not reached, NaN where nobody was in the group.
+    printed unit; +inf where a median was not reached, NaN where nobody was in the group. ``binned`` says how times
+    were binned, if they were; it becomes an attribute of the node.
     """
     values = np.asarray(simulated, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(entries):
@@ -92,6 +93,7 @@ def targets_dataset(entries: Sequence[EvidenceEntry], simulated: ArrayLike) -> x
             "decimals": _of_target([entry.decimals or 0 for entry in entries], "decimals as printed", "1"),
             "half_width": _of_target(half_width, "half a printed unit, half a patient if counted", _STORED),
         },
+        attrs={"binned": binned} if binned else {},
     )
 
 
@@ -126,17 +128,18 @@ def _spread(values: Floats, reported: Floats, half_width: Floats) -> dict[str, C
     return spread
 
 
-def statistics_dataset(variables: Mapping[str, Variable]) -> xr.Dataset:
+def statistics_dataset(variables: Mapping[str, Variable], *, binned: str = "") -> xr.Dataset:
     """Return the node of the statistics; a variable named like its only dimension becomes its index.
 
-    A variable without units is a number of its own kind ("1") or text ("").
+    A variable without units is a number of its own kind ("1") or text (""). ``binned`` as in `targets_dataset`.
     """
     columns = {name: _column(variable.values) for name, variable in variables.items()}
     return xr.Dataset(
         {
             name: (variable.dims, columns[name], {"units": _units_of(columns[name])} | variable.attrs)
             for name, variable in variables.items()
-        }
+        },
+        attrs={"binned": binned} if binned else {},
     )
 
 

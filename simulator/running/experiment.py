@@ -1,13 +1,19 @@
-"""A declared experiment, run in blocks of replicate studies into one tree. Knows the order of the steps.
+"""A declared experiment, run in blocks of patients into one tree. Knows the order of the steps.
 
-Blocks hold whole replicates; what they bring is added in the order of replicates, so that neither the
-size of a block nor the engine that ran it can change a result.
+A block holds whole replicates, or some patients of one that is too large for a block. Blocks are simulated, observed
+and reduced in threads, each block in one; what they bring is put together in the order of patients, by rules that do
+not depend on where blocks begin. So neither their size, nor the number of threads, nor the engine can change a result,
+and memory does not grow with the number of patients unless their histories are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,19 +21,25 @@ from simulator.declaration.schema import Experiment
 from simulator.engines import reference
 from simulator.errors import ConfigError, Problem
 from simulator.study.design import Population, StudyDesign
-from simulator.study.estimators import estimate
+from simulator.study.estimators import conclude, gather
 from simulator.study.observe import StudyData, observe
-from simulator.study.statistics import Accumulator
+from simulator.study.pooling import BINNED, EXACT_PATIENTS, Pool
+from simulator.study.statistics import Accumulator, Part
 from simulator.tables import NONE, Floats
 from simulator.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from xarray import DataTree
 
-BLOCK_PATIENTS = 10_000
-"""Patients of a block, about: whole replicates, at least one."""
+BLOCK_PATIENTS = 16_384
+"""Patients of a block, about: its arrays stay near the processor. Whole replicates if they are no larger."""
+
+THREADS_VARIABLE = "LOBULE_THREADS"
+"""Environment variable that says how many threads work; as many as there are processors if it is not set."""
 
 Progress = Callable[[int, int], None]
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def design_of(experiment: Experiment) -> StudyDesign:
@@ -38,68 +50,204 @@ def design_of(experiment: Experiment) -> StudyDesign:
 
 
 def engine_of(experiment: Experiment) -> str:
-    """Return the engine that runs an experiment; ``auto`` takes the only one there is yet."""
-    if experiment.root.engine == "compiled":
-        raise ConfigError(Problem("engine", "compiled", "is not built yet; use reference or auto"))
-    return "reference"
+    """Return the engine that runs an experiment; ``auto`` takes the compiled one if it has room for the model."""
+    wanted = experiment.root.engine
+    if wanted == "reference":
+        return wanted
+    from simulator.engines.compiled.plan import too_large
+
+    reason = too_large(experiment.tables)
+    if reason and wanted == "compiled":
+        raise ConfigError(Problem("engine", wanted, f"has no room for {reason}; use reference or auto"))
+    return "reference" if reason else "compiled"
 
 
 def trajectories_of(
-    experiment: Experiment, replicates: range, *, progress: Callable[[int], None] | None = None
+    experiment: Experiment,
+    replicates: range,
+    *,
+    patients: range | None = None,
+    threads: int | None = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
-    """Simulate the given replicates of an experiment."""
-    engine_of(experiment)
-    return reference.simulate(experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress)
+    """Simulate the given replicates of an experiment, or the given patients of each."""
+    if engine_of(experiment) == "reference":
+        log = reference.simulate(experiment.tables, seed=experiment.root.seed, replicates=replicates, progress=progress)
+        if patients is None:
+            return log
+        # Until the reference takes `patients`, too: simulate everybody, keep some.
+        return log.select((log.patient >= patients.start) & (log.patient < patients.stop))
+    from simulator.engines import compiled
+
+    return compiled.simulate(
+        experiment.tables,
+        seed=experiment.root.seed,
+        replicates=replicates,
+        patients=patients,
+        threads=threads,
+        progress=progress,
+    )
 
 
-def run(experiment: Experiment, *, progress: Progress | None = None) -> DataTree:
+def processors(threads: int | None = None) -> int:
+    """Threads that work: as many as are given, else as LOBULE_THREADS says, else one for each usable processor.
+
+    Raises ConfigError where the variable is no whole number from 1 on.
+    """
+    said = os.environ.get(THREADS_VARIABLE, "")
+    if threads is None and said:
+        if not said.isdecimal() or int(said) < 1:
+            raise ConfigError(Problem(THREADS_VARIABLE, said, "must be a whole number of threads, 1 or more"))
+        threads = int(said)
+    if threads is not None:
+        return max(threads, 1)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(experiment: Experiment, *, progress: Progress | None = None, threads: int | None = None) -> DataTree:
     """Simulate, observe and estimate; return the results tree.
 
-    ``progress`` is called with the number of patients finished and their total.
+    ``progress`` is called with the number of patients finished and their total. No result depends on ``threads``
+    (`processors`).
     """
     from simulator.results import tree as results
 
     engine = engine_of(experiment)
     n_replicates = experiment.study.replicates
     n_patients = int(experiment.tables.patients.n_patients[0])
-    targets = experiment.selection.targets
-    simulated = np.empty((n_replicates, len(targets)))
-    accumulator = Accumulator(time_grid(experiment))
+    output, targets = experiment.root.output, experiment.selection.targets
+    study = _Study(experiment, keep=output.patients or output.events)
+    # SimPy's threads would wait for each other: it gets more than one only if it is told to.
+    workers = 1 if engine == "reference" and threads is None else processors(threads)
+    finished = _Finished(n_replicates * n_patients, progress)
+    if workers == 1:
+        study.simulated = finished.more
     kept: list[StudyData] = []
-    keep = experiment.root.output.patients or experiment.root.output.events
-    for block, data in blocks(experiment, progress=progress):
-        for k, entry in enumerate(targets):
-            if entry.statistic is not None:
-                simulated[block.start : block.stop, k] = estimate(data, entry.statistic)
-        accumulator.add(data)
-        if keep:
-            kept.append(data)
+    for block, reduced in in_order(study.reduce, study.blocks(), workers):
+        study.append(block, reduced)
+        if reduced.data is not None:
+            kept.append(reduced.data)
+        if workers > 1:
+            finished.more(block.n_patients)
     return results.build(
-        targets=results.targets_dataset(targets, simulated),
-        statistics=results.statistics_dataset(accumulator.result()),
-        patients=results.patients_dataset(kept) if experiment.root.output.patients else None,
-        events=results.events_dataset(kept) if experiment.root.output.events else None,
+        targets=results.targets_dataset(targets, study.targets, binned=BINNED if study.binned else ""),
+        statistics=results.statistics_dataset(study.pooled.result(), binned=BINNED if study.binned else ""),
+        patients=results.patients_dataset(kept) if output.patients else None,
+        events=results.events_dataset(kept) if output.events else None,
         record=_record(experiment, engine, n_replicates, n_patients),
     )
 
 
-def blocks(experiment: Experiment, *, progress: Progress | None = None) -> Iterator[tuple[range, StudyData]]:
-    """Yield blocks of replicate studies, in order: their replicate numbers and what was seen."""
-    design, n_replicates = design_of(experiment), experiment.study.replicates
-    n_patients = int(experiment.tables.patients.n_patients[0])
-    total, done = n_replicates * n_patients, 0
+def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[tuple[Task, Result]]:
+    """Yield each task with its result, in order; a few are at work or done beforehand, so that memory is bounded."""
+    if threads == 1:
+        for task in tasks:
+            yield task, work(task)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="lobule") as pool:
+        waiting: deque[tuple[Task, Future[Result]]] = deque()
+        try:
+            for task in tasks:
+                waiting.append((task, pool.submit(work, task)))
+                if len(waiting) > threads + 1:
+                    first, result = waiting.popleft()
+                    yield first, result.result()
+            while waiting:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        finally:
+            for _, result in waiting:
+                result.cancel()
 
-    def finished(patients: int) -> None:
-        nonlocal done
-        done += patients
-        if progress is not None:
-            progress(done, total)
 
-    size = max(1, BLOCK_PATIENTS // n_patients)
-    for first in range(0, n_replicates, size):
-        block = range(first, min(first + size, n_replicates))
-        histories = trajectories_of(experiment, block, progress=finished)
-        yield block, observe(histories, design, seed=experiment.root.seed)
+@dataclass(frozen=True)
+class Block:
+    """Patients simulated together: those of some replicates, or, if ``patients`` is given, some of one."""
+
+    replicates: range
+    patients: range | None
+    n_patients: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Reduced:
+    """What a block brings: what targets take of it, its part of the pooled statistics, its data if they are kept."""
+
+    gathered: list[Any]
+    part: Part
+    data: StudyData | None
+
+
+class _Study:
+    """An experiment's studies as they are reduced: in any order, and put together in the order of patients."""
+
+    def __init__(self, experiment: Experiment, *, keep: bool) -> None:
+        self.experiment, self.keep = experiment, keep
+        self.design = design_of(experiment)
+        self.statistics = [entry.statistic for entry in experiment.selection.targets]
+        self.n_patients = int(experiment.tables.patients.n_patients[0])
+        self.binned = self.n_patients > EXACT_PATIENTS
+        self.targets = np.full((experiment.study.replicates, len(self.statistics)), np.nan)
+        self.pooled = Accumulator(time_grid(experiment))
+        self.simulated: Callable[[int], None] | None = None  # called with the number of patients simulated since
+        self._pools: list[Pool] = []
+
+    def blocks(self) -> Iterator[Block]:
+        """Cut the experiment into blocks. Histories that are kept stay in whole replicates."""
+        replicates, n = self.experiment.study.replicates, self.n_patients
+        if self.binned or (n > BLOCK_PATIENTS and not self.keep):
+            step = n if self.keep else BLOCK_PATIENTS
+            for replicate in range(replicates):
+                for first in range(0, n, step):
+                    patients = range(first, min(first + step, n))
+                    yield Block(range(replicate, replicate + 1), patients, len(patients))
+            return
+        step = max(1, BLOCK_PATIENTS // n)
+        for first in range(0, replicates, step):
+            block = range(first, min(first + step, replicates))
+            yield Block(block, None, len(block) * n)
+
+    def reduce(self, block: Block) -> _Reduced:
+        """Simulate and observe a block, and take what is needed of it."""
+        histories = trajectories_of(self.experiment, block.replicates, patients=block.patients, progress=self.simulated)
+        data = observe(histories, self.design, seed=self.experiment.root.seed)
+        gathered = gather(data, self.statistics)
+        if block.patients is None:
+            gathered = [conclude(gathered, self.statistics, len(block.replicates))]
+        part = self.pooled.reduce(data, of=None if block.patients is None else self.n_patients)
+        return _Reduced(gathered, part, data if self.keep else None)
+
+    def append(self, block: Block, reduced: _Reduced) -> None:
+        """Put a block in its place, after those before it."""
+        self.pooled.append(reduced.part)
+        rows = slice(block.replicates.start, block.replicates.stop)
+        if block.patients is None:
+            self.targets[rows] = reduced.gathered[0]
+            return
+        if block.patients.start == 0:
+            self._pools = [Pool(binned=self.binned) for _ in self.statistics]
+        for pool, statistic, taken in zip(self._pools, self.statistics, reduced.gathered, strict=True):
+            if statistic is not None:
+                pool.add(taken)
+        if block.patients.stop == self.n_patients:
+            whole = [
+                None if statistic is None else pool.whole()
+                for pool, statistic in zip(self._pools, self.statistics, strict=True)
+            ]
+            self.targets[rows] = conclude(whole, self.statistics, 1)
+            self._pools = []
+
+
+class _Finished:
+    """Patients finished so far, told as they come."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total, self.done, self.progress = total, 0, progress
+
+    def more(self, patients: int) -> None:
+        self.done += patients
+        if self.progress is not None:
+            self.progress(self.done, self.total)
 
 
 def time_grid(experiment: Experiment) -> Floats:

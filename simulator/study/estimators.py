@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from simulator.errors import ConfigError, unknown
 from simulator.study import summaries, survival
-from simulator.study.observe import Column, StudyData
-from simulator.study.summaries import Proportion
-from simulator.tables import Flags, Floats
+from simulator.study.observe import StudyData
+from simulator.study.summaries import Extremes, Proportion, Ranked, Total
+from simulator.study.survival import Ordered
+from simulator.tables import Flags, Floats, ModelTables
+
+Gathered = TypeVar("Gathered")
 
 
 class Subgroup(Protocol):
@@ -46,46 +50,66 @@ class Wanted(Protocol):
     def value(self) -> float | None: ...
 
 
-Function = Callable[[Column, Flags, Wanted], Floats]
+@dataclass(frozen=True)
+class Estimator(Generic[Gathered]):
+    """What an estimator takes from the patients of studies, and what it makes of that."""
+
+    gather: Callable[[StudyData, Wanted], Gathered]
+    conclude: Callable[[Gathered, Wanted], Floats]
 
 
-def _of_times(estimate: Callable[[Floats, Flags, Flags], Floats]) -> Function:
-    return lambda column, member, wanted: estimate(column.value, column.event, member)
+def _times(data: StudyData, wanted: Wanted) -> Ordered:
+    return data.ordered(wanted.variable, members(data, wanted))
 
 
-def _of_values(summary: Callable[[Floats, Flags], Floats]) -> Function:
-    return lambda column, member, wanted: summary(column.value, member & column.has)
+def _values(data: StudyData, wanted: Wanted) -> Ranked:
+    return data.ranked(wanted.variable, _who_have_one(data, wanted))
 
 
-def _landmark(column: Column, member: Flags, wanted: Wanted) -> Floats:
+def _observed_times(data: StudyData, wanted: Wanted) -> Ranked:
+    return data.ranked(wanted.variable, members(data, wanted))
+
+
+def _total(data: StudyData, wanted: Wanted) -> Total:
+    return summaries.total(data.column(wanted.variable).value, _who_have_one(data, wanted))
+
+
+def _extremes(data: StudyData, wanted: Wanted) -> Extremes:
+    return data.extremes(wanted.variable, _who_have_one(data, wanted))
+
+
+def _flagged(data: StudyData, wanted: Wanted) -> Proportion:
+    return summaries.proportion(data.column(wanted.variable).event, members(data, wanted))
+
+
+def _at_value(data: StudyData, wanted: Wanted) -> Proportion | Ranked:
+    member = _who_have_one(data, wanted)
+    if wanted.value is None:
+        return data.ranked(wanted.variable, member)
+    return summaries.share_at(data.column(wanted.variable).value, member, wanted.value)
+
+
+def _share(gathered: Proportion | Ranked) -> Proportion:
+    return summaries.mode_of(gathered) if isinstance(gathered, Ranked) else gathered
+
+
+def _landmark(group: Ordered, wanted: Wanted) -> Floats:
     if wanted.time is None:
         raise ValueError("kaplan_meier_landmark needs the printed time")
-    return survival.landmark(column.value, column.event, member, wanted.time)
+    return survival.landmark_of(group, wanted.time)
 
 
-def _naive_median(column: Column, member: Flags, wanted: Wanted) -> Floats:
-    return summaries.naive_median(column.value, member)
-
-
-def _proportion(column: Column, member: Flags, wanted: Wanted) -> Floats:
-    return summaries.proportion(column.event, member).share
-
-
-def _mode_share(column: Column, member: Flags, wanted: Wanted) -> Floats:
-    return _shares(column, member, wanted).share
-
-
-ESTIMATORS: dict[str, Function] = {
-    "proportion": _proportion,
-    "kaplan_meier_median": _of_times(survival.kaplan_meier_median),
-    "kaplan_meier_median_midpoint": _of_times(survival.kaplan_meier_median_midpoint),
-    "kaplan_meier_landmark": _landmark,
-    "naive_median": _naive_median,
-    "median": _of_values(summaries.median),
-    "mean": _of_values(summaries.mean),
-    "minimum": _of_values(summaries.minimum),
-    "maximum": _of_values(summaries.maximum),
-    "mode_share": _mode_share,
+ESTIMATORS: dict[str, Estimator[Any]] = {
+    "proportion": Estimator(_flagged, lambda share, wanted: share.share),
+    "kaplan_meier_median": Estimator(_times, lambda group, wanted: survival.median_of(group)),
+    "kaplan_meier_median_midpoint": Estimator(_times, lambda group, wanted: survival.midpoint_of(group)),
+    "kaplan_meier_landmark": Estimator(_times, _landmark),
+    "naive_median": Estimator(_observed_times, lambda group, wanted: summaries.median_of(group)),
+    "median": Estimator(_values, lambda group, wanted: summaries.median_of(group)),
+    "mean": Estimator(_total, lambda total, wanted: total.mean),
+    "minimum": Estimator(_extremes, lambda extremes, wanted: extremes.least),
+    "maximum": Estimator(_extremes, lambda extremes, wanted: extremes.most),
+    "mode_share": Estimator(_at_value, lambda gathered, wanted: _share(gathered).share),
 }
 """Every estimator. `declaration.evidence.Estimator` lists the same names."""
 
@@ -98,54 +122,76 @@ def estimate(data: StudyData, statistic: Wanted) -> Floats:
     ConfigError
         If the statistic names an estimator, variable, population or subgroup that does not exist.
     """
+    estimator = estimator_of(statistic)
+    return estimator.conclude(estimator.gather(data, statistic), statistic)
+
+
+def gather(data: StudyData, statistics: Sequence[Wanted | None]) -> list[Any]:
+    """Return what each statistic takes of these patients, None for none; ConfigError as `estimate`."""
+    return [None if wanted is None else estimator_of(wanted).gather(data, wanted) for wanted in statistics]
+
+
+def conclude(gathered: Sequence[Any], statistics: Sequence[Wanted | None], n_studies: int) -> Floats:
+    """Return each statistic of what was gathered of n studies, (R, statistics), NaN for none."""
+    values = np.full((n_studies, len(statistics)), np.nan)
+    for k, (wanted, taken) in enumerate(zip(statistics, gathered, strict=True)):
+        if wanted is not None:
+            values[:, k] = estimator_of(wanted).conclude(taken, wanted)
+    return values
+
+
+def estimator_of(statistic: Wanted) -> Estimator[Any]:
+    """Return the estimator by its name. Raises ConfigError if there is none."""
     if statistic.estimator not in ESTIMATORS:
         raise ConfigError(unknown("statistic.estimator", statistic.estimator, ESTIMATORS, what="estimator"))
-    column = data.column(statistic.variable)
-    return ESTIMATORS[statistic.estimator](column, members(data, statistic), statistic)
+    return ESTIMATORS[statistic.estimator]
 
 
 def counts(data: StudyData, statistic: Wanted) -> Proportion | None:
     """Return count and denominator behind a share, None for an estimator that has none."""
-    column, member = data.column(statistic.variable), members(data, statistic)
-    if statistic.estimator == "proportion":
-        return summaries.proportion(column.event, member)
-    if statistic.estimator == "mode_share":
-        return _shares(column, member, statistic)
-    return None
+    gather = estimator_of(statistic).gather
+    return _share(gather(data, statistic)) if gather in (_flagged, _at_value) else None
 
 
 def members(data: StudyData, statistic: Wanted) -> Flags:
     """Who is counted: the population, narrowed by every condition of ``where``, shape (R, N)."""
     model, where = data.trajectories.model, statistic.where
-    member = data.population(statistic.population)
+    key = (statistic.population, where.stratum, where.arm, where.status, where.ever, where.never)
+    return data.kept("members", key, lambda: _members(data, model, statistic.population, where))
+
+
+def _members(data: StudyData, model: ModelTables, population: str, where: Subgroup) -> Flags:
+    kept = []
     if where.stratum is not None:
-        member = member & (data.stratum == _index("stratum", where.stratum, model.strata))
+        kept.append(data.is_stratum(_index("stratum", where.stratum, model.strata)))
     if where.arm is not None:
-        member = member & (data.arm == _index("arm", where.arm, model.arms))
+        kept.append(data.is_arm(_index("arm", where.arm, model.arms)))
     if where.status is not None:
-        member = member & (data.died == bool(_index("status", where.status, ("alive", "dead"))))
+        kept.append(data.died == bool(_index("status", where.status, ("alive", "dead"))))
     if where.ever is not None:
-        member = member & _seen(data, "ever", where.ever)
+        kept.append(_seen(data, "ever", where.ever))
     if where.never is not None:
-        member = member & ~_seen(data, "never", where.never)
+        kept.append(~_seen(data, "never", where.never))
+    member = data.population(population)
+    for flags in kept:
+        member = flags if member is data.everybody else member & flags
     return member
+
+
+def _who_have_one(data: StudyData, statistic: Wanted) -> Flags:
+    """Members who count in a median, mean or range of the variable."""
+    column, member = data.column(statistic.variable), members(data, statistic)
+    return data.kept("members who have", (statistic.variable, id(member)), lambda: member & column.has)
 
 
 def _seen(data: StudyData, key: str, name: str) -> Flags:
     """Whether an event, or what sets a marker, was seen before the end of observation."""
     model = data.trajectories.model
     if name in model.events:
-        return np.isfinite(data.seen(model.events.index(name)))
+        return data.was_seen(model.events.index(name))
     names = (*model.events, *model.markers)
     _index(key, name, names, what="event or marker")
     return np.isfinite(data.marker_seen(model.markers.index(name)))
-
-
-def _shares(column: Column, member: Flags, wanted: Wanted) -> Proportion:
-    member = member & column.has
-    if wanted.value is None:
-        return summaries.mode_share(column.value, member)
-    return summaries.share_at(column.value, member, wanted.value)
 
 
 def _index(key: str, name: str, names: Iterable[str], *, what: str | None = None) -> int:

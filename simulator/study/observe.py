@@ -6,10 +6,11 @@ apart. Follow-up is half-open: something at time t is seen if and only if t < en
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +19,34 @@ from simulator.errors import ConfigError, SimulationError, unknown
 from simulator.kernels.hazards import inverse_cumulative_hazards
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
+from simulator.study import sightings
 from simulator.study.design import TREATED, Population, StudyDesign
-from simulator.tables import NONE, Flags, Floats, Integers
+from simulator.study.summaries import Extremes, Ranked, extremes, ranked
+from simulator.study.survival import Ordered, ordered
+from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Counts, Trajectories
 
 _ANY = "any"
+_Kept = TypeVar("_Kept")
 
 
-@dataclass(frozen=True, eq=False)
 class Column:
     """One variable of every patient, each array of shape (R, N).
 
     ``value``: days (until the event was seen, or of observation where it was not), a number, or 0 and 1;
-    NaN where there is none. ``event``: whether what the variable is about was seen. ``has``: whether the
-    patient counts in a median, mean or range of the value.
+    NaN where there is none; made when first asked for. ``event``: whether what the variable is about was seen.
+    ``has``: whether the patient counts in a median, mean or range of the value.
+
+    The function that makes the value holds arrays, never the data that keep the column: a ring of references would
+    keep them all until Python's garbage collector comes.
     """
 
-    value: Floats
-    event: Flags
-    has: Flags
+    def __init__(self, value: Callable[[], Floats], event: Flags, has: Flags) -> None:
+        self._make, self.event, self.has = value, event, has
+
+    @cached_property
+    def value(self) -> Floats:
+        return self._make()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +66,7 @@ class StudyData:
     cause: Integers  # the event that led to death, NONE if death was not seen
     log_seen: Floats
     populations: dict[str, Flags]
-    _columns: dict[str, Column] = field(default_factory=dict, init=False, repr=False)
-    _times: dict[tuple[str, int], Floats] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[tuple[str, Hashable], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,37 +79,66 @@ class StudyData:
         """Number of each replicate study, shape (R,)."""
         return self.trajectories.replicate.reshape(self.shape)[:, 0]
 
-    @property
+    @cached_property
     def stratum(self) -> Integers:
         return self.trajectories.stratum.reshape(self.shape)
 
-    @property
+    def is_stratum(self, stratum: int) -> Flags:
+        """Who is of a stratum, by its index."""
+        return self.kept("stratum", stratum, lambda: self._in_cells(lambda cell, n: cell % n == stratum))
+
+    def is_arm(self, arm: int) -> Flags:
+        """Who is in an arm, by its index."""
+        return self.kept("arm", arm, lambda: self._in_cells(lambda cell, n: cell // n == arm))
+
+    def _in_cells(self, chosen: Callable[[Integers, int], Flags]) -> Flags:
+        model = self.trajectories.model
+        return np.asarray(chosen(np.arange(model.n_cells), len(model.strata))[self.trajectories.cell]).reshape(
+            self.shape
+        )
+
+    @cached_property
     def arm(self) -> Integers:
         return self.trajectories.arm.reshape(self.shape)
+
+    @property
+    def everybody(self) -> Flags:
+        return self.populations[TREATED]
 
     @cached_property
     def observed(self) -> Floats:
         """Time under observation: until death or the end of follow-up, days."""
         return np.minimum(self.death, self.end)
 
+    @cached_property
+    def first_seen(self) -> Floats:
+        """Time at which each log code was first seen, +inf if it never was, shape (codes, R, N)."""
+        trajectories = self.trajectories
+        n_codes = trajectories.codes.end_of_course + 1
+        first = sightings.first_seen(trajectories.offset, trajectories.log_code, self.log_seen, n_codes)
+        return first.reshape(n_codes, *self.shape)
+
     def onset(self, event: int) -> Floats:
         """Time at which an event first happened, seen or not; +inf if never before the horizon."""
-        return self._cached("onset", event, lambda: self.trajectories.first_time(event))
+        return self.kept("onset", event, lambda: self.trajectories.first_time(event).reshape(self.shape))
 
     def seen(self, code: int) -> Floats:
         """Time at which something with this log code was first seen, +inf if it never was."""
-        return self._cached("seen", code, lambda: self._first_seen(self.trajectories.rows(code)))
+        return np.asarray(self.first_seen[code])
+
+    def was_seen(self, code: int) -> Flags:
+        """Whether something with this log code was ever seen."""
+        return self.kept("was_seen", code, lambda: np.isfinite(self.first_seen[code]))
 
     def outcome(self, event: int) -> Floats:
         """Index of the outcome chosen at the first occurrence of an event that was seen, NaN if none."""
-        rows = self.trajectories.rows(event)
-        rows = rows[np.isfinite(self.log_seen[rows])][::-1]
-        chosen = np.full(len(self.trajectories), np.nan)
-        chosen[self.trajectories.owner[rows]] = self.trajectories.log_value[rows]
-        return chosen.reshape(self.shape)
+        return self.kept("outcome", event, lambda: self._value_at_first(event, self.log_seen))
 
     def marker_seen(self, marker: int) -> Floats:
         """Time at which something that sets the marker was first seen, +inf if never; 0 if set at entry."""
+        return self.kept("marker", marker, lambda: self._marker_seen(marker))
+
+    def _marker_seen(self, marker: int) -> Floats:
         model, codes = self.trajectories.model, self.trajectories.codes
         bit = np.uint64(1) << np.uint64(marker)
         if int(model.initial_markers) >> marker & 1:
@@ -116,19 +154,35 @@ class StudyData:
             if sets.any():
                 rows = self.trajectories.rows(event)
                 chosen[rows] |= sets[self.trajectories.log_value[rows].astype(np.int64)]
-        return self._first_seen(np.flatnonzero(chosen))
+        return sightings.first_seen_of(self.trajectories.offset, chosen, self.log_seen).reshape(self.shape)
+
+    def ordered(self, variable: str, member: Flags) -> Ordered:
+        """Members' times and events of a variable, in order; kept for as long as ``member`` is."""
+        column = self.column(variable)
+        return self.kept("ordered", (variable, id(member)), lambda: ordered(column.value, column.event, member))
+
+    def ranked(self, variable: str, member: Flags) -> Ranked:
+        """Members' values of a variable, in order; kept for as long as ``member`` is."""
+        return self.kept("ranked", (variable, id(member)), lambda: ranked(self.column(variable).value, member))
+
+    def extremes(self, variable: str, member: Flags) -> Extremes:
+        """Smallest and largest of the members' values of a variable; kept for as long as ``member`` is."""
+        return self.kept("extremes", (variable, id(member)), lambda: extremes(self.column(variable).value, member))
 
     def administrations(self, before: Floats) -> Counts:
         """Number of administrations strictly before a time per patient."""
         trajectories = self.trajectories
-        count = trajectories.count(trajectories.codes.administration, before=before.ravel())
+        given = trajectories.codes.administration
+        count = sightings.count_before(
+            trajectories.offset, trajectories.log_code, trajectories.log_time, given, before.ravel()
+        )
         return count.reshape(self.shape)
 
     @property
     def state(self) -> Integers:
         """State at the end of observation, as seen: a change that no visit showed is not in it."""
         model, trajectories = self.trajectories.model, self.trajectories
-        entered = _entered(trajectories)
+        entered = states_entered(model)[trajectories.log_code]
         rows = np.flatnonzero((entered != NONE) & np.isfinite(self.log_seen))
         state = np.full(len(trajectories), model.initial_state, dtype=np.int64)
         state[trajectories.owner[rows]] = entered[rows]
@@ -142,9 +196,7 @@ class StudyData:
         ConfigError
             If there is no such variable; the nearest name is suggested.
         """
-        if name not in self._columns:
-            self._columns[name] = self._column(name)
-        return self._columns[name]
+        return self.kept("column", name, lambda: self._column(name))
 
     def population(self, name: str) -> Flags:
         """Return who belongs to a population. Raises ConfigError if there is none of that name."""
@@ -168,29 +220,27 @@ class StudyData:
     def _column(self, name: str) -> Column:
         model, codes = self.trajectories.model, self.trajectories.codes
         kind, _, detail = name.partition(".")
-        everyone = np.ones(self.shape, dtype=bool)
+        observed, entry = self.observed, self.entry
         if name == "survival":
-            return Column(self.observed, self.died, everyone)
+            return Column(lambda: observed, self.died, self.everybody)
         if name == "follow_up":
-            return Column(self.observed, ~self.died, everyone)
+            return Column(lambda: observed, ~self.died, self.everybody)
         if name == "entered":
             cut = self.design.data_cut[self.trajectories.parameter_set].reshape(self.shape)
-            return Column(self.entry, self.entry < cut, self.entry < cut)
+            return Column(lambda: entry, entry < cut, entry < cut)
         if name == "administrations":
             return _number(self.administrations(self.end))
         if name == "dose":
-            given = np.isfinite(self.seen(codes.administration))
-            dose = self.trajectories.first_value(codes.administration).reshape(self.shape)
-            return _number(np.where(given, dose, np.nan))
+            dose = self._value_at_first(codes.administration, self.trajectories.log_time)
+            return _number(np.where(self.was_seen(codes.administration), dose, np.nan))
         if kind == "administrations_before" and detail in model.events:
-            seen = self.seen(model.events.index(detail))
-            return _number(self.administrations(np.where(np.isfinite(seen), seen, self.end)))
+            event = model.events.index(detail)
+            return _number(self.administrations(np.where(self.was_seen(event), self.seen(event), self.end)))
         if kind == "adverse_event" and detail in (_ANY, *model.course.terms):
             if detail in model.course.terms:
-                return self._occurrence(self.seen(codes.first_term + model.course.terms.index(detail)))
-            counted = np.zeros(codes.end_of_course + 1, dtype=bool)
-            counted[codes.first_term : codes.end_of_course] = self.design.counted
-            return self._occurrence(self._first_seen(np.flatnonzero(counted[self.trajectories.log_code])))
+                return self._occurrence(codes.first_term + model.course.terms.index(detail))
+            counted = codes.first_term + np.flatnonzero(self.design.counted)
+            return self._occurrence(*counted.tolist())
         if kind == "state" and detail in model.states:
             return _flag(self.state == model.states.index(detail))
         if kind == "population" and detail in self.populations:
@@ -198,32 +248,43 @@ class StudyData:
         if kind in model.events:
             event = model.events.index(kind)
             if not detail:
-                return self._occurrence(self.seen(event))
+                return self._occurrence(event)
             outcomes = self._outcomes(event)
             if detail in outcomes:
-                chosen = self.outcome(event) == outcomes.index(detail)
-                return self._occurrence(np.where(chosen, self.seen(event), np.inf))
+                return self._occurrence(event, of=self.outcome(event) == outcomes.index(detail))
         raise ConfigError(unknown("statistic.variable", name, self.column_names(), what="variable"))
 
-    def _occurrence(self, seen: Floats) -> Column:
-        event = np.isfinite(seen)
-        return Column(np.where(event, seen, self.observed), event, event)
+    def _occurrence(self, *codes: int, of: Flags | None = None) -> Column:
+        """When one of the codes was first seen, in the patients flagged; in all if None."""
+        event = np.zeros(self.shape, dtype=bool)
+        for code in codes:
+            event |= self.was_seen(code)
+        if of is not None:
+            event &= of
+
+        seen, observed = [self.seen(code) for code in codes], self.observed
+
+        def value() -> Floats:
+            return np.where(event, np.minimum.reduce(seen) if seen else np.inf, observed)
+
+        return Column(value, event, event)
 
     def _outcomes(self, event: int) -> tuple[str, ...]:
         model = self.trajectories.model
         start, stop = model.outcome_offset[event : event + 2]
         return model.outcomes[start:stop]
 
-    def _first_seen(self, rows: Integers) -> Floats:
-        first = np.full(len(self.trajectories), np.inf)
-        np.minimum.at(first, self.trajectories.owner[rows], self.log_seen[rows])
-        return first.reshape(self.shape)
+    def _value_at_first(self, code: int, time: Floats) -> Floats:
+        """Value of the first row of a code that has a finite time, NaN where there is none."""
+        log = self.trajectories
+        return sightings.value_at_first(log.offset, log.log_code, time, log.log_value, code).reshape(self.shape)
 
-    def _cached(self, kind: str, code: int, compute) -> Floats:  # type: ignore[no-untyped-def]
-        key = (kind, code)
-        if key not in self._times:
-            self._times[key] = compute().reshape(self.shape)
-        return self._times[key]
+    def kept(self, kind: str, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
+        """What was made before under this key, else what ``make`` gives now."""
+        if (kind, key) not in self._kept:
+            self._kept[kind, key] = make()
+        kept: _Kept = self._kept[kind, key]
+        return kept
 
 
 def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> StudyData:
@@ -245,15 +306,28 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
     end = horizon.copy()
     for row, who in _sets(trajectories.parameter_set):
         if design.entry_code[row] != NONE:
-            u = _draw(trajectories, who, seed, "study.entry")
-            entry[who] = quantiles(int(design.entry_code[row]), u, *design.entry[row])
+            entry[who] = sightings.drawn_values(
+                np.uint64(seed),
+                stream_number("study.entry"),
+                trajectories.patient[who],
+                trajectories.replicate[who],
+                design.entry_code[row],
+                *design.entry[row],
+            )
         end[who] = np.minimum(end[who], np.maximum(design.data_cut[row] - entry[who], 0.0))
         if design.loss_family[row] != NONE:
             u = _draw(trajectories, who, seed, "study.loss")
             budget = quantiles(DISTRIBUTIONS["exponential"], 1.0 - u, 1.0)  # −log u; 1 − u is exact
             lost = inverse_cumulative_hazards(int(design.loss_family[row]), budget, *design.loss[row])
             end[who] = np.minimum(end[who], lost)
-    death = trajectories.absorbed_at
+    model = trajectories.model
+    death, cause = sightings.deaths(
+        trajectories.offset,
+        trajectories.log_time,
+        trajectories.log_code,
+        states_entered(model),
+        model.absorbing,
+    )
     died = death < end
     data = StudyData(
         trajectories,
@@ -262,8 +336,8 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
         end.reshape(shape),
         death.reshape(shape),
         died.reshape(shape),
-        _causes(trajectories, died).reshape(shape),
-        _log_seen(trajectories, design, end, seed),
+        np.where(died, cause, NONE).reshape(shape),
+        _log_seen(trajectories, design, end, death, seed),
         {TREATED: np.ones(shape, dtype=bool)},
     )
     for population in design.populations:
@@ -277,135 +351,82 @@ def observe_each(trajectories: Trajectories, design: StudyDesign, *, seed: int) 
         yield observe(_patients(trajectories, who.start, who.stop), design, seed=seed)
 
 
-def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, seed: int) -> Floats:
-    """Time at which each row of the log was seen, +inf if never.
+def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, death: Floats, seed: int) -> Floats:
+    """Time at which each row of the log was seen, +inf if never: `sightings.seen_times`.
 
-    A row of an assessed event is seen at the first visit at or after it, if that comes before the end of
-    observation and the patient has not left the event's state by then: changes at the very time of a visit
-    come first. Death, and events that are confirmed at onset, wait for no visit.
+    Death, and events that are confirmed at onset, wait for no visit.
     """
-    model, owner, time = trajectories.model, trajectories.owner, trajectories.log_time
-    seen = np.where(time < end[owner], time, np.inf)
-    limit = np.minimum(end, trajectories.absorbed_at)
-    entered = _entered(trajectories)
-    moves = np.flatnonzero(entered != NONE)
-    has_visits = design.assessment_code[trajectories.parameter_set] != NONE
-    for event in np.flatnonzero(design.assessed & ~model.confirmed_at_onset):
-        to = model.event_to[event]
-        if to != NONE and model.absorbing[to]:
-            continue
-        rows = trajectories.rows(int(event))
-        rows = rows[has_visits[owner[rows]]]
-        visit = _first_visits(trajectories, design, rows, limit, seed)
-        shown = visit < limit[owner[rows]]
-        if to != NONE:
-            leaves = moves[entered[moves] != to]
-            following = np.searchsorted(leaves, rows, side="right")
-            within = following < leaves.size
-            leave = leaves[np.where(within, following, 0)] if leaves.size else np.zeros_like(rows)
-            left = within & (owner[leave] == owner[rows]) & (time[leave] <= visit)
-            shown &= ~left
-        seen[rows] = np.where(shown, visit, np.inf)
+    model = trajectories.model
+    entered = states_entered(model)
+    waits = np.zeros(entered.size, dtype=bool)
+    waits[: len(model.events)] = design.assessed & ~model.confirmed_at_onset
+    waits[entered != NONE] &= ~model.absorbing[entered[entered != NONE]]
+    seen, sound = sightings.seen_times(
+        trajectories.offset,
+        trajectories.log_time,
+        trajectories.log_code,
+        entered,
+        waits,
+        end,
+        death,
+        trajectories.parameter_set,
+        design.assessment_code,
+        design.assessment,
+        trajectories.patient,
+        trajectories.replicate,
+        np.uint64(seed),
+        stream_number("visit"),
+    )
+    if not sound:
+        raise SimulationError("an assessment interval is not positive")
     return seen
-
-
-def _first_visits(trajectories: Trajectories, design: StudyDesign, rows: Integers, limit: Floats, seed: int) -> Floats:
-    """First assessment visit at or after each log row; any time at or after the limit where there is none."""
-    owner = trajectories.owner[rows]
-    time = trajectories.log_time[rows]
-    visit = np.empty_like(time)
-    for row, which in _sets(trajectories.parameter_set[owner]):
-        code = int(design.assessment_code[row])
-        if code == DISTRIBUTIONS["fixed"]:
-            visit[which] = _on_grid(time[which], float(design.assessment[row, 0]))
-        else:
-            visit[which] = _on_random_grid(
-                trajectories, owner[which], time[which], limit, code, design.assessment[row], seed
-            )
-    return visit
-
-
-def _on_grid(time: Floats, interval: float) -> Floats:
-    """First k·interval, k = 1, 2, …, at or after each time."""
-    if not interval > 0:
-        raise SimulationError(f"the assessment interval is {interval} days: it must be positive")
-    k = np.maximum(np.ceil(time / interval), 1.0)
-    k += k * interval < time
-    k -= (k > 1) & ((k - 1) * interval >= time)  # the quotient's rounding may be one visit out, not two
-    return np.asarray(k * interval)
-
-
-def _on_random_grid(
-    trajectories: Trajectories,
-    owner: Integers,
-    time: Floats,
-    limit: Floats,
-    code: int,
-    parameters: Floats,
-    seed: int,
-) -> Floats:
-    """First running sum of a patient's intervals at or after each time, or at or after the limit."""
-    visit = np.zeros(time.size)
-    waiting = np.arange(time.size)
-    occurrence = 0  # as in the engines: the first interval of a course is occurrence 0 of its stream
-    while waiting.size:
-        who = owner[waiting]
-        interval = quantiles(code, _draw(trajectories, who, seed, "visit", occurrence), *parameters)
-        if not (interval > 0).all():
-            raise SimulationError("an assessment interval is not positive")
-        visit[waiting] += interval
-        at = visit[waiting]
-        waiting = waiting[(at < time[waiting]) & (at < limit[who])]
-        occurrence += 1
-    return visit
 
 
 def _members(data: StudyData, population: Population, seed: int) -> Flags:
     trajectories = data.trajectories
     parameter_set = trajectories.parameter_set
-    draw = _draw(trajectories, slice(None), seed, f"study.{population.name}")
-    member = draw < population.probability[parameter_set, trajectories.cell]
-    alive_at = population.alive_at[parameter_set]
-    member &= ~np.isfinite(alive_at) | (data.observed.ravel() > alive_at)
+    member = sightings.drawn(
+        np.uint64(seed),
+        stream_number(f"study.{population.name}"),
+        trajectories.patient,
+        trajectories.replicate,
+        parameter_set,
+        trajectories.cell,
+        population.probability,
+    )
+    if np.isfinite(population.alive_at).any():
+        alive_at = population.alive_at[parameter_set]
+        member &= ~np.isfinite(alive_at) | (data.observed.ravel() > alive_at)
     member = member.reshape(data.shape)
     if population.always_event != NONE:
-        member |= np.isfinite(data.seen(population.always_event))
+        member |= data.was_seen(population.always_event)
     if population.exclude_event != NONE:
-        member &= ~np.isfinite(data.seen(population.exclude_event))
-    return np.asarray(member & data.populations[population.of])
+        member &= ~data.was_seen(population.exclude_event)
+    if population.of != TREATED:
+        member &= data.populations[population.of]
+    return member
 
 
-def _causes(trajectories: Trajectories, died: Flags) -> Integers:
-    """Event that led into an absorbing state, NONE for those who did not die under observation."""
-    entered = _entered(trajectories)
-    rows = np.flatnonzero(entered != NONE)
-    rows = rows[trajectories.model.absorbing[entered[rows]]]
-    cause = np.full(len(trajectories), NONE, dtype=np.int64)
-    cause[trajectories.owner[rows]] = trajectories.log_code[rows]
-    return np.where(died, cause, NONE)
+def states_entered(model: ModelTables) -> Integers:
+    """State that each log code leads to, NONE for codes that change no state."""
+    to = np.full(model.log_codes.end_of_course + 1, NONE, dtype=np.int64)
+    to[: len(model.events)] = model.event_to
+    return to
 
 
-def _entered(trajectories: Trajectories) -> Integers:
-    """State that each log row leads to, NONE for rows that change no state."""
-    codes = trajectories.codes
-    to = np.full(codes.end_of_course + 1, NONE, dtype=np.int64)
-    to[: codes.n_events] = trajectories.model.event_to
-    return np.asarray(to[trajectories.log_code])
-
-
-def _draw(trajectories: Trajectories, who: slice | Integers, seed: int, stream: str, occurrence: int = 0) -> Floats:
+def _draw(trajectories: Trajectories, who: slice, seed: int, stream: str) -> Floats:
     patient, replicate = trajectories.patient[who], trajectories.replicate[who]
-    return uniforms(seed, patient, replicate, stream_number(stream), occurrence)
+    return uniforms(seed, patient, replicate, stream_number(stream), 0)
 
 
 def _number(value: NDArray[np.generic]) -> Column:
-    number = value.astype(np.float64)
+    number = value.astype(np.float64, copy=False)
     has = ~np.isnan(number)
-    return Column(number, has, has)
+    return Column(lambda: number, has, has)
 
 
 def _flag(value: Flags) -> Column:
-    return Column(value.astype(np.float64), value, np.ones_like(value))
+    return Column(lambda: value.astype(np.float64), value, np.ones_like(value))
 
 
 def _sets(parameter_set: Integers) -> Iterator[tuple[int, slice]]:

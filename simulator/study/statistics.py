@@ -1,8 +1,8 @@
 """Pooled statistics of all replicates, added up block by block. Knows what to add; knows no xarray.
 
-True quantities (what happened) and observed ones (what was seen) are apart and say which they are. Counts are
-added as integers; sums of real numbers are kept by replicate and added at the end in the order of replicates.
-So nothing depends on how replicates were cut into blocks.
+True quantities (what happened) and observed ones (what was seen) are apart and say which they are. Everything is
+added as integers, sums of real numbers in units of 2^-32 (`tallies`), so that nothing depends on how patients were
+cut into blocks or who counted them.
 
 Every estimate has beside it ``<name>_standard_error``, its Monte-Carlo error: that of the pooled patients
 taken as independent draws. The band ``kaplan_meier_{lower,median,upper}`` is another thing: how much the
@@ -11,20 +11,25 @@ estimate of one study of the declared size varies.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.study.observe import StudyData
+from simulator.study.observe import StudyData, states_entered
+from simulator.study.pooling import EXACT_PATIENTS, Pool
 from simulator.study.ranks import order_statistics
-from simulator.study.survival import kaplan_meier
+from simulator.study.survival import Ordered, at_risk_at, curve_at
+from simulator.study.tallies import real, tally_course, tally_events, tally_group
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Trajectories
 
 Array = NDArray[Any]
+History = tuple[int, int, Floats, Integers, Floats]
+"""Of one patient: replicate, number, and what the log holds of them: times, codes, values."""
 
 SAMPLE_PATIENTS = 50
 BAND_REPLICATES = 10_000
@@ -68,8 +73,51 @@ def groups_of(model: ModelTables) -> Groups:
     return Groups(tuple(names), np.stack(rows).astype(np.int64))
 
 
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """What is counted: arrays that blocks of patients are added to, in any order. First dimension: cells."""
+
+    patients: Integers  # (C,)
+    dead: Integers  # (C, T + 1)
+    changes: Integers  # (C, S, T + 1)
+    happened: Integers  # (I, C, T + 1)
+    true: Integers  # (I, C, bins)
+    observed: Integers  # (I, C, bins)
+    lived: Integers  # (C, 2, 2)
+    given: Integers  # (C, numbers of administrations)
+    treated: Integers  # (C,)
+    on_course: Integers  # (C, T + 1)
+    harmed: Integers  # (C, terms + 1)
+    spent: Integers  # (C, 2, 2)
+    at_risk: Integers  # (G, T)
+    at_risk_square: Integers  # (G, T)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a block adds beyond its counts: its studies, and what is kept of single studies and patients."""
+
+    replicate: Integers  # (R,)
+    curves: tuple[Floats, ...]  # of each group: estimates (R, T) of those studies that the band is taken from
+    histories: tuple[History, ...]
+    open: Open | None = None  # if the block is not of whole studies
+
+
+@dataclass(frozen=True, eq=False)
+class Open:
+    """What is kept of some patients of one study until the others have come."""
+
+    patients: range
+    of: int  # patients of the study
+    groups: tuple[Ordered, ...]
+    at_risk: Integers  # (G, T)
+
+
 class Accumulator:
-    """Adds up blocks of replicates of one parameter set, in ascending order of replicate.
+    """Adds up blocks of one parameter set: of whole replicates, or of some patients of one.
+
+    `reduce` counts a block, in any order and from several threads at once; `append` takes what it returns, in
+    ascending order of replicates and patients. `add` does both.
 
     Parameters
     ----------
@@ -79,222 +127,209 @@ class Accumulator:
     def __init__(self, time: Floats, *, n_sample: int = SAMPLE_PATIENTS) -> None:
         self.time = np.asarray(time, dtype=np.float64)
         self.n_sample = n_sample
-        self._model: ModelTables | None = None
+        self._known: _Known | None = None
+        self._lock = threading.Lock()
+        self._idle: list[_Counts] = []  # one for each thread that has counted at the same time
         self._last_replicate = -1
         self._n_replicates = 0
-        self._counts: dict[str, Integers] = {}
-        self._by_replicate: dict[str, list[Array]] = {}
-        self._histories: list[tuple[int, int, Floats, Integers, Floats]] = []
+        self._curves: list[tuple[Floats, ...]] = []
+        self._histories: list[History] = []
+        self._open: _OpenStudy | None = None
+        self._at_risk = self._at_risk_square = np.zeros((1, self.time.size), dtype=np.int64)  # of studies in parts
 
-    def add(self, data: StudyData) -> None:
-        """Add the studies of a block.
+    def add(self, data: StudyData, *, of: int | None = None) -> None:
+        """Add the studies of a block, or, of one study of so many patients, those that the block has.
 
         Raises
         ------
         ValueError
             If the block is of another parameter set or does not follow the blocks before it.
         """
-        trajectories = data.trajectories
-        if self._model is None:
-            self._model, self._set = trajectories.model, int(trajectories.parameter_set[0])
-            self._groups = groups_of(self._model)
-            self._events = _events(self._model, data.design.assessed)
-            horizon = float(self._model.horizon[self._set])
-            self._bin = max(FINEST_BIN, 2.0 ** np.ceil(np.log2(horizon / MOST_BINS)))
-            self._n_bins = int(horizon / self._bin) + 2
-        replicate = data.replicate
-        if (trajectories.parameter_set != self._set).any():
+        self.append(self.reduce(data, of=of))
+
+    def reduce(self, data: StudyData, *, of: int | None = None) -> Part:
+        """Count the patients of a block. Raises ValueError if it is of another parameter set."""
+        log = data.trajectories
+        parameter_set = int(log.parameter_set[0])
+        with self._lock:
+            if self._known is None:
+                self._known = _known(data, parameter_set)
+            known = self._known
+            counts = self._idle.pop() if self._idle else _no_counts(known, self.time.size)
+        if (log.parameter_set != known.parameter_set).any():
             raise ValueError("an accumulator takes one parameter set")
-        if replicate[0] <= self._last_replicate or (np.diff(replicate) <= 0).any():
+        counts = self._counted(data, known, counts)
+        groups = tuple(data.ordered("survival", member) for member in known.members(data))
+        unfinished, curves = None, tuple(np.empty((0, self.time.size)) for _ in groups)
+        if of is None:
+            wanted = int(np.searchsorted(data.replicate, BAND_REPLICATES))
+            curves = tuple(
+                tally_group(group.key, group.size, self.time, wanted, at_risk, square)
+                for group, at_risk, square in zip(groups, counts.at_risk, counts.at_risk_square, strict=True)
+            )
+        else:
+            patients = range(int(log.patient[0]), int(log.patient[-1]) + 1)
+            at_risk = np.concatenate([at_risk_at(group, self.time) for group in groups])
+            unfinished = Open(patients, of, groups, at_risk)
+        with self._lock:
+            self._idle.append(counts)
+        wanting = self.n_sample - len(self._histories)  # never grows: what is not wanted now is not later
+        return Part(data.replicate, curves, _sample(log, wanting), unfinished)
+
+    def append(self, part: Part) -> None:
+        """Take a part in its turn. Raises ValueError if it does not follow the parts before it."""
+        more = self._open is not None and part.open is not None and part.replicate[0] == self._last_replicate
+        if self._open is not None and not more:
+            raise ValueError("a replicate was left before all of its patients were added")
+        if not more and (part.replicate[0] <= self._last_replicate or (np.diff(part.replicate) <= 0).any()):
             raise ValueError("replicates must be added in ascending order, each once")
-        self._last_replicate = int(replicate[-1])
-        self._sample(trajectories)
-        cell = trajectories.cell
-        self._count("patients", np.bincount(cell, minlength=self._model.n_cells))
-        self._add_survival(data, cell)
-        self._add_states(trajectories, cell)
-        self._add_events(data, cell)
-        self._add_course(data, cell)
-        self._n_replicates += replicate.size
+        self._last_replicate = int(part.replicate[-1])
+        self._histories += part.histories[: self.n_sample - len(self._histories)]
+        if part.open is None:
+            self._n_replicates += part.replicate.size
+            if len(part.curves[0]):
+                self._curves.append(part.curves)
+            return
+        if self._open is None:
+            self._open = _OpenStudy(part.open, banded=part.replicate[0] < BAND_REPLICATES)
+        self._open.add(part.open)
+        if self._open.n_patients == part.open.of:
+            self._close(self._open)
+
+    def _close(self, study: _OpenStudy) -> None:
+        """Take what a study that came in parts is as a whole."""
+        self._open = None
+        self._n_replicates += 1
+        self._at_risk = self._at_risk + study.at_risk
+        self._at_risk_square = self._at_risk_square + study.at_risk**2
+        if study.groups:
+            self._curves.append(tuple(curve_at(group.whole(), self.time) for group in study.groups))
 
     def result(self) -> dict[str, Variable]:
         """Return every variable and coordinate by name. Raises ValueError if nothing was added."""
-        if self._model is None:
+        if self._known is None:
             raise ValueError("no replicate was added")
+        if self._open is not None:
+            raise ValueError("a replicate was left before all of its patients were added")
+        known, counts = self._known, self._total()
         table = _Table()
-        table.add("group", "group", _names(self._groups.names), "group of patients", None)
+        table.add("group", "group", _names(known.groups.names), "group of patients", None)
         table.add("time", "time", self.time, "time since entry", "d")
-        table.add("state", "state", _names(self._model.states), "state", None)
-        table.add("event", "event", _names(n for n, _ in self._events), "event, or cause of death", None)
+        table.add("state", "state", _names(known.model.states), "state", None)
+        table.add("event", "event", _names(n for n, _ in known.events), "event, or cause of death", None)
         table.add("quantile", "quantile", np.array(QUANTILES), "share of times at or below")
-        table.add("n_patients", "group", self._by_group("patients"), "patients simulated")
-        self._survival_result(table)
-        if self._events:
-            self._event_result(table)
-        self._course_result(table, self._model)
-        self._history_result(table, self._model)
+        table.add("n_patients", "group", known.by_group(counts.patients), "patients simulated")
+        self._survival_result(table, known, counts)
+        if known.events:
+            self._event_result(table, known, counts)
+        self._course_result(table, known, counts)
+        self._history_result(table, known.model)
         return table.variables
 
     # -- adding -------------------------------------------------------------------------------------
 
-    def _add_survival(self, data: StudyData, cell: Integers) -> None:
-        n_times = self.time.size
+    def _counted(self, data: StudyData, known: _Known, counts: _Counts) -> _Counts:
+        """Counts with the patients of a block added."""
+        log, codes = data.trajectories, data.trajectories.codes
         death = data.death.ravel()
-        self._count("dead", self._by_time(cell, np.searchsorted(self.time, death, side="left")))
-        lived = np.minimum(death, self.time[-1])
-        self._sum("lived", data, lived)
-        self._sum("lived_square", data, lived**2)
-        # Number at risk of each study: those whose observation lasts until the time or longer.
-        observed, n_cells = data.observed, len(self._groups.cells[0])
-        last = np.searchsorted(self.time, observed, side="right")
-        study = np.arange(observed.shape[0])[:, None]
-        place = (study * n_cells + cell.reshape(observed.shape)) * (n_times + 1) + last
-        ended = np.bincount(place.ravel(), minlength=observed.shape[0] * n_cells * (n_times + 1))
-        ended = ended.reshape(observed.shape[0], n_cells, n_times + 1)
-        still = ended[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
-        at_risk = np.einsum("gc,rct->rgt", self._groups.cells, still)
-        self._count("at_risk", at_risk.sum(axis=0))
-        self._count("at_risk_square", (at_risk**2).sum(axis=0))
-        wanted = min(observed.shape[0], BAND_REPLICATES - self._n_replicates)
-        if wanted > 0:
-            self._by_replicate.setdefault("kaplan_meier", []).append(self._curves(data, wanted))
+        tally_events(
+            log.offset,
+            log.log_time,
+            log.log_code,
+            log.cell,
+            known.entered,
+            known.model.absorbing,
+            known.model.initial_state,
+            known.slot,
+            known.event_of,
+            death,
+            data.died.ravel(),
+            data.first_seen.reshape(-1, len(log)),
+            self.time,
+            known.bin,
+            counts.patients,
+            counts.dead,
+            counts.changes,
+            counts.happened,
+            counts.true,
+            counts.observed,
+            counts.lived,
+        )
+        most = int(np.diff(log.offset).max()) + 1
+        if counts.given.shape[1] < most:
+            more = most - counts.given.shape[1]
+            counts = replace(counts, given=np.pad(counts.given, [(0, 0), (0, more)]))
+        tally_course(
+            log.offset,
+            log.log_time,
+            log.log_code,
+            log.cell,
+            codes.administration,
+            codes.end_of_course,
+            data.design.counted,
+            death,
+            log.horizon,
+            self.time,
+            counts.given,
+            counts.treated,
+            counts.on_course,
+            counts.harmed,
+            counts.spent,
+        )
+        return counts
 
-    def _curves(self, data: StudyData, n: int) -> Floats:
-        """Product-limit estimate of the first n studies by group, shape (n, G, T)."""
-        cell = data.trajectories.cell.reshape(data.shape)[:n]
-        observed, died = data.observed[:n], data.died[:n]
-        curves = np.empty((n, len(self._groups.names), self.time.size))
-        for group, cells in enumerate(self._groups.cells.astype(bool)):
-            member = cells[cell]
-            columns = np.flatnonzero(member.any(axis=0))
-            curves[:, group] = kaplan_meier(observed[:, columns], died[:, columns], member[:, columns], self.time)
-        return curves
-
-    def _add_states(self, trajectories: Trajectories, cell: Integers) -> None:
-        model, moves = trajectories.model, trajectories.transitions
-        n_states, width = len(model.states), self.time.size + 1
-        at = np.searchsorted(self.time, moves.time, side="left")
-        place = cell[moves.owner] * n_states
-        size = model.n_cells * n_states * width
-        changes = np.bincount((place + moves.entered) * width + at, minlength=size)
-        changes -= np.bincount((place + moves.left) * width + at, minlength=size)
-        occupied = changes.reshape(model.n_cells, n_states, width)
-        occupied[:, model.initial_state, 0] += np.bincount(cell, minlength=model.n_cells)
-        self._count("occupied", occupied.cumsum(axis=-1)[..., :-1])
-
-    def _add_events(self, data: StudyData, cell: Integers) -> None:
-        cause = _true_causes(data.trajectories)
-        for i, (_, members) in enumerate(self._events):
-            if _is_death(data.trajectories.model, members[0]):
-                mine = np.isin(cause, members)
-                onset = np.where(mine, data.death.ravel(), np.inf)
-                seen = np.where(data.died.ravel(), onset, np.inf)
-            else:
-                onset, seen = data.onset(members[0]).ravel(), data.seen(members[0]).ravel()
-            self._count(f"happened.{i}", self._by_time(cell, np.searchsorted(self.time, onset, side="left")))
-            for what, time in (("true", onset), ("observed", seen)):
-                finite = np.isfinite(time)
-                bins = np.minimum(np.floor(time[finite] / self._bin).astype(np.int64), self._n_bins - 1)
-                size = len(self._groups.cells[0]) * self._n_bins
-                histogram = np.bincount(cell[finite] * self._n_bins + bins, minlength=size)
-                self._count(f"{what}.{i}", histogram.reshape(-1, self._n_bins))
-
-    def _add_course(self, data: StudyData, cell: Integers) -> None:
-        trajectories, codes = data.trajectories, data.trajectories.codes
-        n_cells, n_terms = trajectories.model.n_cells, codes.n_terms
-        given = trajectories.count(codes.administration)
-        width = int(given.max()) + 1
-        given_by_cell = np.bincount(cell * width + given, minlength=n_cells * width).reshape(n_cells, width)
-        self._count("given", given_by_cell)
-        first = trajectories.first_time(codes.administration)
-        treated = np.isfinite(first)
-        last = np.minimum(trajectories.first_time(codes.end_of_course), trajectories.absorbed_at)
-        last = np.minimum(last, trajectories.horizon)
-        spent = np.where(treated, np.where(treated, last, 0.0) - np.where(treated, first, 0.0), 0.0)
-        self._count("treated", np.bincount(cell[treated], minlength=n_cells))
-        self._sum("spent", data, spent)
-        self._sum("spent_square", data, spent**2)
-        start, stop = (np.searchsorted(self.time, t[treated], side="left") for t in (first, last))
-        on_course = self._by_time(cell[treated], start) - self._by_time(cell[treated], stop)
-        self._count("on_course", on_course)
-        harmed = np.zeros((n_terms + 1, len(trajectories)), dtype=bool)
-        for term in range(n_terms):
-            harmed[term, trajectories.owner[trajectories.rows(codes.first_term + term)]] = True
-        harmed[n_terms] = (harmed[:n_terms] & data.design.counted[:, None]).any(axis=0)
-        self._count("harmed", np.stack([np.bincount(cell[row], minlength=n_cells) for row in harmed], axis=1))
-
-    def _sample(self, trajectories: Trajectories) -> None:
-        for i in range(min(self.n_sample - len(self._histories), len(trajectories))):
-            rows = slice(trajectories.offset[i], trajectories.offset[i + 1])
-            self._histories.append(
-                (
-                    int(trajectories.replicate[i]),
-                    int(trajectories.patient[i]),
-                    trajectories.log_time[rows].copy(),
-                    trajectories.log_code[rows].astype(np.int64),
-                    trajectories.log_value[rows].copy(),
-                )
-            )
-
-    def _count(self, name: str, counted: Integers) -> None:
-        """Add integers; the last dimension may grow from block to block."""
-        before = self._counts.get(name)
-        if before is None:
-            self._counts[name] = counted.astype(np.int64)
-            return
-        missing = counted.shape[-1] - before.shape[-1]
-        if missing > 0:
-            before = np.pad(before, [(0, 0)] * (before.ndim - 1) + [(0, missing)])
-        before[..., : counted.shape[-1]] += counted
-        self._counts[name] = before
-
-    def _sum(self, name: str, data: StudyData, values: Floats) -> None:
-        """Keep the sum over the patients of each study and cell, added in the order of patients."""
-        n_studies, n_cells = data.shape[0], len(self._groups.cells[0])
-        study = np.repeat(np.arange(n_studies), data.shape[1])
-        place = study * n_cells + data.trajectories.cell
-        sums = np.bincount(place, weights=values.ravel(), minlength=n_studies * n_cells)
-        self._by_replicate.setdefault(name, []).append(sums.reshape(n_studies, n_cells))
-
-    def _by_time(self, cell: Integers, at: Integers) -> Integers:
-        """Patients whose time has come by each time of the grid, by cell, shape (C, T)."""
-        width, n_cells = self.time.size + 1, len(self._groups.cells[0])
-        counted = np.bincount(cell * width + at, minlength=n_cells * width).reshape(n_cells, width)
-        return np.asarray(counted.cumsum(axis=1)[:, :-1])
+    def _total(self) -> _Counts:
+        """Sum of what all threads counted."""
+        most = max(counts.given.shape[1] for counts in self._idle)
+        given = [np.pad(counts.given, [(0, 0), (0, most - counts.given.shape[1])]) for counts in self._idle]
+        sums = {
+            spec.name: np.sum([getattr(counts, spec.name) for counts in self._idle], axis=0)
+            for spec in fields(_Counts)
+            if spec.name != "given"
+        }
+        sums["at_risk"] += self._at_risk
+        sums["at_risk_square"] += self._at_risk_square
+        total = np.sum(given, axis=0)
+        return _Counts(given=total[:, : int(np.flatnonzero(total.any(axis=0)).max()) + 1], **sums)
 
     # -- results ------------------------------------------------------------------------------------
 
-    def _survival_result(self, table: _Table) -> None:
-        n = self._by_group("patients")
-        alive = n[:, None] - self._by_group("dead")
+    def _survival_result(self, table: _Table, known: _Known, counts: _Counts) -> None:
+        n = known.by_group(counts.patients)
+        alive = n[:, None] - known.by_group(_until(counts.dead))
         table.share("overall_survival", "group time", alive, n[:, None], "share alive (true)")
-        band = order_statistics(np.concatenate(self._by_replicate["kaplan_meier"]), BAND)
-        for name, values, level in zip(("lower", "median", "upper"), band, BAND, strict=True):
-            meaning = f"Kaplan–Meier estimate of one study, {100 * level:g} % point over replicates"
+        bands = [order_statistics(np.concatenate(of_group), BAND) for of_group in zip(*self._curves, strict=True)] or [
+            np.full((len(BAND), self.time.size), np.nan)
+        ] * len(known.groups.names)
+        for level, share in enumerate(BAND):
+            name, values = ("lower", "median", "upper")[level], np.stack([band[level] for band in bands])
+            meaning = f"Kaplan–Meier estimate of one study, {100 * share:g} % point over replicates"
             table.add(f"kaplan_meier_{name}", "group time", values, meaning)
-        mean = self._counts["at_risk"] / self._n_replicates
-        variance = np.maximum(self._counts["at_risk_square"] / self._n_replicates - mean**2, 0.0)
+        mean = counts.at_risk / self._n_replicates
+        variance = np.maximum(counts.at_risk_square / self._n_replicates - mean**2, 0.0)
         meaning = "patients of one study under observation, mean over replicates"
         table.estimate("number_at_risk", "group time", mean, np.sqrt(variance / self._n_replicates), meaning)
         meaning = f"mean time lived until day {self.time[-1]:g} (true restricted mean survival time)"
-        table.mean("rmst", "group", self._total("lived"), self._total("lived_square"), n, meaning, "d")
-        occupied, meaning = self._by_group("occupied"), "share of patients in each state (true)"
+        lived = real(known.by_group(counts.lived))
+        table.mean("rmst", "group", lived[:, 0], lived[:, 1], n, meaning, "d")
+        changes = counts.changes.copy()
+        changes[:, known.model.initial_state, 0] += counts.patients
+        occupied, meaning = known.by_group(_until(changes)), "share of patients in each state (true)"
         table.share("state_occupancy", "group state time", occupied, n[:, None, None], meaning)
 
-    def _event_result(self, table: _Table) -> None:
-        every = range(len(self._events))
-        n = self._by_group("patients")[:, None, None]
-        happened = np.stack([self._by_group(f"happened.{i}") for i in every], axis=1)
+    def _event_result(self, table: _Table, known: _Known, counts: _Counts) -> None:
+        n = known.by_group(counts.patients)[:, None, None]
+        happened = np.stack([known.by_group(_until(each)) for each in counts.happened], axis=1)
         meaning = "share in whom the event has happened (true)"
         table.share("cumulative_incidence", "group event time", happened, n, meaning)
-        for what, verb in (("true", "happened"), ("observed", "was seen")):
-            found = [_histogram_quantiles(self._by_group(f"{what}.{i}"), self._bin) for i in every]
+        for what, verb, times in (("true", "happened", counts.true), ("observed", "was seen", counts.observed)):
+            found = [_histogram_quantiles(known.by_group(each), known.bin) for each in times]
             values, errors = (np.stack(part, axis=1) for part in zip(*found, strict=True))
-            meaning = f"time to the event among those in whom it {verb}, in steps of {self._bin:g} d"
+            meaning = f"time to the event among those in whom it {verb}, in steps of {known.bin:g} d"
             table.estimate(f"time_to_event_{what}", "group event quantile", values, errors, meaning, "d")
 
-    def _course_result(self, table: _Table, model: ModelTables) -> None:
-        n, given = self._by_group("patients"), self._by_group("given")
+    def _course_result(self, table: _Table, known: _Known, counts: _Counts) -> None:
+        n, given = known.by_group(counts.patients), known.by_group(counts.given)
         number = np.arange(given.shape[1])
         reached = given[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
         table.add("visit", "visit", number[1:], "number of the administration")
@@ -303,14 +338,15 @@ class Accumulator:
         total, square = (given * number).sum(axis=1), (given * number**2).sum(axis=1)
         meaning = "administrations per patient, mean (true)"
         table.mean("administrations_mean", "group", total, square, n, meaning)
-        treated, total, square = self._by_group("treated"), self._total("spent"), self._total("spent_square")
+        treated, spent = known.by_group(counts.treated), real(known.by_group(counts.spent))
         meaning = "time from the first administration to the end of the course, mean (true)"
-        table.mean("time_on_treatment", "group", total, square, treated, meaning, "d")
-        on_course = self._by_group("on_course")
+        table.mean("time_on_treatment", "group", spent[:, 0], spent[:, 1], treated, meaning, "d")
+        on_course = known.by_group(_until(counts.on_course))
         table.share("on_treatment", "group time", on_course, n[:, None], "share on treatment (true)")
-        table.add("term", "term", _names((*model.course.terms, ANY_TERM)), "adverse-event term", None)
+        terms = _names((*known.model.course.terms, ANY_TERM))
+        table.add("term", "term", terms, "adverse-event term", None)
         meaning = "share of patients who ever had the adverse event (true)"
-        table.share("ae_incidence", "group term", self._by_group("harmed"), n[:, None], meaning)
+        table.share("ae_incidence", "group term", known.by_group(counts.harmed), n[:, None], meaning)
 
     def _history_result(self, table: _Table, model: ModelTables) -> None:
         codes = (*model.events, "administration", *model.course.terms, "end_of_course")
@@ -325,14 +361,111 @@ class Accumulator:
         meaning = "dose, outcome chosen, administration that caused it, or reason of the end"
         table.add("history_value", "history", np.concatenate(value), meaning, None)
 
-    def _by_group(self, name: str) -> Integers:
-        """Counts by group: (C, …) → (G, …)."""
-        return np.asarray(np.tensordot(self._groups.cells, self._counts[name], axes=1))
 
-    def _total(self, name: str) -> Floats:
-        """Sum over all replicates, in their order, by group: shape (G,)."""
-        by_cell = np.concatenate(self._by_replicate[name]).cumsum(axis=0)[-1]
-        return np.asarray((self._groups.cells * by_cell).sum(axis=1))
+class _OpenStudy:
+    """A study some patients of which have been added."""
+
+    def __init__(self, first: Open, *, banded: bool) -> None:
+        self.n_patients = 0
+        self.at_risk = np.zeros_like(first.at_risk)
+        binned = first.of > EXACT_PATIENTS
+        self.groups = [Pool(binned=binned) for _ in first.groups] if banded else []
+
+    def add(self, part: Open) -> None:
+        if part.patients.start != self.n_patients or part.patients.stop > part.of:
+            raise ValueError("patients of a replicate must be added in ascending order, each once")
+        self.n_patients = part.patients.stop
+        self.at_risk += part.at_risk
+        for pool, group in zip(self.groups, part.groups, strict=bool(self.groups)):
+            pool.add(group)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What an accumulator knows of the model and the design once it has seen a first block."""
+
+    model: ModelTables
+    parameter_set: int
+    groups: Groups
+    events: list[tuple[str, list[int]]]
+    entered: Integers  # state that each log code leads to
+    slot: Integers  # of each log code, index into `events`
+    event_of: Integers  # of each of `events`, NONE for deaths
+    bin: float  # days
+    n_bins: int
+
+    def by_group(self, counted: Integers) -> Integers:
+        """Counts by group: (C, …) → (G, …)."""
+        return np.asarray(np.tensordot(self.groups.cells, counted, axes=1))
+
+    def members(self, data: StudyData) -> list[Flags]:
+        """Who is in each group, (R, N)."""
+        members = [data.everybody]
+        if len(self.model.strata) > 1:
+            members += [data.is_stratum(stratum) for stratum in range(len(self.model.strata))]
+        if len(self.model.arms) > 1:
+            members += [data.is_arm(arm) for arm in range(len(self.model.arms))]
+        return members
+
+
+def _known(data: StudyData, parameter_set: int) -> _Known:
+    model, codes = data.trajectories.model, data.trajectories.codes
+    horizon = float(model.horizon[parameter_set])
+    width = max(FINEST_BIN, 2.0 ** np.ceil(np.log2(horizon / MOST_BINS)))
+    events = _events(model, data.design.assessed)
+    slot = np.full(codes.end_of_course + 1, NONE)
+    event_of = np.full(len(events), NONE)
+    for i, (_, members) in enumerate(events):
+        slot[members] = i
+        if not _is_death(model, members[0]):
+            event_of[i] = members[0]
+    return _Known(
+        model=model,
+        parameter_set=parameter_set,
+        groups=groups_of(model),
+        events=events,
+        entered=states_entered(model),
+        slot=slot,
+        event_of=event_of,
+        bin=width,
+        n_bins=int(horizon / width) + 2,
+    )
+
+
+def _no_counts(known: _Known, n_times: int) -> _Counts:
+    cells, groups, kinds = known.model.n_cells, len(known.groups.names), len(known.events)
+    shapes = {
+        "patients": (cells,),
+        "dead": (cells, n_times + 1),
+        "changes": (cells, len(known.model.states), n_times + 1),
+        "happened": (kinds, cells, n_times + 1),
+        "true": (kinds, cells, known.n_bins),
+        "observed": (kinds, cells, known.n_bins),
+        "lived": (cells, 2, 2),
+        "given": (cells, 1),
+        "treated": (cells,),
+        "on_course": (cells, n_times + 1),
+        "harmed": (cells, len(known.model.course.terms) + 1),
+        "spent": (cells, 2, 2),
+        "at_risk": (groups, n_times),
+        "at_risk_square": (groups, n_times),
+    }
+    return _Counts(**{name: np.zeros(shape, dtype=np.int64) for name, shape in shapes.items()})
+
+
+def _sample(log: Trajectories, n: int) -> tuple[History, ...]:
+    """Histories of the first n patients."""
+    histories = []
+    for i in range(min(n, len(log))):
+        rows = slice(log.offset[i], log.offset[i + 1])
+        replicate, patient, code = int(log.replicate[i]), int(log.patient[i]), log.log_code[rows].astype(np.int64)
+        histories.append((replicate, patient, log.log_time[rows].copy(), code, log.log_value[rows].copy()))
+    return tuple(histories)
+
+
+def _until(changes: Integers) -> Integers:
+    """Counts at each time of the grid from changes there, (…, T + 1) → (…, T)."""
+    return np.asarray(changes.cumsum(axis=-1)[..., :-1])
 
 
 def _is_death(model: ModelTables, event: int) -> bool:
@@ -356,16 +489,6 @@ def _events(model: ModelTables, assessed: Flags) -> list[tuple[str, list[int]]]:
     own = {model.events[e] for e in deaths}
     names = {cause: cause if cause in own else f"death.{cause}" for cause in causes}
     return found + [(names[cause], [e for e in deaths if model.causes[e] == cause]) for cause in causes]
-
-
-def _true_causes(trajectories: Trajectories) -> Integers:
-    """Event that led to death, seen or not, NONE for those alive at the horizon."""
-    model = trajectories.model
-    cause = np.full(len(trajectories), NONE, dtype=np.int64)
-    for event in range(len(model.events)):
-        if _is_death(model, event):
-            cause[trajectories.owner[trajectories.rows(event)]] = event
-    return cause
 
 
 def _histogram_quantiles(histogram: Integers, width: float) -> tuple[Floats, Floats]:

@@ -120,6 +120,8 @@ def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
     if "n_patients" in tree.attrs:
         studies += f" of {_counted(int(tree.attrs['n_patients']), 'patient', 'patients')}"
     yield f"{studies} each; seed {tree.attrs.get('seed', 'not recorded')}"
+    if binned := str(tree["targets"].attrs.get("binned", "")):
+        yield f"Binned: {binned}"
     if n_replicates < FEWEST:
         yield f"fewer than {FEWEST} studies: nothing can be called outside the central 95 %"
     else:

@@ -201,6 +201,16 @@ def test_the_main_job_runs_from_any_folder(installed, place):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes of folders do not keep their owner out on Windows")
+def test_a_cohort_is_calibrated_from_any_folder(installed, place):
+    folder, env = place
+    work = folder / "work"
+    said = call(interpreter(installed), "-m", "calibration", "cohort=il2_hai_unresectable", cwd=work, env=env)
+    assert "Fitted: I04" in said
+    script = interpreter(installed).with_name("lobule-calibrate")
+    assert "il2_hai_unresectable" in call(script, "--help", cwd=work, env=env)
+    assert list(work.iterdir()) == []
+
+
 def test_only_the_output_folder_need_be_writable(installed, place):
     folder, env = place
     work, temporary = folder / "work", folder / "temporary"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.engines import reference
+from simulator.errors import SimulationError
 from simulator.running import experiment as running
 from tests import any_model, models
 
@@ -302,3 +305,140 @@ def test_the_size_of_a_block_changes_no_array_of_the_results(monkeypatch):
         ).experiment
         trees.append(arrays(running.run(experiment)))
     assert trees[0] == trees[1] == trees[2]
+
+
+def prepared(*overrides):
+    from simulator.cli.preflight import prepare
+
+    return prepare([*overrides, "engine=reference"]).experiment
+
+
+@pytest.mark.parametrize("cohort", ["ilp", "il2_hai_adjuvant", "il2_hai_unresectable"])
+def test_patients_of_a_replicate_may_be_cut_anywhere(cohort, monkeypatch):
+    trees = []
+    for size in (1, 7, 1_000, 10_000):
+        monkeypatch.setattr(running, "BLOCK_PATIENTS", size)
+        trees.append(arrays(running.run(prepared(f"cohort={cohort}", "study.replicates=2"))))
+    assert trees[0] == trees[1] == trees[2] == trees[3]
+
+
+def test_replicates_too_large_to_be_exact_may_be_cut_anywhere_and_say_that_they_are_binned(monkeypatch):
+    from simulator.study import statistics
+
+    exact = running.run(prepared("study.replicates=3"))
+    monkeypatch.setattr(running, "EXACT_PATIENTS", 80)
+    monkeypatch.setattr(statistics, "EXACT_PATIENTS", 80)
+    trees = []
+    for size in (5, 1_000):
+        monkeypatch.setattr(running, "BLOCK_PATIENTS", size)
+        trees.append(running.run(prepared("study.replicates=3")))
+    trees.append(running.run(prepared("study.replicates=3", "output.patients=true")))
+    assert arrays(trees[0]) == arrays(trees[1]) == {k: v for k, v in arrays(trees[2]).items() if "patients/" not in k}
+    for node in ("targets", "statistics"):
+        assert "binned" not in exact[node].attrs
+        assert "15 significant binary digits" in trees[0][node].attrs["binned"]
+    difference = abs(trees[0]["targets"]["simulated"] - exact["targets"]["simulated"])
+    assert 0 < float(difference.max()) <= 1 / 16  # days; shares and counts are exact
+
+
+@pytest.mark.parametrize("size", [50, 1_000])
+def test_the_number_of_threads_changes_no_array_of_the_results(size, monkeypatch):
+    monkeypatch.setattr(running, "BLOCK_PATIENTS", size)
+    trees = [arrays(running.run(prepared("study.replicates=20"), threads=threads)) for threads in (1, 2, 5)]
+    assert trees[0] == trees[1] == trees[2]
+
+
+def test_the_environment_says_how_many_threads(monkeypatch):
+    from simulator.errors import ConfigError
+
+    monkeypatch.setenv("LOBULE_THREADS", "3")
+    assert (running.processors(), running.processors(2)) == (3, 2)
+    monkeypatch.delenv("LOBULE_THREADS")
+    assert running.processors() >= 1
+    for wrong in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv("LOBULE_THREADS", wrong)
+        with pytest.raises(ConfigError, match="LOBULE_THREADS"):
+            running.processors()
+
+
+def test_a_few_blocks_are_held_at_a_time():
+    held, most = 0, 0
+
+    def work(task):
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        return task * task
+
+    found = []
+    for task, result in running.in_order(work, range(200), 3):
+        held -= 1
+        found.append((task, result))
+    assert found == [(task, task * task) for task in range(200)]
+    assert most <= 3 + 2
+
+
+def test_an_error_in_a_block_ends_the_run():
+    def work(task):
+        if task == 5:
+            raise SimulationError("too much of it")
+        return task
+
+    with pytest.raises(SimulationError, match="too much of it"):
+        list(running.in_order(work, range(1_000_000), 2))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_progress_tells_of_every_patient_whatever_the_threads(threads, monkeypatch):
+    monkeypatch.setattr(running, "BLOCK_PATIENTS", 100)
+    told = []
+    running.run(prepared("study.replicates=8"), threads=threads, progress=lambda *both: told.append(both))
+    assert told[-1] == (648, 648)
+    assert all(earlier[0] < later[0] for earlier, later in itertools.pairwise(told))
+
+
+def kept(thing, seen=None):
+    """Bytes of all arrays that an object holds."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen:
+        return 0
+    seen.add(id(thing))
+    if isinstance(thing, np.ndarray):
+        return thing.nbytes
+    if isinstance(thing, dict):
+        return sum(kept(value, seen) for value in thing.values())
+    if isinstance(thing, list | tuple):
+        return sum(kept(value, seen) for value in thing)
+    return kept(vars(thing), seen) if type(thing).__module__.startswith("simulator.study") else 0
+
+
+def test_a_large_study_holds_no_more_for_more_patients(monkeypatch):
+    """Arrays held between blocks after 4 and after 40 blocks of one replicate; what a block holds is bounded above."""
+    from simulator.study import statistics
+
+    monkeypatch.setattr(running, "EXACT_PATIENTS", 100)
+    monkeypatch.setattr(statistics, "EXACT_PATIENTS", 100)
+    monkeypatch.setattr(running, "BLOCK_PATIENTS", 50)
+    monkeypatch.setattr(running, "trajectories_of", repeated(50))
+    sizes = []
+    study = running._Study(prepared("cohort.n_patients=2000", "study.replicates=1"), keep=False)
+    for block in study.blocks():
+        study.append(block, study.reduce(block))
+        sizes.append(kept([study.targets, study.pooled, study._pools]))
+    assert len(sizes) == 40
+    assert sizes[3] == sizes[-2] > 0
+    assert not study._pools  # the last block closes the study
+
+
+def repeated(size):
+    """An engine whose patients all live as the first block of patients does."""
+    known = {}
+
+    def trajectories_of(experiment, replicates, *, patients, progress=None):
+        if not known:
+            known["histories"] = reference.simulate(
+                prepared(f"cohort.n_patients={size}").tables, seed=SEED, replicates=range(1)
+            )
+        return replace(known["histories"], model=experiment.tables, patient=np.array(patients))
+
+    return trajectories_of

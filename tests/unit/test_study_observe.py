@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -340,6 +343,23 @@ def test_every_listed_column_exists():
         assert data.column(name).value.shape == (1, 1)
 
 
+def test_what_was_seen_is_forgotten_at_once():
+    # Arrays in a ring of references would stay until the garbage collector comes, and memory would grow with patients.
+    gc.collect()
+    gc.disable()
+    try:
+        data = observe(concatenate(random_histories(12, 2, np.random.default_rng(1))), every(21.0), seed=1)
+        Accumulator(np.array([0.0, 100.0])).add(data)
+        for name in data.column_names():
+            assert data.column(name).value.shape == (2, 12)
+            estimate(data, wanted("naive_median", name))
+        alive = weakref.ref(data)
+        del data
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
 # -- populations ----------------------------------------------------------------------------------------
 
 
@@ -532,6 +552,55 @@ def test_pooled_statistics_do_not_depend_on_how_replicates_are_cut():
                 assert variable.values.tolist() == other[name].values.tolist()
             else:
                 assert variable.values.tobytes() == other[name].values.tobytes(), name
+
+
+def equal(found, expected):
+    """Whether all variables are the same, bit for bit."""
+    assert list(found) == list(expected)
+    for name, variable in expected.items():
+        mine = found[name].values
+        if mine.dtype == object:
+            assert mine.tolist() == variable.values.tolist(), name
+        else:
+            assert mine.tobytes() == variable.values.tobytes(), name
+
+
+@pytest.mark.parametrize("size", [1, 5, 12])
+def test_pooled_statistics_do_not_depend_on_how_a_replicate_is_cut(size):
+    parts = random_histories(12, 4, np.random.default_rng(4))
+    design = every(21.0, data_cut=[700.0])
+    grid = np.arange(0.0, DAYS + 1, 50.0)
+    whole, cut = Accumulator(grid), Accumulator(grid)
+    for part in parts:
+        whole.add(observe(part, design, seed=1))
+        for first in range(0, 12, size):
+            some = (part.patient >= first) & (part.patient < first + size)
+            cut.add(observe(part.select(some), design, seed=1), of=12)
+    equal(cut.result(), whole.result())
+
+
+def test_blocks_counted_in_any_order_and_by_several_threads_are_the_same():
+    parts = random_histories(12, 6, np.random.default_rng(4))
+    grid = np.arange(0.0, DAYS + 1, 50.0)
+    one, many = Accumulator(grid), Accumulator(grid)
+    data = [observe(part, protocol(), seed=1) for part in parts]
+    for each in data:
+        one.add(each)
+    with ThreadPoolExecutor(3) as pool:
+        reduced = list(pool.map(many.reduce, reversed(data)))
+    for part in reversed(reduced):
+        many.append(part)
+    equal(many.result(), one.result())
+
+
+def test_a_replicate_in_parts_is_added_in_order_and_whole():
+    part = random_histories(12, 1, np.random.default_rng(4))[0]
+    pooled = Accumulator(np.array([0.0, 100.0]))
+    pooled.add(observe(part.select(part.patient < 5), protocol(), seed=1), of=12)
+    with pytest.raises(ValueError, match="before all of its patients"):
+        pooled.result()
+    with pytest.raises(ValueError, match="ascending order"):
+        pooled.add(observe(part.select(part.patient > 5), protocol(), seed=1), of=12)
 
 
 def test_pooled_statistics_are_those_of_the_histories():

@@ -10,6 +10,7 @@ from scipy.stats import binom
 
 from simulator.study.survival import (
     cumulative_incidence,
+    curve,
     greenwood,
     kaplan_meier,
     kaplan_meier_median,
@@ -18,6 +19,8 @@ from simulator.study.survival import (
     log_rank,
     nelson_aalen,
     number_at_risk,
+    ordered,
+    read,
     restricted_mean,
 )
 
@@ -127,6 +130,43 @@ def test_the_median_agrees_with_exact_fractions(seed):
         expected = (reached + below) / 2 if reached < INF and flat and below < INF else reached
         assert middle[study] == expected
     assert at_half > 10 or n % 2
+
+
+# -- compiled walks against the formulas on whole arrays ------------------------------------------------
+
+
+def by_arrays(time, event, member, level):
+    """First event at which the cumulative product is at most a level: the formula, without a walk."""
+    group = ordered(time, event, member)
+    reached = (curve(group) <= level) & group.event
+    first = np.take_along_axis(group.time, reached.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.where(group.size > 0, np.where(reached.any(axis=1), first, INF), np.nan)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_walks_are_the_cumulative_product_to_the_bit(tied):
+    time, event, member = data_sets(400, 60, tied=tied)
+    member[0] = False
+    group = ordered(time, event, member)
+    for row in range(len(time)):
+        mine = member[row]
+        order = np.lexsort([~event[row, mine], time[row, mine]])
+        n = mine.sum()
+        assert group.time[row, :n].tolist() == time[row, mine][order].tolist()
+        assert group.event[row, :n].tolist() == event[row, mine][order].tolist()
+    half = 0.5 + 2.0**-26
+    assert kaplan_meier_median(time, event, member).tobytes() == by_arrays(time, event, member, half).tobytes()
+    below = by_arrays(time, event, member, np.nextafter(0.5 - 2.0**-26, 0.0))
+    first = by_arrays(time, event, member, half)
+    flat = np.isfinite(below) & (below > first)
+    midpoint = np.where(flat, (first + np.where(flat, below, first)) / 2, first)
+    assert kaplan_meier_median_midpoint(time, event, member).tobytes() == midpoint.tobytes()
+    at = np.concatenate([np.linspace(0.0, 60.0, 61), time[:3].ravel(), [0.0]])  # not in order
+    expected = read(group, curve(group), at, before=1.0)
+    assert kaplan_meier(time, event, member, at).tobytes() == expected.tobytes()
+    assert landmark(time, event, member, at[7]).tobytes() == np.ascontiguousarray(expected[:, 7]).tobytes()
+    at_risk = ((time[:, None, :] >= at[:, None]) & member[:, None, :]).sum(axis=2)
+    assert np.array_equal(number_at_risk(time, member, at), at_risk)
 
 
 # -- V32: against lifelines -----------------------------------------------------------------------------

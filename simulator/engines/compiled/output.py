@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.engines.compiled.columns import COMPLETED, FIRST, N_GIVEN, PLACE, Columns, Log, Visits
-from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, Plan
+from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, RECURRENT, Plan
 from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY
 from simulator.tables import NONE, Floats, Integers
@@ -43,8 +43,11 @@ def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: 
     n_events = plan.fact[N_EVENTS]
     end_of_course = n_events + 1 + plan.fact[N_TERMS]
     for e in range(n_events):
+        when, count_of = columns.event[FIRST, e], columns.count[e]
         for s in range(n):
-            first[e, at + s] = columns.event[FIRST, e, s]
+            first[e, at + s] = when[s]
+        for s in range(0 if plan.event[e, RECURRENT] else n):
+            count_of[s] = 1 if when[s] < INFINITY else 0
     for s in range(n):
         columns.count[n_events, s] = columns.whole[N_GIVEN, s]
         columns.count[end_of_course, s] = 1 if columns.real[COMPLETED, s] < INFINITY else columns.count[end_of_course, s]

@@ -78,11 +78,15 @@ def gather(values: Integers, slots: Slots, out: Integers) -> None:
 
 
 @bare_kernel
-def draw(seed: np.uint64, columns: Columns, slots: Slots, stream: int, occurrence: int, out: Floats) -> None:
-    """Uniforms of one decision: out[k] that of slot slots[k]."""
-    patient, replicate = columns.whole[LISTED], columns.whole[LISTED + 1]
-    gather(columns.whole[PATIENT], slots, patient)
-    gather(columns.whole[REPLICATE], slots, replicate)
+def draw(
+    seed: np.uint64, columns: Columns, slots: Slots, everyone: bool, stream: int, occurrence: int, out: Floats
+) -> None:
+    """Uniforms of one decision: out[k] that of slot slots[k]. ``everyone``: the slots are all there are, in order."""
+    patient, replicate = columns.whole[PATIENT], columns.whole[REPLICATE]
+    if not everyone:
+        patient, replicate = columns.whole[LISTED], columns.whole[LISTED + 1]
+        gather(columns.whole[PATIENT], slots, patient)
+        gather(columns.whole[REPLICATE], slots, replicate)
     for k in range(slots.size):
         out[k] = uniform(seed, patient[k], replicate[k], stream, occurrence)
 
@@ -230,13 +234,15 @@ def cumulative(plan: Plan, columns: Columns, e: int, row: Integers, n: int, t: F
 def ratios(plan: Plan, columns: Columns, slots: Slots, row: Integers, e: int, effects: int, out: Floats) -> None:
     """Hazard ratios under the effects whose bits are set, in declared order, then the patient's own factor."""
     n, first, last = slots.size, plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
-    for k in range(n):
-        out[k] = 1.0
+    weighed = False
     for f in range(first, last):
         if effects >> (f - first) & 1:
             ratio = plan.effect_ratio[f]
             for k in range(n):
-                out[k] = out[k] * ratio[row[k]]
+                out[k] = out[k] * ratio[row[k]] if weighed else ratio[row[k]]
+            weighed = True
+    for k in range(0 if weighed else n):
+        out[k] = 1.0
     if plan.event[e, FACTORED]:
         factor = columns.event[OWN_FACTOR, e]
         for k in range(n):
@@ -257,25 +263,34 @@ def scratch(columns: Columns) -> tuple:
 
 @inlined_bare_kernel
 def begin(
-    plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, e: int, effects: int, entry: bool
+    plan: Plan,
+    seed: np.uint64,
+    columns: Columns,
+    slots: Slots,
+    now: Floats,
+    e: int,
+    effects: int,
+    entry: bool,
+    everyone: bool,
 ) -> None:
     """A plain event comes to be at risk in these slots: draw its budget and find when it is due.
 
-    ``now[k]`` belongs to slots[k]; ``entry`` says that it is 0 for all. Where the event can never occur its
-    budget is infinite.
+    ``now[k]`` belongs to slots[k]; ``entry`` says that it is 0 for all, ``everyone`` that the slots are all there
+    are, in order. Where the event can never occur its budget is infinite.
     """
     event = plan.event[e]
     due, remaining = columns.event[DUE, e], columns.event[REMAINING, e]
     anchors, origins = columns.event[ANCHOR, e], columns.event[ORIGIN, e]
-    budget, x, hazard, ratio, time, since = scratch(columns)
-    row, rows, chosen = columns.whole[ROW], columns.whole[ROWS], columns.slots[ABLE]
+    budget, x, hazard, ratio, kept_time, since = scratch(columns)
+    row, rows, chosen, time = columns.whole[ROW], columns.whole[ROWS], slots, now
     kept = event[LAST_EFFECT] > event[FIRST_EFFECT]
     n = slots.size
     if event[CLOCK] == RESET_CLOCK:
         for k in range(n):
             origins[slots[k]] = now[k]
     if event[CURE]:
-        draw(seed, columns, slots, event[EVER_STREAM], 0, x)
+        draw(seed, columns, slots, everyone, event[EVER_STREAM], 0, x)
+        able = columns.slots[ABLE]
         probability = plan.law[e, EVER]
         for k in range(n):
             due[slots[k]] = INFINITY
@@ -286,21 +301,20 @@ def begin(
         for k in range(slots.size):
             s = slots[k]
             p = probability[row[s]]
-            chosen[n] = s
-            time[n] = now[k]
+            able[n] = s
+            kept_time[n] = now[k]
             n += 1 if (p >= 1.0) | (x[k] < p) else 0
-    else:
-        for k in range(n):
-            chosen[k] = slots[k]
-            time[k] = now[k]
-    chosen = chosen[:n]
+        chosen, time, everyone = able[:n], kept_time, False
     if event[CLOCK] == RESET_CLOCK:
         draw_next(seed, columns, chosen, e, event[STREAM], x)
     else:
-        draw(seed, columns, chosen, event[STREAM], 0, x)
+        draw(seed, columns, chosen, everyone, event[STREAM], 0, x)
     for k in range(n):
         budget[k] = -log(x[k])
-    gather(row, chosen, rows)
+    if everyone:
+        rows = row
+    else:
+        gather(row, chosen, rows)
     weighed = effects != 0 or event[FACTORED]
     if weighed:
         ratios(plan, columns, chosen, rows, e, effects, ratio)
@@ -330,6 +344,13 @@ def begin(
             since[k] = t if hazard[k] < INFINITY else time[k]
     for k in range(n if weighed else 0):
         since[k] = since[k] if ratio[k] > 0.0 else INFINITY
+    if everyone:
+        for k in range(n):
+            due[k] = since[k]
+        for k in range(n if kept else 0):
+            remaining[k] = budget[k]
+            anchors[k] = hazard[k]
+        return
     for k in range(n):
         due[chosen[k]] = since[k]
     for k in range(n if kept else 0):

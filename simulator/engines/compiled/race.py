@@ -103,7 +103,7 @@ def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, ke
     if n * per_step > log.code.size:
         return FULL
     used, one = enter(plan, seed, columns, n, log)
-    go(plan, seed, columns, picked[:n], now[:n], VOID, target, one, NONE, 0)
+    go(plan, seed, columns, picked[:n], now[:n], VOID, target, one, NONE, 0, n)
     while fault[0] < 0:
         make_room(plan, columns, 2 * n)
         c = longest(columns)
@@ -113,9 +113,9 @@ def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, ke
         if used + m * per_step > log.code.size:
             return FULL
         for k in range(m):
-            waiting[k] = columns.lists[c, k]
+            waiting[k] = columns.lists[c, k] if m < n else k
         columns.table[c, LENGTH] = 0
-        present = find_winners(plan, columns, waiting[:m], columns.table[c, RISK])
+        present = find_winners(plan, columns, waiting[:m], columns.table[c, RISK], m == n)
         for w in range(n_events + 1):
             if present >> w & 1 == 0:
                 continue
@@ -123,16 +123,16 @@ def run_race(plan: Plan, seed: np.uint64, columns: Columns, n: int, log: Log, ke
             part, at = picked[:size], now[:size]
             if w < n_events:
                 used, one = happen(plan, seed, columns, part, at, w, c, log, used, keep, fault)
-                go(plan, seed, columns, part, at, c, target, one, w, 0)
+                go(plan, seed, columns, part, at, c, target, one, w, 0, n)
                 continue
             used, ending = attend(plan, seed, columns, part, at, c, log, used)
-            go(plan, seed, columns, part, at, c, target, NONE, NONE, ending)
+            go(plan, seed, columns, part, at, c, target, NONE, NONE, ending, n)
             # Those whose plan is done are settled once more, now without a course.
             for k in range(size if ending else 0):
                 if columns.whole[HELD, k]:
                     before = target[k]
                     used, after = leave(plan, columns, log, used, part[k], at[k], before, 0)
-                    go(plan, seed, columns, part[k : k + 1], at[k : k + 1], before, target, after, NONE, 0)
+                    go(plan, seed, columns, part[k : k + 1], at[k : k + 1], before, target, after, NONE, 0, n)
     return used
 
 
@@ -215,24 +215,30 @@ def prepare(plan: Plan, columns: Columns, n: int, e: int) -> None:
 
 
 @inlined_bare_kernel
-def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int) -> int:
+def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int, everyone: bool) -> int:
     """The earliest of what these patients are at risk of, in `WINNER`, and when, in `BEST`.
 
     Returns the mask of the winners; n_events is the visit. Whom nothing happens to before the horizon has none.
     """
     n_events, n, best, winner = plan.fact[N_EVENTS], slots.size, columns.real[BEST], columns.whole[WINNER]
     found = columns.real[FOUND]
-    gather(columns.real[END], slots, best)
+    end = columns.real[END]
+    if not everyone:
+        gather(end, slots, best)
     for k in range(n):
         winner[k] = MOST_WINNERS
+        best[k] = end[k] if everyone else best[k]
     if plan.fact[FEEDBACK]:
         risk |= 1 << n_events
     for e in range(n_events + 1):
         if risk >> e & 1:
-            gather(columns.event[DUE, e], slots, found)
+            due = columns.event[DUE, e]
+            if not everyone:
+                gather(due, slots, found)
+                due = found
             for k in range(n):
-                winner[k] = e if found[k] < best[k] else winner[k]
-                best[k] = found[k] if found[k] < best[k] else best[k]
+                winner[k] = e if due[k] < best[k] else winner[k]
+                best[k] = due[k] if due[k] < best[k] else best[k]
     present = 0
     for k in range(n):
         present |= 1 << winner[k]
@@ -281,8 +287,7 @@ def happen(
                 fault[0], fault[1], columns.real[BEST, 0] = s, e, now[k]
     else:
         for k in range(n):
-            first[slots[k]] = now[k]
-            count[slots[k]] = 1
+            first[slots[k]] = now[k]  # and the count follows from it
     if not event[PLAIN]:
         for k in range(n):
             s = slots[k]
@@ -294,7 +299,7 @@ def happen(
         outcome[:] = NONE
         for k in range(n):
             s = slots[k]
-            u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], event[CHOICE_STREAM], count[s] - 1)
+            u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], event[CHOICE_STREAM], max(count[s] - 1, 0))
             chosen = 0
             while u >= plan.outcome_cdf[event[FIRST_OUTCOME] + chosen, columns.whole[ROW, s]]:
                 chosen += 1
@@ -308,6 +313,9 @@ def happen(
         following = lead(plan, columns, e, c, 0)
         columns.leads[FOLLOWING, c, e] = following
     if plan.fact[ANY_COURSE] and stops_anybody(columns, following):
+        if not keep and not plan.fact[FEEDBACK]:
+            note_stop(plan, columns, slots, now, following)
+            return used, following
         for k in range(n):
             if keep:
                 used = write(log, used, slots[k], now[k], e, np.nan)
@@ -316,6 +324,19 @@ def happen(
     for k in range(n if keep else 0):
         used = write(log, used, slots[k], now[k], e, np.nan)
     return used, following
+
+
+@inlined_bare_kernel
+def note_stop(plan: Plan, columns: Columns, slots: Slots, now: Floats, to: int) -> None:
+    """As `check_course`, for many slots of which no log is kept, where visits are counted after the race."""
+    stopped, cell = columns.real[STOPPED], columns.whole[CELL]
+    ended, stop = columns.count[plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]], columns.table[to, STOPS:]
+    on_course = columns.whole[ON_COURSE]
+    for k in range(slots.size):
+        s = slots[k]
+        ends = (stop[cell[s]] != 0) & (stopped[s] == INFINITY) & (on_course[s] != 0)
+        stopped[s] = now[k] if ends else stopped[s]
+        ended[s] = 1 if ends else ended[s]
 
 
 @inlined_bare_kernel
@@ -351,19 +372,20 @@ def go(
     one: int,
     winner: int,
     held: int,
+    size: int,
 ) -> None:
     """Slots go from configuration c to ``one``, or where that is NONE each to its target: absorbed, or settled.
 
     Those of one kind go together. Where ``held`` is not 0, slots whose `HELD` is set join no list yet. Without a
-    winner it is entry or a visit.
+    winner it is entry or a visit. ``size`` is that of the block.
     """
-    same, at, left, waiting = columns.slots[SAME], columns.real[AT], columns.whole[LEFT], slots.size
+    left, waiting = columns.whole[LEFT], slots.size
     for k in range(waiting if one == NONE else 0):
         left[k] = k
     while waiting > 0:
-        m, rest, to = 0, 0, one
+        m, rest, to, same, at = waiting, 0, one, slots, now
         if one == NONE:
-            to = target[left[0]]
+            m, to, same, at = 0, target[left[0]], columns.slots[SAME], columns.real[AT]
             for j in range(waiting):
                 k = left[j]
                 same[m], at[m] = slots[k], now[k]
@@ -371,17 +393,13 @@ def go(
                 here = target[k] == to
                 m += 1 if here else 0
                 rest += 0 if here else 1
-        else:
-            for k in range(waiting):
-                same[k], at[k] = slots[k], now[k]
-            m = waiting
         waiting = rest
         if plan.fact[ABSORBING] >> columns.table[to, STATE] & 1:
             stopped = columns.real[STOPPED]
             for j in range(m):
                 stopped[same[j]] = min(stopped[same[j]], at[j])
             continue
-        settle(plan, seed, columns, same[:m], at[:m], c, to, winner)
+        settle(plan, seed, columns, same[:m], at[:m], c, to, winner, c == VOID and m == size)
         n, joined = columns.table[to, LENGTH], columns.lists[to]
         if held == 0:
             for j in range(m):
@@ -397,7 +415,15 @@ def go(
 
 @inlined_bare_kernel
 def settle(
-    plan: Plan, seed: np.uint64, columns: Columns, slots: Slots, now: Floats, c: int, to: int, winner: int
+    plan: Plan,
+    seed: np.uint64,
+    columns: Columns,
+    slots: Slots,
+    now: Floats,
+    c: int,
+    to: int,
+    winner: int,
+    everyone: bool,
 ) -> None:
     """Bring every event up to date: whole columns where it is plain, otherwise patient by patient."""
     if c == to and winner == NONE:
@@ -417,7 +443,7 @@ def settle(
         before, after = columns.leads[EFFECTS, c, e], columns.leads[EFFECTS, to, e]
         if event[PLAIN]:
             if able and (renew or not was):
-                begin(plan, seed, columns, slots, now, e, after, c == VOID)
+                begin(plan, seed, columns, slots, now, e, after, c == VOID, everyone)
             elif able and before != after:
                 reanchor(plan, columns, slots, now, e, before, after)
         elif renew or was != able or (able and (e == winner or before != after)):

@@ -47,6 +47,7 @@ from simulator.engines.compiled.plan import (
     DELAY,
     DOSE_PER_PATIENT,
     FACTOR,
+    FEEDBACK,
     GIVEN,
     INTERVAL,
     INTERVAL_CODE,
@@ -90,16 +91,17 @@ def begin_course(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots) ->
     u, on_course = columns.real[SCRATCH], columns.whole[ON_COURSE]
     for s in range(n):
         on_course[s] = plan.choice[GIVEN, row[s]]
-    for column in (DELAYED, LAST_DELAY):
-        columns.real[column, :n] = 0.0
+    if not fact[PLAIN_VISITS] or fact[FEEDBACK]:
+        columns.real[DELAYED, :n] = 0.0
+        columns.real[LAST_DELAY, :n] = 0.0
+        columns.whole[N_VISITS, :n] = 0
     columns.real[DOSE_SCALE, :n] = 1.0
-    columns.whole[N_VISITS, :n] = 0
     ever[:n] = 0
     if fact[PLANNED_BY] != NONE:
         for s in range(n):
             ever[s] = 1 if is_susceptible(plan, seed, columns, s, fact[PLANNED_BY]) else 0
     if fact[PLANNED_DRAWN]:
-        draw(seed, columns, slots, COURSE_PLANNED, 0, u)
+        draw(seed, columns, slots, True, COURSE_PLANNED, 0, u)
         planned[:n] = 0
         for number in range(plan.planned_cdf.shape[1] - 1):
             for s in range(n):
@@ -108,7 +110,7 @@ def begin_course(plan: Plan, seed: np.uint64, columns: Columns, slots: Slots) ->
         for s in range(n):
             planned[s] = plan.choice[PLANNED + ever[s], row[s]]
     if fact[SHARED_FRAILTY]:
-        draw(seed, columns, slots, FRAILTY, 0, u)
+        draw(seed, columns, slots, True, FRAILTY, 0, u)
         for s in range(n):
             u[s] = plan.number[ROOT_FRAILTY, row[s]] * normal_quantile(u[s])
     for t in range(fact[N_TERMS]):
@@ -348,16 +350,17 @@ def count_plain(plan: Plan, columns: Columns, n: int) -> int:
 def draw_harm(plan: Plan, seed: np.uint64, columns: Columns, n: int, number: int) -> None:
     """Draw the adverse events of one administration: `HARMED` gets bit t for term t. Those not given it have none."""
     patient, replicate, given = columns.whole[PATIENT], columns.whole[REPLICATE], columns.whole[N_GIVEN]
-    harmed = columns.whole[HARMED]
+    harmed, u = columns.whole[HARMED], columns.real[SCRATCH]
     harmed[:n] = 0
     for t in range(plan.fact[N_TERMS]):
         probability, count = columns.harm[t], columns.count[plan.fact[N_EVENTS] + 1 + t]
         stream = plan.term[0, t]
         for s in range(n):
-            u = uniform(seed, patient[s], replicate[s], stream, number)
-            harmed[s] |= (1 << t) if (u < probability[s]) & (number < given[s]) else 0
+            u[s] = uniform(seed, patient[s], replicate[s], stream, number)
         for s in range(n):
-            count[s] += harmed[s] >> t & 1
+            hit = 1 if (u[s] < probability[s]) & (number < given[s]) else 0
+            count[s] += hit
+            harmed[s] |= hit << t
 
 
 @inlined_bare_kernel

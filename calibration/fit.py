@@ -1,0 +1,312 @@
+"""A calibration from beginning to end: readings, targets, priors, search, posterior. Knows the order of things;
+knows no file format, and nothing of any one cohort.
+
+Parameters that no target ties together are searched apart: the posterior is a product over *components*, the
+connected parts of the graph of prior blocks and likelihood terms. Each is small, each has its own weighted draws, and
+the log evidence is their sum. A component without a term keeps its prior, and says so. The readings of a text are
+discrete alternatives: each is fitted by itself, and their evidence weighs them (Bayes).
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from calibration import schema
+from calibration.closed_forms import ClosedForms
+from calibration.likelihoods import Term
+from calibration.parameters import Alternatives, Prior, normal_scores
+from calibration.samplers.imis import WeightedDraws, imis, resampled
+from calibration.summary import Row, row
+from calibration.targets import terms_of
+from simulator.declaration import evidence as evidence_file
+from simulator.declaration.evidence import EvidenceFile
+from simulator.declaration.schema import declare
+from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
+from simulator.tables import Floats
+
+UNINFORMED_DRAWS = 4000
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """Parameters that targets tie together, and what is known of them afterwards."""
+
+    prior: Prior
+    terms: tuple[Term, ...]
+    draws: WeightedDraws
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Ids of the targets that inform it; none where the posterior is the prior."""
+        return tuple(name for term in self.terms for name in term.targets)
+
+    @cached_property
+    def values(self) -> Mapping[str, Floats]:
+        """Every number at every draw, (n,)."""
+        return self.prior.parameter_sets(self.draws.coordinates).values
+
+    @cached_property
+    def scaled(self) -> Mapping[str, Floats]:
+        """The same on scales where their prior is normal, or nearly."""
+        return self.prior.scaled(self.draws.coordinates)
+
+    def depends(self, name: str) -> bool:
+        """Whether some target depends on a number."""
+        block = next(block for block in self.prior.blocks if name in block.names)
+        looked_at = frozenset[str]().union(*(term.parameters for term in self.terms))
+        return name in looked_at or (name not in block.parameters and bool(looked_at & set(block.parameters)))
+
+
+@dataclass(frozen=True, eq=False)
+class ReadingFit:
+    """The posterior under one reading: ``chosen`` alternatives by question."""
+
+    chosen: Mapping[str, str]
+    components: tuple[Component, ...]
+    seed: int
+
+    @property
+    def log_evidence(self) -> float:
+        """Log probability of all fitted targets under prior and reading, constants included."""
+        return float(sum(component.draws.log_evidence for component in self.components))
+
+    @property
+    def log_evidence_error(self) -> float:
+        """Its Monte-Carlo standard error."""
+        return float(np.sqrt(sum(component.draws.log_evidence_error**2 for component in self.components)))
+
+    @property
+    def converged(self) -> bool:
+        """Whether every component's search ended before its stages ran out."""
+        return all(component.draws.converged for component in self.components)
+
+    def draws(self, n: int) -> dict[str, Floats]:
+        """Return n equally weighted draws of every number, (n,) each, dependence between parameters kept.
+
+        Components are independent: each is resampled systematically and put in an order of its own.
+        """
+        out: dict[str, Floats] = {}
+        for component in self.components:
+            rows = resampled(component.draws.weights, n)
+            order = np.argsort(normal_scores(n, 1, seed=self.seed, stream=_stream("order", component))[:, 0])
+            out |= {name: values[rows[order]] for name, values in component.values.items()}
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A cohort's posterior, over its readings; what was declared for it, and the evidence it was fitted to."""
+
+    readings: tuple[ReadingFit, ...]
+    alternatives: Alternatives
+    declared: schema.Calibration
+    evidence: EvidenceFile
+
+    @cached_property
+    def probabilities(self) -> Floats:
+        """Posterior probability of each reading."""
+        return self.alternatives.probabilities([reading.log_evidence for reading in self.readings])
+
+    def rows(self) -> list[Row]:
+        """Return the summary of every number over all readings, each weighing its posterior probability."""
+        return _rows(self.readings, self.probabilities)
+
+    def rows_of(self, reading: ReadingFit) -> list[Row]:
+        """Return the summary under one reading."""
+        return _rows((reading,), np.ones(1))
+
+
+def fit(
+    container: Mapping[str, Any],
+    declared: schema.Calibration,
+    *,
+    overrides: Sequence[str] = (),
+    told: Callable[[str], None] | None = None,
+) -> Fit:
+    """Calibrate a cohort.
+
+    Parameters
+    ----------
+    container : the composed configuration, as `simulator.declaration.schema.declare` takes it; its ``seed`` is used.
+    declared : the calibration file.
+    overrides : the user's ``key=value`` texts, as for `declare`.
+    told : is called with one line for each component that was searched.
+
+    Raises
+    ------
+    ConfigError
+        With every problem: of the cohort, of the targets, of the priors; before anything is searched. Where no draw of
+        the prior gives the targets any probability, after the search.
+    """
+    evidence = evidence_file.load(container["evidence"])
+    chosen, weights = _readings(declared, evidence, container.get("study", {}).get("reading"))
+    prepared = []
+    problems: dict[str, tuple[Problem, list[str]]] = {}
+    for alternatives in chosen:
+        try:
+            prepared.append(_prepared(container, declared, overrides, alternatives))
+        except ConfigError as refusal:
+            for problem in refusal.problems:
+                under = ", ".join(alternatives[question] for question in declared.readings if question in alternatives)
+                problems.setdefault(str(problem), (problem, []))[1].append(under)
+    if problems:
+        raise ConfigError([_under(problem, names, len(chosen)) for problem, names in problems.values()])
+    _refuse_other_targets(chosen, [terms for _, terms in prepared])
+    seed = int(container.get("seed", 0))
+    fits = []
+    for alternatives, (prior, terms) in zip(chosen, prepared, strict=True):
+        found = []
+        for part, mine in components(prior, terms):
+            component = _searched(part, mine, declared.search, seed)
+            found.append(component)
+            if told is not None and mine:
+                size, stages = component.draws.effective_size, component.draws.stages
+                told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
+        fits.append(ReadingFit(alternatives, tuple(found), seed))
+    names = tuple(tuple(alternatives.values()) for alternatives in chosen)
+    return Fit(tuple(fits), Alternatives(names, tuple(weights)), declared, evidence)
+
+
+def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
+    """Refuse readings that do not fit the same targets: evidence of other data does not weigh them."""
+    fitted = [frozenset(name for term in mine for name in term.targets) for mine in terms]
+    for alternatives, names in zip(chosen, fitted, strict=True):
+        if names != fitted[0]:
+            other = ", ".join(sorted(names ^ fitted[0]))
+            allowed = f"{', '.join(alternatives.values())} does not fit the same targets as the first ({other}): their"
+            allowed += " evidence cannot be compared; choose one of them with study.reading"
+            raise ConfigError(Problem(f"{schema.ROOT}.readings", MISSING, allowed))
+
+
+def _under(problem: Problem, readings: Sequence[str], n_readings: int) -> Problem:
+    """Say under which readings there is a problem, unless under all of them."""
+    if len(readings) == n_readings:
+        return problem
+    return replace(problem, allowed=f"{problem.allowed} (under {' and '.join(readings)})")
+
+
+def components(prior: Prior, terms: Sequence[Term]) -> Iterator[tuple[Prior, tuple[Term, ...]]]:
+    """Yield the independent parts of a posterior: prior blocks and the terms that tie them together."""
+    owner = {name: i for i, block in enumerate(prior.blocks) for name in block.parameters}
+    label = list(range(len(prior.blocks)))
+    for term in terms:
+        tied = {label[owner[name]] for name in term.parameters}
+        label = [min(tied) if one in tied else one for one in label]
+    for one in dict.fromkeys(label):
+        blocks = tuple(block for block, of in zip(prior.blocks, label, strict=True) if of == one)
+        mine = tuple(term for term in terms if {label[owner[name]] for name in term.parameters} == {one})
+        yield Prior(blocks), mine
+
+
+def _readings(
+    declared: schema.Calibration, evidence: EvidenceFile, by_hand: object
+) -> tuple[list[dict[str, str]], list[float]]:
+    """Return the alternatives of every reading to be fitted, and their prior weights."""
+    given = [by_hand] if isinstance(by_hand, str) else list(by_hand) if isinstance(by_hand, Sequence) else []
+    default = dict(evidence.select(given).chosen)
+    owner = {name: question for question, r in evidence.readings.items() for name in r.alternatives}
+    wrong = []
+    options = []
+    for question, weights in declared.readings.items():
+        key = f"{schema.ROOT}.readings.{question}"
+        if question not in evidence.readings:
+            wrong.append(unknown(key, question, evidence.readings, what="question of the evidence"))
+            continue
+        for name in weights:
+            if name not in evidence.readings[question].alternatives:
+                known = evidence.readings[question].alternatives
+                wrong.append(unknown(f"{key}.{name}", name, known, what=f"alternative of {question}"))
+        if question not in {owner[name] for name in given}:
+            options.append([(question, name, weight) for name, weight in weights.items()])
+    if wrong:
+        raise ConfigError(wrong)
+    chosen, total = [], []
+    for combination in itertools.product(*options):
+        chosen.append(default | {question: name for question, name, _ in combination})
+        total.append(float(np.prod([weight for _, _, weight in combination])))
+    return chosen, total
+
+
+def _prepared(
+    container: Mapping[str, Any],
+    declared: schema.Calibration,
+    overrides: Sequence[str],
+    alternatives: Mapping[str, str],
+) -> tuple[Prior, tuple[Term, ...]]:
+    """Return prior and likelihood under one reading, or refuse with everything that is wrong."""
+    study = {**container["study"], "reading": list(alternatives.values()) or None}
+    with warnings.catch_warnings():  # of a reading that nobody chose: what is inert in it is no news
+        warnings.simplefilter("ignore", DeclarationWarning)
+        experiment = declare({**container, "study": study}, overrides=overrides)
+    keys, wrong = schema.expanded(declared, experiment.parameters)
+    closed = ClosedForms(experiment, frozenset(path for paths in keys.values() for path in paths))
+    terms, more = terms_of(declared, closed)
+    wrong += more
+    try:
+        prior = schema.prior_of(declared, experiment.parameters, closed.kinds)
+    except ConfigError as refusal:
+        raise ConfigError(list({str(p): p for p in (*wrong, *refusal.problems)}.values())) from None
+    if not wrong and not terms:
+        wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))
+    if wrong:
+        raise ConfigError(wrong)
+    return prior, terms
+
+
+def _searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:
+    """Return one component with its posterior."""
+    stream = _stream("imis", prior)
+    d = len(prior.coordinates)
+    if not terms:
+        n = UNINFORMED_DRAWS
+        z = prior.draw(n, seed=seed, stream=stream)
+        return Component(prior, (), WeightedDraws(z, np.full(n, 1.0 / n), np.zeros(n), 0.0, n, 0, True))
+
+    def log_likelihood(z: Floats) -> Floats:
+        sets = prior.parameter_sets(z)
+        return np.asarray(sum(term.log_density(sets) for term in terms))
+
+    settings = {name: getattr(search, name) for name in ("initial", "step", "draws", "stages", "batch")}
+    draws = imis(log_likelihood, d, seed=seed, stream=stream, **settings)
+    if draws is None:
+        names = [name for term in terms for name in term.targets]
+        allowed = f"no draw of the priors of {', '.join(prior.names)} gives {', '.join(names)} any probability"
+        raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed))
+    return Component(prior, terms, draws)
+
+
+def _stream(what: str, of: Prior | Component) -> str:
+    """Name of a stream of random numbers: a component's own, so that another one changes nothing in it."""
+    prior = of.prior if isinstance(of, Component) else of
+    return f"calibration.{what}.{prior.names[0]}"
+
+
+def _rows(readings: Sequence[ReadingFit], probabilities: Floats) -> list[Row]:
+    rows = []
+    names = dict.fromkeys(name for reading in readings for c in reading.components for name in c.prior.names)
+    for name in names:
+        parts = [
+            (component, probability)
+            for reading, probability in zip(readings, probabilities, strict=True)
+            for component in reading.components
+            if name in component.prior.names
+        ]
+        rows.append(
+            row(
+                name,
+                prior=np.concatenate([c.values[name][: c.draws.n_prior] for c, _ in parts]),
+                values=np.concatenate([c.values[name] for c, _ in parts]),
+                weights=np.concatenate([p * c.draws.weights for c, p in parts]),
+                prior_scaled=np.concatenate([c.scaled[name][: c.draws.n_prior] for c, _ in parts]),
+                scaled=np.concatenate([c.scaled[name] for c, _ in parts]),
+                depends=any(c.depends(name) for c, _ in parts),
+            )
+        )
+    return rows

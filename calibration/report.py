@@ -1,0 +1,98 @@
+"""A fit in words and columns. Knows rows and digits; computes no statistic."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from calibration.fit import Fit
+from calibration.summary import Interval, Row
+
+WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
+ASSUMPTION = "assumption"
+"""What a number is called that the data do not inform: its posterior is its prior."""
+
+
+def report(fitted: Fit) -> str:
+    """Return what a person wants to know first: posterior, readings, what was fitted, what was not."""
+    parts = (
+        _columns(fitted.rows()),
+        _readings(fitted),
+        _targets(fitted),
+        _search(fitted),
+    )
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _columns(rows: Sequence[Row]) -> Iterator[str]:
+    cells = [(row.name, _shown(row.prior), _shown(row.posterior), _contraction(row)) for row in rows]
+    cells.insert(0, ("times in days; median (95 %)", "prior", "posterior", "contraction"))
+    widths = [max(len(cell[i]) for cell in cells) for i in range(4)]
+    for number, cell in enumerate(cells):
+        name, *others = cell
+        yield "  ".join([name.ljust(widths[0]), *(o.rjust(w) for o, w in zip(others, widths[1:], strict=True))])
+        if number == 0:
+            yield "─" * (sum(widths) + 6)
+    yield "contraction: 1 − variance after/before, on a scale where the prior is normal"
+    if any(not row.informed for row in rows):
+        yield f"{ASSUMPTION}: the data say next to nothing; this is the prior"
+
+
+def _contraction(row: Row) -> str:
+    if math.isnan(row.contraction):
+        return "fixed"
+    return f"{row.contraction:.2f}" if row.informed else ASSUMPTION
+
+
+def _readings(fitted: Fit) -> Iterator[str]:
+    questions = {
+        question: {reading.chosen[question] for reading in fitted.readings} for question in fitted.readings[0].chosen
+    }
+    several = [question for question, names in questions.items() if len(names) > 1]
+    before = fitted.alternatives.probabilities()
+    for reading, prior, posterior in zip(fitted.readings, before, fitted.probabilities, strict=True):
+        evidence = f"log evidence {reading.log_evidence:.2f} ± {reading.log_evidence_error:.2f}"
+        if not several:
+            yield evidence
+            continue
+        name = ", ".join(reading.chosen[question] for question in several)
+        yield f"{name}: {evidence}, probability {prior:.2f} before, {posterior:.2f} after"
+    common = [f"{question} {min(names)}" for question, names in questions.items() if question not in several]
+    if common:
+        yield f"Read as: {', '.join(common)}"
+
+
+def _targets(fitted: Fit) -> Iterator[str]:
+    names = dict.fromkeys(name for c in fitted.readings[0].components for name in c.targets)
+    yield from _wrapped(f"Fitted: {', '.join(sorted(names))}")
+    for name, reason in fitted.declared.left_out.items():
+        yield from _wrapped(f"Left out: {name}, {reason}")
+    others = [e.id for e in fitted.evidence.entries if e.role not in (None, "fitted")]
+    if others:
+        yield from _wrapped(f"Held out or borrowed, never fitted: {', '.join(others)}")
+    for name, given in fitted.declared.survivors.items():
+        yield from _wrapped(f"{name} taken as {given.count} alive: {given.because}")
+
+
+def _search(fitted: Fit) -> Iterator[str]:
+    least = min(c.draws.effective_size for reading in fitted.readings for c in reading.components if c.terms)
+    yield f"Importance sampling: effective size at least {least:,.0f}"
+    if not all(reading.converged for reading in fitted.readings):
+        yield "NOT CONVERGED: the stages ran out; raise search.initial, search.step or search.stages"
+
+
+def _shown(interval: Interval) -> str:
+    return f"{_figure(interval.median)} ({_figure(interval.lower)}–{_figure(interval.upper)})"
+
+
+def _figure(value: float) -> str:
+    """Three significant digits: the third is about the Monte-Carlo error of an effective size of some thousands."""
+    if value == 0.0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(2 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:.{min(places, 4)}f}" if abs(value) < 1e5 else f"{value:.2e}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")

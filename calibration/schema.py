@@ -1,0 +1,305 @@
+"""What a calibration file declares: priors, what is left out, readings and their weights, how hard to search.
+
+Knows keys, types and ranges; knows no model and no evidence. A number that has a location (a mean, a median, an end)
+is kept as written, since only the model says whether it is a time, a rate or a plain number; `prior_of` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from calibration.laws import Beta, Fixed, HalfNormal, Law, Normal, Uniform, log_normal, logit_normal
+from calibration.parameters import Block, Dirichlet, Pooled, Prior, Single
+from simulator import units
+from simulator.declaration.base import Declared, Name
+from simulator.declaration.messages import Wrong, validated
+from simulator.declaration.reported import Text
+from simulator.declaration.values import DIMENSIONS, Leaf, Problems
+from simulator.errors import MISSING, ConfigError, Problem, nearest
+
+ROOT = "calibration"
+Positive = Annotated[float, BeforeValidator(units.number), Field(gt=0)]
+Located = float | int | str
+
+
+class NormalPrior(Declared):
+    """Normal on the natural scale."""
+
+    mean: Located
+    sd: Located
+
+
+class MedianPrior(Declared):
+    """Normal on the logarithm, or on the log odds, given by its median there."""
+
+    median: Located
+    sigma: Positive
+
+
+class HalfNormalPrior(Declared):
+    """|Normal(0, sd)|."""
+
+    sd: Positive
+
+
+class UniformPrior(Declared):
+    """Uniform between two ends."""
+
+    low: Located
+    high: Located
+
+
+class BetaPrior(Declared):
+    """Beta(a, b)."""
+
+    a: Positive
+    b: Positive
+
+
+class LawPrior(Declared):
+    """Exactly one law of one number."""
+
+    normal: NormalPrior | None = None
+    log_normal: MedianPrior | None = None
+    logit_normal: MedianPrior | None = None
+    half_normal: HalfNormalPrior | None = None
+    uniform: UniformPrior | None = None
+    beta: BetaPrior | None = None
+    fixed: Located | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """Names of the keys that are given, notes apart."""
+        return [name for name in type(self).model_fields if name != "note" and getattr(self, name) is not None]
+
+    @model_validator(mode="after")
+    def _one_law(self) -> Self:
+        if len(self.given) != 1:
+            names = ", ".join(name for name in type(self).model_fields if name != "note")
+            allowed = f"must have exactly one of {names}; it has {', '.join(self.given) or 'none'}"
+            raise Wrong([Problem("", MISSING, allowed)])
+        return self
+
+
+class PooledPrior(Declared):
+    """Strata around a common centre, with a standard deviation between them on the centre's scale."""
+
+    centre: LawPrior
+    between: LawPrior
+
+    @model_validator(mode="after")
+    def _poolable(self) -> Self:
+        wrong = []
+        if self.centre.given[0] not in ("normal", "log_normal", "logit_normal"):
+            wrong.append(Problem("centre", self.centre.given[0], "must be normal, log_normal or logit_normal"))
+        if self.between.given[0] not in ("half_normal", "log_normal", "uniform", "fixed"):
+            allowed = "must be half_normal, log_normal, uniform or fixed"
+            wrong.append(Problem("between", self.between.given[0], allowed))
+        if wrong:
+            raise Wrong(wrong)
+        return self
+
+
+class ParameterPrior(LawPrior):
+    """The prior of one parameter, or of one that every stratum has a value of."""
+
+    pooled: PooledPrior | None = None
+    dirichlet: Annotated[dict[Name, Positive], Field(min_length=2)] | None = None
+    note: Text | None = None
+
+
+class Survivors(Declared):
+    """How many of N a percentage of survival stands for, where no whole number of N prints it."""
+
+    count: Annotated[int, Field(ge=0)]
+    because: Text
+
+
+class NotReached(Declared):
+    """An entry that says that a median was not reached by its value, and of which stratum (None: all)."""
+
+    entry: Text
+    stratum: Name | None = None
+
+
+class Search(Declared):
+    """How hard the posterior is searched; see `samplers.imis`."""
+
+    initial: int = Field(default=8000, ge=100, le=10_000_000)
+    step: int = Field(default=1000, ge=50, le=1_000_000)
+    draws: int = Field(default=4000, ge=100, le=1_000_000)
+    stages: int = Field(default=100, ge=1, le=10_000)
+    batch: int = Field(default=2000, ge=1, le=1_000_000)
+
+
+class Calibration(Declared):
+    """One cohort's calibration."""
+
+    name: Name
+    title: Text | None = None
+    parameters: Annotated[dict[str, ParameterPrior], Field(min_length=1)]
+    left_out: dict[str, Text] = {}
+    survivors: dict[str, Survivors] = {}
+    not_reached: list[NotReached] = []
+    readings: dict[Name, Annotated[dict[Name, Positive], Field(min_length=1)]] = {}
+    search: Search = Search()
+
+
+def load(container: object) -> Calibration:
+    """Return what a file declares, checked by itself. ConfigError lists everything wrong with it."""
+    if not isinstance(container, Mapping):
+        raise ConfigError(Problem(ROOT, container, "must be a mapping of keys to values"))
+    problems: list[Problem] = []
+    declared = validated(Calibration, dict(container), ROOT, problems)
+    if declared is None:
+        raise ConfigError(problems)
+    return declared
+
+
+def expanded(declared: Calibration, leaves: Mapping[str, Leaf]) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
+    """Return, for each declared key, the parameters of the cohort that it stands for, and what is wrong.
+
+    A key is a parameter, or what the parameters of all strata have before their last dot.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    owner: dict[str, str] = {}
+    problems = []
+    groups = {path.rpartition(".")[0] for path in leaves} - {""}
+    for key, prior in declared.parameters.items():
+        here = f"{ROOT}.parameters.{key}"
+        below = tuple(path for path in leaves if path.rpartition(".")[0] == key)
+        if key not in leaves and not below:
+            allowed = "unknown parameter of this cohort"
+            problems.append(Problem(here, MISSING, allowed, nearest(key, {*leaves, *groups})))
+            continue
+        if key in leaves and isinstance(leaves[key].value, Mapping):
+            allowed = "has a mapping as its value; declare a parameter for each of its keys to calibrate it"
+            problems.append(Problem(here, MISSING, allowed))
+            continue
+        if key in leaves and (prior.pooled or prior.dirichlet):
+            allowed = "needs several parameters below this key, one a stratum or a share; this is a single one"
+            problems.append(Problem(f"{here}.{prior.given[0]}", MISSING, allowed))
+            continue
+        members = {path.rpartition(".")[2] for path in below}
+        if prior.dirichlet is not None and members != set(prior.dirichlet):
+            allowed = f"must give a concentration for each of: {', '.join(sorted(members))}"
+            problems.append(Problem(f"{here}.dirichlet", sorted(prior.dirichlet), allowed))
+            continue
+        found[key] = (key,) if key in leaves else below
+        for path in found[key]:
+            if path in owner:
+                problems.append(Problem(here, MISSING, f"gives {path} a second prior; {owner[path]} gives it one"))
+            owner.setdefault(path, key)
+    return found, problems
+
+
+def prior_of(declared: Calibration, leaves: Mapping[str, Leaf], kinds: Mapping[str, str]) -> Prior:
+    """Return the joint prior of a cohort's parameters.
+
+    Parameters
+    ----------
+    leaves : the cohort's parameters by path.
+    kinds : how the model reads a parameter (`values.DIMENSIONS`), as far as it is known; else its declared value tells.
+
+    Raises
+    ------
+    ConfigError
+        For unknown parameters, numbers that cannot be read, and laws that leave what a parameter may be.
+    """
+    keys, wrong = expanded(declared, leaves)
+    problems = Problems(wrong)
+    blocks: list[Block] = []
+    for key, paths in keys.items():
+        prior, here = declared.parameters[key], f"{ROOT}.parameters.{key}"
+        kind = next((kinds[path] for path in paths if path in kinds), _kind(leaves[paths[0]].value))
+        if prior.dirichlet is not None:
+            order = [path.rpartition(".")[2] for path in paths]
+            blocks.append(Dirichlet(key, {member: prior.dirichlet[member] for member in order}))
+            _inside((0.0, 1.0), kind, f"{here}.dirichlet", "dirichlet", problems)
+        elif prior.pooled is not None:
+            strata = tuple(path.rpartition(".")[2] for path in paths)
+            centre = _law(prior.pooled.centre, kind, f"{here}.pooled.centre", problems)
+            between = _law(prior.pooled.between, "real", f"{here}.pooled.between", problems)
+            if isinstance(centre, Normal) and between is not None:
+                if between.support[0] < 0.0:
+                    problems.add(f"{here}.pooled.between", MISSING, "must not fall below 0: it is a standard deviation")
+                blocks.append(Pooled(key, strata, centre, between))
+        else:
+            law = _law(prior, kind, here, problems)
+            if law is not None:
+                blocks += [Single(path, law) for path in paths]
+    problems.raise_any()
+    return Prior(tuple(blocks))
+
+
+def _kind(value: Any) -> str:
+    """Say how a parameter is read that no closed form looks at: by the unit of its declared value."""
+    if isinstance(value, str):
+        for kind in ("time", "rate"):
+            try:
+                DIMENSIONS[kind].read(value)
+            except ValueError:
+                continue
+            return kind
+    return "real"
+
+
+def _law(prior: LawPrior, kind: str, key: str, problems: Problems) -> Law | None:
+    """Return one law with its numbers read as the parameter's kind; None where a problem was added."""
+    before = len(problems.found)
+    name = prior.given[0]
+    here = f"{key}.{name}"
+
+    def read(field: str, value: Located, *, spread: bool = False) -> float:
+        place = f"{here}.{field}" if field else here
+        try:
+            number = DIMENSIONS[kind].read(value)
+        except ValueError as refusal:
+            problems.add(place, value, str(refusal))
+            return 1.0
+        if spread and number <= 0:
+            problems.add(place, value, "must be > 0")
+        return number
+
+    law: Law | None = None
+    if prior.normal is not None:
+        mean, sd = read("mean", prior.normal.mean), read("sd", prior.normal.sd, spread=True)
+        law = Normal(mean, sd)
+    elif prior.log_normal is not None:
+        median = read("median", prior.log_normal.median, spread=True)
+        law = log_normal(median, prior.log_normal.sigma) if median > 0 else None
+    elif prior.logit_normal is not None:
+        median = read("median", prior.logit_normal.median)
+        if 0 < median < 1:
+            law = logit_normal(median, prior.logit_normal.sigma)
+        else:
+            problems.add(f"{here}.median", prior.logit_normal.median, "must be > 0 and < 1")
+    elif prior.half_normal is not None:
+        law = HalfNormal(prior.half_normal.sd)
+    elif prior.uniform is not None:
+        low, high = read("low", prior.uniform.low), read("high", prior.uniform.high)
+        if low >= high:
+            problems.add(here, [prior.uniform.low, prior.uniform.high], "must be in order: low < high")
+        law = Uniform(low, high)
+    elif prior.beta is not None:
+        law = Beta(prior.beta.a, prior.beta.b)
+    elif prior.fixed is not None:
+        law = Fixed(read("", prior.fixed))
+    if law is not None and len(problems.found) == before:
+        _inside(law.support, kind, here, name, problems)
+    return law if len(problems.found) == before else None
+
+
+def _inside(support: tuple[float, float], kind: str, key: str, name: str, problems: Problems) -> None:
+    """Refuse a law that can leave what the parameter may be."""
+    dimension = DIMENSIONS[kind]
+    low, high = (min(max(end, -1e9), 1e9) for end in support)
+    inner = (low + 1e-9 * max(1.0, abs(low)), high - 1e-9 * max(1.0, abs(high))) if low < high else (low, high)
+    if not all(dimension.holds(end) for end in inner):
+        fitting = {"probability": "beta, logit_normal, or uniform within 0 and 1", "time": "log_normal, or uniform"}
+        fitting |= {"positive": "log_normal, or uniform", "rate": "log_normal, half_normal, or uniform"}
+        hint = f"; use {fitting[kind]}" if kind in fitting else ""
+        problems.add(key, MISSING, f"{name} leaves what this parameter may be: it {dimension.allowed}{hint}")

@@ -1,0 +1,186 @@
+"""From a cohort's evidence to likelihood terms, under one reading. Knows entries and closed forms; copies no number.
+
+Every target with the role `fitted` becomes part of a term, or is named under `left_out`, or is refused by name: a
+target that nobody can compute must not drop out without a word. Counts come from numerators, or are those that print
+as the percentage; intervals are half a printed unit either side of the printed figure. Targets that are held out or
+borrowed are never fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from calibration.closed_forms import ClosedForms, NoClosedForm, ShareOf
+from calibration.entries import CURE, no_closed_form, statistic_of, wrong
+from calibration.likelihoods import Outcomes, Proportion, Term
+from calibration.printed_curves import PrintedCurves
+from calibration.schema import ROOT, Calibration, NotReached
+from simulator.declaration.reported import EvidenceEntry, Statistic, listed
+from simulator.declaration.values import Problems
+from simulator.errors import Problem
+
+SURVIVAL = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark")
+
+
+def terms_of(declared: Calibration, closed: ClosedForms) -> tuple[tuple[Term, ...], list[Problem]]:
+    """Return the likelihood of one experiment's fitted targets, and everything that is wrong with them."""
+    made = _Targets(declared, closed)
+    terms = tuple(made.terms())
+    return terms, made.problems.found
+
+
+@dataclass
+class _Targets:
+    declared: Calibration
+    closed: ClosedForms
+    problems: Problems = field(default_factory=Problems)
+
+    def terms(self) -> Iterator[Term]:
+        selection = self.closed.experiment.selection
+        by_id = {entry.id: entry for entry in selection.entries}
+        self._known(by_id)
+        fitted = [e for e in selection.targets if e.role == "fitted" and e.id not in self.declared.left_out]
+        survival = [e for e in fitted if statistic_of(e).estimator in SURVIVAL]
+        shares = [e for e in fitted if statistic_of(e).estimator == "proportion"]
+        for entry in fitted:
+            if entry not in survival and entry not in shares:
+                estimator = statistic_of(entry).estimator.replace("_", " ")
+                no_closed_form(self.problems, entry, f"the {estimator} of {statistic_of(entry).variable}")
+        not_reached = [(by_id[n.entry], n) for n in self.declared.not_reached if n.entry in by_id]
+        for term in (*self._survival(survival, not_reached), *self._shares(shares)):
+            if term.parameters:
+                yield term
+                continue
+            for name in term.targets:
+                allowed = f"depends on no parameter that has a prior under {ROOT}.parameters; {CURE}"
+                wrong(self.problems, by_id[name], allowed)
+
+    def _known(self, entries: dict[str, EvidenceEntry]) -> None:
+        """Refuse names in the calibration file that no fitted entry has, and notes that would have no effect."""
+        for key, given in (("left_out", self.declared.left_out), ("survivors", self.declared.survivors)):
+            for name in given:
+                here = f"{ROOT}.{key}.{name}"
+                if name not in entries:
+                    self.problems.unknown(here, name, entries, what="entry of the evidence")
+                elif entries[name].role != "fitted":
+                    self.problems.add(here, entries[name].role or entries[name].kind, "is no fitted target anyway")
+                elif key == "survivors" and statistic_of(entries[name]).estimator != "kaplan_meier_landmark":
+                    self.problems.add(here, statistic_of(entries[name]).estimator, "must be a kaplan_meier_landmark")
+                elif key == "survivors" and name in self.declared.left_out:
+                    self.problems.add(here, name, f"stands under {ROOT}.left_out too; keep one")
+        for number, item in enumerate(self.declared.not_reached):
+            here = f"{ROOT}.not_reached.{number}"
+            if item.entry not in entries:
+                self.problems.unknown(f"{here}.entry", item.entry, entries, what="entry of the evidence")
+            elif entries[item.entry].estimator_name != "not_reached" or entries[item.entry].value is None:
+                allowed = "must be an entry with estimator: not_reached and a value, the time"
+                self.problems.add(f"{here}.entry", item.entry, allowed)
+            if item.stratum is not None and item.stratum not in self.closed.strata:
+                self.problems.unknown(f"{here}.stratum", item.stratum, self.closed.strata, what="stratum of the cohort")
+
+    # ---------------------------------------------------------------------------------------------- survival
+
+    def _survival(
+        self, entries: Sequence[EvidenceEntry], not_reached: Sequence[tuple[EvidenceEntry, NotReached]]
+    ) -> Iterator[Term]:
+        if not entries and not not_reached:
+            return
+        try:
+            curves = self.closed.survival()
+        except NoClosedForm as reason:
+            for entry in (*entries, *(entry for entry, _ in not_reached)):
+                no_closed_form(self.problems, entry, "survival", str(reason))
+            return
+        sizes = self.closed.sizes
+        if sizes is None:
+            for entry in entries:
+                allowed = "needs the number of patients in each stratum, and the cohort gives no whole, fixed numbers"
+                wrong(self.problems, entry, allowed)
+            return
+        survivors = {name: given.count for name, given in self.declared.survivors.items()}
+        printed = PrintedCurves(sizes, survivors, self.closed.follow_up, self.problems)
+        for entry in entries:
+            printed.add(entry)
+        for entry, item in not_reached:
+            printed.add_not_reached(entry, item.stratum)
+        if printed.sound:
+            yield from printed.terms(curves)
+
+    # ------------------------------------------------------------------------------------------- proportions
+
+    def _shares(self, entries: Sequence[EvidenceEntry]) -> Iterator[Term]:
+        sound = [entry for entry in entries if not self._nested(entry, entries)]
+        together: dict[tuple[object, ...], list[tuple[EvidenceEntry, ShareOf]]] = {}
+        for entry in sound:
+            statistic = statistic_of(entry)
+            try:
+                shares = self.closed.shares(statistic)
+            except NoClosedForm as reason:
+                no_closed_form(self.problems, entry, f"the share of {statistic.variable}", str(reason))
+                continue
+            counts = self._counts(entry)
+            if not counts:
+                continue
+            stratum, size = statistic.where.stratum, entry.denominator or 0
+            if stratum is not None:
+                share = shares[self.closed.strata.index(stratum)]
+            elif all(other == shares[0] for other in shares):
+                share = shares[0]
+            else:
+                yield from self._of_all(entry, shares, counts)
+                continue
+            if statistic.column.outcome is not None and len(counts) == 1:
+                same = (statistic.column.name, stratum, statistic.population, size)
+                together.setdefault(same, []).append((entry, share))
+            else:
+                yield Proportion((entry.id,), ((share, size),), counts)
+        for group in together.values():
+            ids, size = tuple(entry.id for entry, _ in group), group[0][0].denominator or 0
+            numbers = tuple(self._counts(entry)[0] for entry, _ in group)
+            if sum(numbers) > size:
+                for entry, _ in group:
+                    wrong(self.problems, entry, f"outcomes {listed(ids)} add up to more than {size}")
+            else:
+                yield Outcomes(ids, tuple(share for _, share in group), numbers, size)
+
+    def _counts(self, entry: EvidenceEntry) -> tuple[int, ...]:
+        """Return the counts that the entry can stand for; none, with a problem, where that is unknown."""
+        if entry.numerator is not None:
+            return (entry.numerator,)
+        if entry.denominator is None:
+            wrong(self.problems, entry, f"has no denominator, so no count is known; {CURE}")
+            return ()
+        return tuple(entry.counts_of(entry.denominator))  # that there is one was checked with the evidence
+
+    def _of_all(self, entry: EvidenceEntry, shares: Sequence[ShareOf], counts: tuple[int, ...]) -> Iterator[Term]:
+        """A share of all patients where strata differ: a sum of binomials, if the numbers in the strata are known."""
+        sizes = self.closed.sizes
+        if statistic_of(entry).population != "treated" or sizes is None or sum(sizes.values()) != entry.denominator:
+            why = "it differs by stratum, and how many of the denominator are of which stratum is not known"
+            what = f"the share of {statistic_of(entry).variable} in all strata together"
+            no_closed_form(self.problems, entry, what, why)
+            return
+        yield Proportion((entry.id,), tuple(zip(shares, sizes.values(), strict=True)), counts)
+
+    def _nested(self, entry: EvidenceEntry, entries: Sequence[EvidenceEntry]) -> bool:
+        """Refuse a count whose patients another fitted count has counted already."""
+        me, later = statistic_of(entry), entries.index(entry)
+        again = [other.id for i, other in enumerate(entries) if _contains(me, statistic_of(other), equal=i < later)]
+        if again:
+            wrong(self.problems, entry, f"counts patients of {listed(again)} once more; {CURE}")
+        return bool(again)
+
+
+def _contains(mine: Statistic, other: Statistic, *, equal: bool) -> bool:
+    """Whether the patients counted by one proportion include those of another; of the same ones if ``equal``."""
+    a, b = mine.column, other.column
+    pairs = (
+        (a.outcome, b.outcome, None),
+        (mine.where.stratum, other.where.stratum, None),
+        (mine.population, other.population, "treated"),
+    )
+    if mine is other or (a.kind, a.name) != (b.kind, b.name):
+        return False
+    wider = all(one in (another, everything) for one, another, everything in pairs)
+    return wider and (equal or any(one != another for one, another, _ in pairs))

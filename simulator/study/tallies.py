@@ -1,0 +1,231 @@
+"""Counts over the pooled patients of all studies: compiled walks of a log. Knows rows and cells; knows no names.
+
+Throughout: patient ``i`` owns the log rows ``offset[i]`` to ``offset[i + 1]``; ``entered`` is the state that each
+code leads to, NONE for a code that changes no state; ``grid`` (T,) ascends from 0. Counts are added to the arrays
+given, so that whoever counts in parts needs no more memory than one who counts once. Sums of real numbers are
+counts, too: whole numbers, and 2^-32 of what is left. So no sum depends on the order of its terms.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.kernels.compilation import kernel
+from simulator.kernels.elementary import float_from_bits
+from simulator.study.sightings import Codes
+from simulator.study.survival import Keys
+from simulator.tables import NONE, Flags, Floats, Integers
+
+PER_UNIT = 2.0**32
+
+
+@kernel
+def tally_events(
+    offset: Integers,
+    log_time: Floats,
+    log_code: Codes,
+    cell: Integers,
+    entered: Integers,
+    absorbing: Flags,
+    initial_state: int,
+    slot: Integers,
+    event_of: Integers,
+    death: Floats,
+    died: Flags,
+    first_seen: Floats,
+    grid: Floats,
+    width: float,
+    patients: Integers,
+    dead: Integers,
+    changes: Integers,
+    happened: Integers,
+    true: Integers,
+    observed: Integers,
+    lived: Integers,
+) -> None:
+    """Add patients to counts by cell of what happened to them until each time of the grid.
+
+    ``slot`` says which statistic an event belongs to (I of them; NONE: to none), deaths by cause; ``event_of`` is
+    the event whose first sighting (``first_seen``, codes by patients) a statistic takes, NONE for deaths.
+    ``patients`` (C,); ``dead`` (C, T + 1); ``changes`` (C, S, T + 1) of the number in a state; ``happened``
+    (I, C, T + 1); ``true`` and ``observed`` (I, C, bins) of a width in days; ``lived`` (C, 2, 2): time lived
+    until the end of the grid, and its square. What comes after the grid is counted in its last place.
+    """
+    n_times, n_bins = grid.size, true.shape[2]
+    n_slots = event_of.size
+    per_bin = 1.0 / width  # exact: a width is a power of two
+    per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
+    last = np.full(n_slots, NONE)  # patient whose first event of each kind has been counted
+    for i in range(offset.size - 1):
+        c = cell[i]
+        patients[c] += 1
+        state, killed = initial_state, NONE
+        for row in range(offset[i], offset[i + 1]):
+            code = log_code[row]
+            kind = slot[code]
+            to = entered[code]
+            if kind == NONE and to == NONE:
+                continue
+            time = log_time[row]
+            place = place_of(time, grid, per_day)
+            if to != NONE:
+                if to != state:
+                    changes[c, state, place] -= 1
+                    changes[c, to, place] += 1
+                    state = to
+                if absorbing[to]:
+                    killed = kind
+                    continue
+            if kind != NONE and last[kind] != i:
+                last[kind] = i
+                happened[kind, c, place] += 1
+                true[kind, c, min(int(time * per_bin), n_bins - 1)] += 1
+        if killed != NONE and death[i] < np.inf:
+            place = place_of(death[i], grid, per_day)
+            bin_ = min(int(death[i] * per_bin), n_bins - 1)
+            dead[c, place] += 1
+            happened[killed, c, place] += 1
+            true[killed, c, bin_] += 1
+            if died[i]:
+                observed[killed, c, bin_] += 1
+        for kind in range(n_slots):
+            if event_of[kind] != NONE:
+                time = first_seen[event_of[kind], i]
+                if time < np.inf:
+                    observed[kind, c, min(int(time * per_bin), n_bins - 1)] += 1
+        time = min(death[i], grid[n_times - 1])
+        add(lived[c, 0], time)
+        add(lived[c, 1], time * time)
+
+
+@kernel
+def tally_course(
+    offset: Integers,
+    log_time: Floats,
+    log_code: Codes,
+    cell: Integers,
+    administration: int,
+    end_of_course: int,
+    counted: Flags,
+    death: Floats,
+    horizon: Floats,
+    grid: Floats,
+    given: Integers,
+    treated: Integers,
+    on_course: Integers,
+    harmed: Integers,
+    spent: Integers,
+) -> None:
+    """Add patients to counts by cell of what was given to them and what they suffered.
+
+    ``given`` (C, numbers of administrations); ``treated`` (C,), those given any; ``on_course`` (C, T + 1):
+    patients whose course begins less those whose course ends there; ``harmed`` (C, terms + 1): those who ever had
+    a term, then any term that is ``counted``; ``spent`` (C, 2, 2): time from the first administration to the end
+    of the course, death or the horizon, and its square.
+    """
+    n_times = grid.size
+    per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
+    n_terms = counted.size
+    number = np.zeros(end_of_course + 1, np.int64)  # of each code, in one patient
+    first = np.empty(end_of_course + 1)
+    for i in range(offset.size - 1):
+        c = cell[i]
+        number[:] = 0
+        for row in range(offset[i + 1] - 1, offset[i] - 1, -1):
+            number[log_code[row]] += 1
+            first[log_code[row]] = log_time[row]
+        any_term = 0
+        for term in range(n_terms):
+            had = min(number[administration + 1 + term], 1)
+            harmed[c, term] += had
+            any_term |= had & counted[term]
+        harmed[c, n_terms] += any_term
+        given[c, number[administration]] += 1
+        if number[administration] > 0:
+            treated[c] += 1
+            start, end = first[administration], min(death[i], horizon[i])
+            if number[end_of_course] > 0:
+                end = min(end, first[end_of_course])
+            on_course[c, place_of(start, grid, per_day)] += 1
+            on_course[c, place_of(end, grid, per_day)] -= 1
+            add(spent[c, 0], end - start)
+            add(spent[c, 1], (end - start) * (end - start))
+
+
+@kernel
+def tally_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk: Integers, square: Integers) -> Floats:
+    """Follow a group (`survival.Ordered`) along the grid; the first curves (n_curves, T) are returned.
+
+    A curve is the product-limit estimate, Π (1 − dᵢ/nᵢ) over times up to each of the grid, NaN in an empty group.
+    ``at_risk`` and ``square`` (T,): the number of members whose time is not before it, and its square, are added
+    for each study.
+    """
+    n_times = grid.size
+    per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
+    curves = np.empty((n_curves, n_times))
+    here = np.empty(n_times, np.int64)
+    for row in range(size.size):
+        n = size[row]
+        estimate = 1.0 if n > 0 else np.nan
+        start, known = 0, 0
+        for i in range(n):
+            time = float_from_bits(key[row, i] >> np.uint64(1))
+            place = place_of(time, grid, per_day)
+            if row < n_curves:
+                curves[row, known:place] = estimate
+                known = max(known, place)
+            stop = place + 1 if place < n_times and grid[place] == time else place
+            here[start:stop] = n - i
+            start = max(start, stop)
+            if key[row, i] & np.uint64(1) == np.uint64(0):
+                estimate *= (n - i - 1) / (n - i)
+        if row < n_curves:
+            curves[row, known:] = estimate
+        here[start:] = 0
+        for t in range(n_times):
+            at_risk[t] += here[t]
+            square[t] += here[t] * here[t]
+    return curves
+
+
+@kernel
+def place_of(time: float, grid: Floats, per_day: float) -> int:
+    """First place of the grid that is not before a time, the size of the grid if all are; a guess and a look."""
+    if time > grid[grid.size - 1]:
+        return grid.size
+    at = min(int(time * per_day), grid.size - 1)
+    while grid[at] < time:
+        at += 1
+    while at > 0 and grid[at - 1] >= time:
+        at -= 1
+    return at
+
+
+@kernel
+def add(counts: NDArray[np.int64], value: float) -> None:
+    """Add a number to a sum: ``counts[0]`` whole ones and ``counts[1]`` times 2^-32, rounded."""
+    whole = np.floor(value)
+    counts[0] += int(whole)
+    counts[1] += int(np.rint((value - whole) * PER_UNIT))
+
+
+@kernel
+def sum_of(values: Floats, counts: NDArray[np.int64]) -> None:
+    """`add` each of (n,) numbers."""
+    for i in range(values.size):
+        add(counts, values[i])
+
+
+@kernel
+def count_bins(bins: Integers, flag: Integers, counts: NDArray[np.int64]) -> None:
+    """Add 1 to ``counts[bin, flag]`` for each of n observations."""
+    for i in range(bins.size):
+        counts[bins[i], flag[i]] += 1
+
+
+def real(counts: Integers) -> Floats:
+    """Sums (…,) of counts (…, 2) as `add` makes them, each rounded once."""
+    flat = counts.reshape(-1, 2).tolist()
+    sums = np.array([((whole << 32) + rest) / 2**32 for whole, rest in flat], dtype=np.float64)
+    return sums.reshape(counts.shape[:-1])

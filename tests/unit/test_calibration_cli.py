@@ -1,0 +1,135 @@
+"""`python -m calibration`: what it prints, what it refuses, its exit codes. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from calibration import cli
+from calibration.cli import main
+
+REPOSITORY = Path(cli.__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working directory, which must still be empty at the end."""
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+def own_file(folder: Path, name: str, **keys: object) -> Path:
+    path = folder / "own" / "calibration" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    priors = {"response.probability": {"beta": {"a": 2, "b": 2}}}
+    path.write_text(yaml.safe_dump({"name": name, "parameters": priors, **keys}), encoding="utf-8")
+    return folder / "own"
+
+
+def test_a_cohort_is_calibrated_and_nothing_is_written(here, capsys):
+    assert main(["cohort=il2_hai_unresectable"]) == 0
+    said, wrong = capsys.readouterr()
+    assert wrong == ""
+    (response,) = (line for line in said.splitlines() if line.startswith("response.probability"))
+    # Beta(19.5, 6.5), EVIDENCE B8: 0.756 (0.571–0.893)
+    assert any(f"0.{median} (0.5" in response for median in (754, 755, 756, 757, 758))
+    (ratio,) = (line for line in said.splitlines() if line.startswith("response.hazard_ratio"))
+    assert ratio.endswith("assumption")
+    assert "Fitted: I04" in said
+    # C(25, 19)·B(19.5, 6.5)/B(½, ½) = e^-3.53
+    assert "log evidence -3.5" in said
+
+
+def test_the_same_seed_prints_the_same_and_another_one_does_not(here, capsys):
+    printed = []
+    for seed in (7, 7, 8):
+        assert main(["cohort=il2_hai_unresectable", f"seed={seed}"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] != printed[2]
+
+
+def test_a_file_of_ones_own_gives_a_shipped_cohort_other_priors(here, tmp_path, capsys):
+    own = own_file(tmp_path, "sceptical")
+    arguments = ["cohort=il2_hai_unresectable", "calibration=sceptical", "--config-dir", str(own)]
+    assert main(arguments) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("response.probability"))
+    assert "0.72" in line or "0.73" in line  # median of Beta(21, 8): 0.727
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["calibration=pj203"],
+            "config error: calibration = pj203: unknown calibration file; known: il2_hai_unresectable, pj203_mmc (did",
+        ),
+        (["calibration=a", "calibration=b"], "config error: calibration = a, b: is given twice; keep one"),
+        (["evidence"], "config error: evidence: belongs to python -m simulator"),
+        (["--cfg", "job"], "config error: --cfg: belongs to python -m simulator"),
+        (["cohort=ilq"], "config error: cohort = ilq"),
+        (["--multirun"], "config error: --multirun"),
+        (
+            ["study.reading=split_42_25_14"],
+            "config error: evidence.entries.D28 = 51.0%: a censored curve has no closed form: no count of 42 prints it",
+        ),
+        (
+            ["parameters.survival.response_effect=causal"],
+            "config error: evidence.entries.D25 = 277 days: survival has no closed form: response_effect of death is",
+        ),
+    ],
+)
+def test_bad_input_ends_with_two_and_says_what_is_allowed(here, capsys, arguments, said):
+    assert main(arguments) == 2
+    printed, wrong = capsys.readouterr()
+    assert printed == ""
+    assert said in wrong
+    assert "Traceback" not in wrong
+
+
+def test_a_file_of_a_shipped_name_is_refused(here, tmp_path, capsys):
+    own = own_file(tmp_path, "pj203_mmc")
+    assert main(["--config-dir", str(own)]) == 2
+    assert "calibration/pj203_mmc.yaml: has the name of a shipped file" in capsys.readouterr().err
+
+
+def test_problems_of_a_file_are_named_by_their_keys(here, tmp_path, capsys):
+    own = own_file(tmp_path, "mine", left_out={"I44": "x"}, serach={"initial": 9})
+    assert main(["cohort=il2_hai_unresectable", "calibration=mine", "--config-dir", str(own)]) == 2
+    assert "calibration.serach" in capsys.readouterr().err
+
+
+def test_help_and_version_say_so_and_no_more(here, capsys):
+    assert main(["--help"]) == 0
+    assert "Calibrated so far: il2_hai_unresectable, pj203_mmc" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("lobule ")
+
+
+def test_importing_the_package_loads_nothing(here):
+    heavy = "[name for name in ('numpy', 'scipy', 'hydra', 'numba', 'pydantic') if name in sys.modules]"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", f"import sys, calibration; print(dir(calibration), {heavy})"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "['calibrate'] []\n"
+
+
+def test_it_runs_as_a_module(here):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "calibration", "cohort=il2"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("config error: cohort = il2")
