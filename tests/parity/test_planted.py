@@ -87,12 +87,13 @@ ROUNDING = {
     ),
 }
 COMPILED_RULES = {
-    "ties to the last": ("winner[k] = e if t < best[k] else winner[k]", "winner[k] = e if t <= best[k] else winner[k]"),
-    "a delay that is forgotten": (
-        "columns.real[LAST_DELAY, s] = plan.number[DELAY, row] if harmed else 0.0",
-        "columns.real[LAST_DELAY, s] = 0.0",
+    "ties to the last": (
+        "winner[k] = e if due[k] < best[k] else winner[k]",
+        "winner[k] = e if due[k] <= best[k] else winner[k]",
     ),
+    "a delay that is forgotten": ("columns.real[DELAYED, s] += plan.number[DELAY, row]", "harmed = True"),
 }
+"""Lines of the engine as it stands: `planted` refuses one that has been rewritten, which is then to be named anew."""
 
 
 @cache
