@@ -222,10 +222,10 @@ def _compile(function: Callable[..., Any], **options: Any) -> Any:
 
 def is_compiled(function: Callable[..., Any]) -> bool:
     """Whether a kernel has been compiled, in this process or, by any, into the folder of the cache."""
+    if not hasattr(function, "signatures") or function.signatures:  # no dispatcher under NUMBA_DISABLE_JIT
+        return True
     cache = getattr(function, "_cache", None)
-    if getattr(function, "signatures", None) or not isinstance(cache, _KernelCache):
-        return bool(getattr(function, "signatures", True))
-    return cache.holds_any()
+    return isinstance(cache, _KernelCache) and cache.holds_any()
 
 
 def kernel(function: _Function) -> _Function:

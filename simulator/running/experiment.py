@@ -76,7 +76,7 @@ def trajectories_of(
     replicates: range,
     *,
     patients: range | None = None,
-    threads: int | None = 1,
+    threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
     """Simulate the given replicates of an experiment, or the given patients of each."""

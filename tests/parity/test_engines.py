@@ -278,7 +278,7 @@ def test_what_has_no_room_in_the_kernels_is_refused_by_name():
         compiled.simulate(tables, seed=SEED, replicates=range(1))
 
 
-@pytest.mark.parametrize("block", [500, compiled.BLOCK, 10_000])
+@pytest.mark.parametrize("block", [1, 7, 500, compiled.BLOCK, 10_000])
 def test_more_configurations_than_the_table_has_rows_are_the_same(block):
     # 2^13 sets of markers, of which 6,000 patients are found in some thousand at a time.
     names = [f"m{k}" for k in range(13)]

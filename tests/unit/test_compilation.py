@@ -148,3 +148,13 @@ def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path):
     assert compilation.cache_root() == tmp_path / "lobule" / "Cache"
     monkeypatch.setenv("LOBULE_CACHE_DIR", str(tmp_path / "chosen"))
     assert compilation.cache_root() == tmp_path / "chosen"
+
+
+def test_a_kernel_says_whether_it_has_been_compiled_here_or_before(tmp_path):
+    program = (
+        "from simulator.kernels.compilation import is_compiled; from simulator.kernels.elementary import log_gamma\n"
+        "before = is_compiled(log_gamma); log_gamma(3.0); print(before, is_compiled(log_gamma))"
+    )
+    env = environment(tmp_path / "cache")
+    assert run(program, env, tmp_path) == "False True"
+    assert run(program, env, tmp_path) == "True True"

@@ -8,7 +8,6 @@ every model and every parameter value. Patients who wait for each other are SimP
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -54,7 +53,7 @@ def simulate(
     replicates: range,
     parameter_sets: range | None = None,
     patients: range | None = None,
-    threads: int | None = None,
+    threads: int = 1,
     block: int = BLOCK,
     progress: Progress | None = None,
 ) -> Trajectories:
@@ -66,7 +65,7 @@ def simulate(
     replicates : replicate numbers, a range within [0, 2**32).
     parameter_sets : rows of the tables; all of them if None.
     patients : patients of each replicate, a contiguous range; all of them if None.
-    threads : at work at a time; as many as there are processors if None. No result depends on it.
+    threads : at work at a time. No result depends on it.
     block : patients simulated together; no result depends on it.
     progress : called with the number of patients finished since the last call.
 
@@ -106,7 +105,7 @@ def summarise(
     replicates: range,
     parameter_sets: range | None = None,
     patients: range | None = None,
-    threads: int | None = None,
+    threads: int = 1,
     block: int = BLOCK,
     progress: Progress | None = None,
 ) -> Summaries:
@@ -151,15 +150,14 @@ class _Work:
         self.n = int(base[-1])
         self.idle: list[Columns] = []
 
-    def run(self, threads: int | None, progress: Progress | None, task: Callable[[int, int], T]) -> list[T]:
+    def run(self, threads: int, progress: Progress | None, task: Callable[[int, int], T]) -> list[T]:
         """Do every task, in threads, and return what they bring in order."""
-        workers = threads or _processors()
         blocks = -(-self.n // self.block)
-        step = self.block * max(1, min(TASK, -(-blocks // (2 * workers))))
+        step = self.block * max(1, min(TASK, -(-blocks // (2 * threads))))
         cuts = list(pairwise([*range(0, self.n, step), self.n])) or [(0, 0)]
-        if workers == 1 or len(cuts) == 1:
+        if threads == 1 or len(cuts) == 1:
             return list(_told(map(task, *zip(*cuts, strict=True)), cuts, progress))
-        with ThreadPoolExecutor(min(workers, len(cuts))) as pool:
+        with ThreadPoolExecutor(min(threads, len(cuts))) as pool:
             return list(_told(pool.map(task, *zip(*cuts, strict=True)), cuts, progress))
 
     def histories(self, start: int, stop: int) -> tuple[People, Rows]:
@@ -221,10 +219,6 @@ def _told(results: Iterator[T], cuts: list[tuple[int, int]], progress: Progress 
         if progress is not None:
             progress(stop - start)
         yield result
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ------------------------------------------------------------------------------------------------- allocation

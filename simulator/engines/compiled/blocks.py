@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.columns import CELL, END, PATIENT, REPLICATE, ROW, Columns, Log, Visits
+from simulator.engines.compiled.columns import CELL, END, FULL, PATIENT, REPLICATE, ROW, Columns, Log, Visits
 from simulator.engines.compiled.configurations import clear
-from simulator.engines.compiled.output import FULL, Rows, summarise_block, write_block
+from simulator.engines.compiled.output import Rows, summarise_block, write_block
 from simulator.engines.compiled.plan import (
     ANY_COURSE,
     FEEDBACK,

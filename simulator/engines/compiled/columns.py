@@ -41,6 +41,10 @@ STATE, MARKERS, STARTED, HAPPENED, RISK, LENGTH, STOPS = 0, 1, 2, 3, 4, 5, 6
 EFFECTS, FOLLOWING = 0, 1
 
 
+FULL = -1
+"""What a kernel returns in place of a number of rows where there is not room enough."""
+
+
 class Columns(NamedTuple):
     """Columns of N slots, and the lists of the race. E events, T terms, X covariates, C cells, Z configurations."""
 

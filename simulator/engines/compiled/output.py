@@ -7,13 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.columns import COMPLETED, FIRST, N_GIVEN, PLACE, Columns, Log, Visits
+from simulator.engines.compiled.columns import COMPLETED, FIRST, FULL, N_GIVEN, PLACE, Columns, Log, Visits
 from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, RECURRENT, Plan
 from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY
 from simulator.tables import NONE, Floats, Integers
-
-FULL = -1
 
 
 class Rows(NamedTuple):

@@ -46,9 +46,8 @@ N_CODES = 4
 N_EVENTS, N_CELLS, N_TERMS, N_COVARIATES, AGE = 0, 1, 2, 3, 4
 INITIAL_STATE, INITIAL_MARKERS, ON_TREATMENT, ABSORBING = 5, 6, 7, 8
 FEEDBACK, ANY_COURSE, PLANNED_BY, PLANNED_DRAWN, DOSE_PER_PATIENT = 9, 10, 11, 12, 13
-RANDOM_ALLOCATION, ANY_STOP, SHARED_FRAILTY = 14, 15, 16
-N_STATES, PLAIN_VISITS = 17, 18
-N_FACTS = 19
+RANDOM_ALLOCATION, SHARED_FRAILTY, N_STATES, PLAIN_VISITS = 14, 15, 16, 17
+N_FACTS = 18
 
 # First index of `Plan.number`, and of `Plan.choice`.
 HORIZON, START, INTERVAL, DELAY, FACTOR, ROOT_FRAILTY, ROOT_REST = 0, 1, 2, 5, 6, 7, 8
@@ -139,11 +138,8 @@ def plan_of(model: ModelTables) -> Plan:
     unshared = np.array([normal_cdf(float(a)) for a in threshold.ravel()]).reshape(threshold.shape)
     term_set = _bits(course.term_set) & relevant
     number = np.empty((N_NUMBERS, n_rows))
-    number[HORIZON], number[START], number[INTERVAL:DELAY] = (
-        by_set(model.horizon),
-        by_arm(course.start),
-        by_arm(course.interval),
-    )
+    number[HORIZON], number[START] = by_set(model.horizon), by_arm(course.start)
+    number[INTERVAL:DELAY] = by_arm(course.interval)
     number[DELAY] = by_arm(course.delay_after_adverse_event)
     number[FACTOR] = by_arm(course.dose_factor_after_adverse_event)
     number[ROOT_FRAILTY], number[ROOT_REST] = by_set(np.sqrt(course.frailty)), by_set(np.sqrt(1.0 - course.frailty))
@@ -197,7 +193,6 @@ def _facts(model: ModelTables, event: Integers, term_set: Integers, relevant: in
     fact[PLANNED_DRAWN] = undecided.any()
     fact[DOSE_PER_PATIENT] = course.dose_per == Per.PATIENT
     fact[RANDOM_ALLOCATION] = patients.allocation == Allocation.RANDOM and model.n_cells > 1
-    fact[ANY_STOP] = course.stop_states.any() or course.stop_markers.any()
     fact[SHARED_FRAILTY] = (course.frailty != 0.0).any()
     return fact
 

@@ -22,6 +22,7 @@ from simulator.engines.compiled.columns import (
     FIRST,
     FOLLOWING,
     FOUND,
+    FULL,
     HELD,
     LEFT,
     LENGTH,
@@ -86,8 +87,7 @@ from simulator.tables import NONE, Clock, Floats, Integers
 
 RESET_CLOCK, SINCE_CLOCK, AGE_CLOCK = int(Clock.RESET), int(Clock.SINCE), int(Clock.AGE)
 VOID = 0  # the configuration before entry
-FULL = -1
-MOST_WINNERS = 62  # a bit that no event and no visit has: nothing happens before the horizon
+NOBODY = 62  # a winner that no event and no visit is: nothing happens before the horizon
 
 
 @bare_kernel
@@ -107,6 +107,7 @@ def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: Log, keep: bo
     )
     if n * per_step > log.code.size:
         return FULL
+    make_room(plan, columns, 3)  # with and without a course, and whatever is left when it ends at once
     used, one = enter(plan, seed, columns, n, log)
     go(plan, seed, columns, picked[:n], now[:n], VOID, target, one, NONE, 0, n)
     while fault[0] < 0:
@@ -231,7 +232,7 @@ def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int, everyone
     if not everyone:
         gather(end, slots, best)
     for k in range(n):
-        winner[k] = MOST_WINNERS
+        winner[k] = NOBODY
         best[k] = end[k] if everyone else best[k]
     if plan.fact[FEEDBACK]:
         risk |= 1 << n_events
