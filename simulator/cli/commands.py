@@ -81,7 +81,8 @@ def run_and_write(prepared: Prepared) -> Path:
         (folder / CONFIG).write_text(dump(prepared.container), encoding="utf-8")
         _log.debug("simulating %s into %s", prepared.cohort, folder)
         from simulator.results.store import save
-        from simulator.running.experiment import is_compiled, run
+        from simulator.running.batch import run
+        from simulator.running.experiment import is_compiled
 
         if sys.stderr.isatty() and not is_compiled(prepared.experiment):
             print("compiling the engine, once on this machine: about a minute …", file=sys.stderr, flush=True)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from simulator.engines import reference
 from simulator.errors import SimulationError
-from simulator.running import experiment as running
+from simulator.running import batch as running
+from simulator.running.workers import in_order, processors
 from tests import any_model, models
 
 SEED = 31
@@ -352,13 +353,13 @@ def test_the_environment_says_how_many_threads(monkeypatch):
     from simulator.errors import ConfigError
 
     monkeypatch.setenv("LOBULE_THREADS", "3")
-    assert (running.processors(), running.processors(2)) == (3, 2)
+    assert (processors(), processors(2)) == (3, 2)
     monkeypatch.delenv("LOBULE_THREADS")
-    assert running.processors() >= 1
+    assert processors() >= 1
     for wrong in ("0", "-1", "two", "1.5"):
         monkeypatch.setenv("LOBULE_THREADS", wrong)
         with pytest.raises(ConfigError, match="LOBULE_THREADS"):
-            running.processors()
+            processors()
 
 
 def test_a_few_blocks_are_held_at_a_time():
@@ -371,7 +372,7 @@ def test_a_few_blocks_are_held_at_a_time():
         return task * task
 
     found = []
-    for task, result in running.in_order(work, range(200), 3):
+    for task, result in in_order(work, range(200), 3):
         held -= 1
         found.append((task, result))
     assert found == [(task, task * task) for task in range(200)]
@@ -385,7 +386,7 @@ def test_an_error_in_a_block_ends_the_run():
         return task
 
     with pytest.raises(SimulationError, match="too much of it"):
-        list(running.in_order(work, range(1_000_000), 2))
+        list(in_order(work, range(1_000_000), 2))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -421,7 +422,7 @@ def test_a_large_study_holds_no_more_for_more_patients(monkeypatch):
     monkeypatch.setattr(running, "BLOCK_PATIENTS", 50)
     monkeypatch.setattr(running, "trajectories_of", repeated(50))
     sizes = []
-    study = running._Study(prepared("cohort.n_patients=2000", "study.replicates=1"), keep=False)
+    study = running._Study(prepared("cohort.n_patients=2000", "study.replicates=1"))
     for block in study.blocks():
         study.append(block, study.reduce(block))
         sizes.append(kept([study.targets, study.pooled, study._pools]))

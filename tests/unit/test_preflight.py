@@ -579,7 +579,7 @@ def test_every_kind_of_end_has_its_code_and_leaves_no_folder(
         raise error
 
     monkeypatch.delenv("LOBULE_TRACEBACK", raising=False)
-    monkeypatch.setattr("simulator.running.experiment.run", fail)
+    monkeypatch.setattr("simulator.running.batch.run", fail)
     assert main(["hydra.run.dir=a/b/c"]) == code
     err = capsys.readouterr().err
     assert said in err
@@ -650,11 +650,11 @@ def test_a_reader_that_stops_early_is_no_error(here: Path) -> None:
 def test_an_interrupted_run_leaves_nothing(here: Path) -> None:
     code = (
         "import sys, time\n"
-        "import simulator.running.experiment as experiment\n"
+        "import simulator.running.batch as batch\n"
         "def slow(*_, **__):\n"
         "    print('running', flush=True)\n"
         "    time.sleep(60)\n"
-        "experiment.run = slow\n"
+        "batch.run = slow\n"
         "from simulator.cli.commands import main\n"
         "sys.exit(main([]))\n"
     )

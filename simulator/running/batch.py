@@ -1,0 +1,192 @@
+"""Declared experiments, run in blocks of patients, each into an outcome. Knows the order of the steps.
+
+A block holds whole replicates, or some patients of one that is too large for a block. Blocks are simulated, observed
+and reduced in threads, each block in one; what they bring is put together in the order of patients, by rules that do
+not depend on where blocks begin. So neither their size, nor the number of threads, nor the engine, nor the experiments
+that are run together can change a result, and memory does not grow with the number of patients unless their histories
+are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.declaration.schema import Experiment
+from simulator.running.experiment import design_of, engine_of, time_grid, trajectories_of
+from simulator.running.record import record_of
+from simulator.running.workers import in_order, processors
+from simulator.study.estimators import conclude, gather
+from simulator.study.observe import StudyData, observe
+from simulator.study.pooling import BINNED, EXACT_PATIENTS, Pool
+from simulator.study.statistics import Accumulator, Part, Variable
+from simulator.tables import Floats
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+BLOCK_PATIENTS = 16_384
+"""Patients of a block, about: its arrays stay near the processor. Whole replicates if they are no larger."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run of one experiment brought: arrays. `tree_of` makes a results tree of them."""
+
+    engine: str
+    targets: Floats  # (replicates, targets): what each simulated study reports
+    statistics: Mapping[str, Variable]  # of all replicates together, by name
+    binned: str  # how times were binned, empty if they were not
+    kept: tuple[StudyData, ...]  # blocks of replicates in order, where ``output`` asks for patients or events
+
+
+def run(experiment: Experiment, *, progress: Progress | None = None, threads: int | None = None) -> DataTree:
+    """Simulate, observe and estimate; return the results tree. As `outcomes` of one experiment."""
+    [outcome] = outcomes([experiment], progress=progress, threads=threads)
+    return tree_of(experiment, outcome)
+
+
+def outcomes(
+    experiments: Sequence[Experiment], *, threads: int | None = None, progress: Progress | None = None
+) -> Iterator[Outcome]:
+    """Yield what each experiment brings, in order; each is what it would bring alone, bit for bit.
+
+    ``progress`` is called with the number of patients finished and their total. No result depends on ``threads``
+    (`workers.processors`).
+    """
+    total = sum(e.study.replicates * int(e.tables.patients.n_patients[0]) for e in experiments)
+    finished = _Finished(total, progress)
+    # SimPy's threads would wait for each other: it gets more than one only if it is told to.
+    by_simpy = any(engine_of(experiment) == "reference" for experiment in experiments)
+    workers = 1 if by_simpy and threads is None else processors(threads)
+    simulated = finished.more if workers == 1 else None
+    studies = (_Study(experiment, simulated) for experiment in experiments)
+    tasks = ((study, block) for study in studies for block in study.blocks())
+    for (study, block), reduced in in_order(lambda task: task[0].reduce(task[1]), tasks, workers):
+        study.append(block, reduced)
+        if workers > 1:
+            finished.more(block.n_patients)
+        if study.complete(block):
+            yield study.outcome()
+
+
+def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:
+    """Return the results tree of what an experiment brought."""
+    from simulator.results import tree as results
+
+    output, targets = experiment.root.output, experiment.selection.targets
+    return results.build(
+        targets=results.targets_dataset(targets, outcome.targets, binned=outcome.binned),
+        statistics=results.statistics_dataset(outcome.statistics, binned=outcome.binned),
+        patients=results.patients_dataset(outcome.kept) if output.patients else None,
+        events=results.events_dataset(outcome.kept) if output.events else None,
+        record=record_of(experiment, engine=outcome.engine),
+    )
+
+
+@dataclass(frozen=True)
+class Block:
+    """Patients simulated together: those of some replicates, or, if ``patients`` is given, some of one."""
+
+    replicates: range
+    patients: range | None
+    n_patients: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Reduced:
+    """What a block brings: what targets take of it, its part of the pooled statistics, its data if they are kept."""
+
+    gathered: list[Any]
+    part: Part
+    data: StudyData | None
+
+
+class _Study:
+    """An experiment's studies as they are reduced: in any order, and put together in the order of patients."""
+
+    def __init__(self, experiment: Experiment, simulated: Callable[[int], None] | None = None) -> None:
+        self.experiment, self.simulated = experiment, simulated  # told of the patients simulated since it was last
+        self.keep = experiment.root.output.patients or experiment.root.output.events
+        self.design = design_of(experiment)
+        self.statistics = [entry.statistic for entry in experiment.selection.targets]
+        self.n_patients = int(experiment.tables.patients.n_patients[0])
+        self.binned = self.n_patients > EXACT_PATIENTS
+        self.targets = np.full((experiment.study.replicates, len(self.statistics)), np.nan)
+        self.pooled = Accumulator(time_grid(experiment))
+        self._kept: list[StudyData] = []
+        self._pools: list[Pool] = []
+
+    def blocks(self) -> Iterator[Block]:
+        """Cut the experiment into blocks. Histories that are kept stay in whole replicates."""
+        replicates, n = self.experiment.study.replicates, self.n_patients
+        if self.binned or (n > BLOCK_PATIENTS and not self.keep):
+            step = n if self.keep else BLOCK_PATIENTS
+            for replicate in range(replicates):
+                for first in range(0, n, step):
+                    patients = range(first, min(first + step, n))
+                    yield Block(range(replicate, replicate + 1), patients, len(patients))
+            return
+        step = max(1, BLOCK_PATIENTS // n)
+        for first in range(0, replicates, step):
+            block = range(first, min(first + step, replicates))
+            yield Block(block, None, len(block) * n)
+
+    def reduce(self, block: Block) -> _Reduced:
+        """Simulate and observe a block, and take what is needed of it."""
+        histories = trajectories_of(self.experiment, block.replicates, patients=block.patients, progress=self.simulated)
+        data = observe(histories, self.design, seed=self.experiment.root.seed)
+        gathered = gather(data, self.statistics)
+        if block.patients is None:
+            gathered = [conclude(gathered, self.statistics, len(block.replicates))]
+        part = self.pooled.reduce(data, of=None if block.patients is None else self.n_patients)
+        return _Reduced(gathered, part, data if self.keep else None)
+
+    def append(self, block: Block, reduced: _Reduced) -> None:
+        """Put a block in its place, after those before it."""
+        self.pooled.append(reduced.part)
+        if reduced.data is not None:
+            self._kept.append(reduced.data)
+        rows = slice(block.replicates.start, block.replicates.stop)
+        if block.patients is None:
+            self.targets[rows] = reduced.gathered[0]
+            return
+        if block.patients.start == 0:
+            self._pools = [Pool(binned=self.binned) for _ in self.statistics]
+        for pool, statistic, taken in zip(self._pools, self.statistics, reduced.gathered, strict=True):
+            if statistic is not None:
+                pool.add(taken)
+        if block.patients.stop == self.n_patients:
+            whole = [
+                None if statistic is None else pool.whole()
+                for pool, statistic in zip(self._pools, self.statistics, strict=True)
+            ]
+            self.targets[rows] = conclude(whole, self.statistics, 1)
+            self._pools = []
+
+    def complete(self, block: Block) -> bool:
+        """Whether a block is the last."""
+        whole = block.patients is None or block.patients.stop == self.n_patients
+        return whole and block.replicates.stop == self.experiment.study.replicates
+
+    def outcome(self) -> Outcome:
+        """What the experiment brought once its last block has been appended."""
+        binned = BINNED if self.binned else ""
+        return Outcome(engine_of(self.experiment), self.targets, self.pooled.result(), binned, tuple(self._kept))
+
+
+class _Finished:
+    """Patients finished so far, told as they come."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self.total, self.done, self.progress = total, 0, progress
+
+    def more(self, patients: int) -> None:
+        self.done += patients
+        if self.progress is not None:
+            self.progress(self.done, self.total)
