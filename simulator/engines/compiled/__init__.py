@@ -34,7 +34,7 @@ from simulator.engines.compiled.plan import plan_of, too_large
 from simulator.errors import SimulationError
 from simulator.kernels import compilation
 from simulator.tables import Floats, Integers, ModelTables
-from simulator.trajectories import Summaries, Trajectories
+from simulator.trajectories import Summaries, Trajectories, counted_codes
 
 BLOCK = 2_048
 """Patients of a block: their columns stay in the processor's cache."""
@@ -112,7 +112,7 @@ def summarise(
     """Simulate likewise, and keep of each patient when each event first happened and how often everything did."""
     work = _Work(model, seed, replicates, parameter_sets, patients, block)
     first = np.empty((len(model.events), work.n))
-    count = np.empty((model.log_codes.end_of_course + 1, work.n), dtype=np.int32)
+    count = np.empty((len(counted_codes(model)), work.n), dtype=np.int32)
     work.run(threads, progress, lambda start, stop: work.summaries(start, stop, first, count))
     return Summaries(model, first, count)
 
