@@ -6,6 +6,11 @@ block does not use. Columns of one kind share an array, and a name here is a col
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -121,3 +126,38 @@ def empty_log(rows: int) -> Log:
 def empty_visits(most: int, size: int) -> Visits:
     """Return room for so many administrations of each of ``size`` patients."""
     return Visits(np.empty((2, most, size)), np.empty((most, size), dtype=np.int64))
+
+
+@dataclass
+class Workplace:
+    """What a thread needs to simulate blocks. Log and visits may be replaced by larger ones."""
+
+    columns: Columns
+    log: Log
+    visits: Visits
+
+
+_idle: OrderedDict[tuple[tuple[int, ...], ...], list[Workplace]] = OrderedDict()
+_lock = Lock()
+_KEPT = 4  # kinds of models, by the shapes of their columns
+
+
+@contextmanager
+def workplace(plan: Plan, size: int) -> Iterator[Workplace]:
+    """Lend a workplace for blocks of ``size`` patients: one used before if there is one, since new memory is slow.
+
+    Nothing in it is read before it is written, so what it was used for makes no difference.
+    """
+    sizes = plan.fact[[N_EVENTS, N_TERMS, N_CELLS, N_COVARIATES]].tolist()
+    kind = ((size, *sizes), plan.outcome_set.shape)
+    with _lock:
+        idle = _idle.get(kind)
+        mine = idle.pop() if idle else None
+    if mine is None:
+        mine = Workplace(columns_for(plan, size), empty_log(16 * size), empty_visits(16, size))
+    yield mine
+    with _lock:  # not after an error
+        _idle.setdefault(kind, []).append(mine)
+        _idle.move_to_end(kind)
+        if len(_idle) > _KEPT:
+            _idle.popitem(last=False)
