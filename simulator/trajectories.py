@@ -171,9 +171,8 @@ class Summaries:
     def count(self, code: int) -> NDArray[np.int32]:
         """How often a code of ``model.log_codes`` occurred, (n,)."""
         counted = counted_codes(self.model)
-        if code in counted:
-            return self.counts[counted.index(code)]
-        return np.isfinite(self.first_time[code]).astype(np.int32)
+        known = self.counts[counted.index(code)] if code in counted else np.isfinite(self.first_time[code])
+        return np.asarray(known, dtype=np.int32)
 
 
 def counted_codes(model: ModelTables) -> tuple[int, ...]:

@@ -236,7 +236,7 @@ def _cells(model: ModelTables, sets: Integers, first: int, size: int) -> tuple[I
 
 
 class _Deficits:
-    """The cell of every patient under one mix: of the first ones as they are, of others from counts kept now and then."""
+    """The cell of every patient under one mix: the first ones are kept, others found from counts kept now and then."""
 
     EVERY = 65_536
     REMEMBERED = 2**20

@@ -44,9 +44,9 @@ def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: 
     n_events = plan.fact[N_EVENTS]
     end_of_course = n_events + 1 + plan.fact[N_TERMS]
     for e in range(n_events):
-        when = columns.event[FIRST, e]
+        when, out = columns.event[FIRST, e], first[e, at : at + n]
         for s in range(n):
-            first[e, at + s] = when[s]
+            out[s] = when[s]
     for s in range(n):
         columns.counts[n_events, s] = columns.whole[N_GIVEN, s]
     if not plan.fact[FEEDBACK]:
@@ -57,9 +57,9 @@ def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: 
     for code in range(end_of_course + 1):
         if code < n_events and not plan.event[code, RECURRENT]:
             continue
-        number = columns.counts[code]
+        number, counted = columns.counts[code], count[row, at : at + n]
         for s in range(n):
-            count[row, at + s] = number[s]
+            counted[s] = number[s]
         row += 1
 
 

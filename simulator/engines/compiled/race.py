@@ -421,15 +421,16 @@ def go(
                 absorbed[same[j]] = at[j]
             continue
         settle(plan, seed, columns, same[:m], at[:m], c, to, winner, c == VOID and m == size)
-        n, joined = columns.table[to, LENGTH], columns.lists[to]
+        n = columns.table[to, LENGTH]
+        joined = columns.lists[to, n:]
         if held == 0:
             for j in range(m):
-                joined[n + j] = same[j]
+                joined[j] = same[j]
             columns.table[to, LENGTH] = n + m
         else:
             for k in range(slots.size):
                 if target[k] == to and columns.whole[HELD, k] == 0:
-                    joined[n] = slots[k]
+                    columns.lists[to, n] = slots[k]
                     n += 1
             columns.table[to, LENGTH] = n
 
