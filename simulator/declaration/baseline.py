@@ -86,7 +86,7 @@ def solve(
     rates : declared probabilities of the adverse-event terms, (B, strata) each.
     frailty : their correlation, (B,).
     """
-    n_sets = task.resolver.parameters.n_sets
+    n_sets, problems = task.resolver.parameters.n_sets, task.resolver.problems
     effects = _effects(task)
     solved = Solved(effect=tuple(effects))
     _check_ratios(task)
@@ -100,9 +100,13 @@ def solve(
         sets = range(start, min(start + TOGETHER, n_sets))
         causal = {b for b in sets if effects and effects[b] == "causal"}
         study = _latents(then, sets, None)
-        other = [b for b in sets if not np.array_equal(_inputs(then, b), _inputs(now, b))]
+        unsolved = {problem.parameter_set for problem in problems.found}
+        sound = [] if None in unsolved else [b for b in sets if b not in unsolved]
+        other = [b for b in sound if not np.array_equal(_inputs(then, b), _inputs(now, b))]
         latent = study | _latents(now, [b for b in other if b not in causal], None)
         latent |= _latents(now, [b for b in other if b in causal], study)
+        if problems.found:  # of this set or of one before: go on for the names of others
+            continue
         first = first or latent[0]
         exposure += [
             [
@@ -115,6 +119,7 @@ def solve(
         found = _tables(here, plain, latent, here, latent) | _tables(here, sorted(causal), latent, there, study)
         for b in sets:
             _write(here, b, latent[b], found[b])
+    problems.raise_any()
     if first is not None:
         _tell(solved, now, first, exposure[0])
     return _thresholds(course, published, rates, frailty, exposure, solved), solved
@@ -263,7 +268,6 @@ def _latents(solver: Solver, sets: Sequence[int], fixed: Mapping[int, Latent] | 
     share = pieces.arrays["probability"][rows, m, : pieces.n_strata]
     wanted = Wanted(share, None if median is None else median[rows], solve_share="probability" in observed)
     found = solver.solve(rows, wanted, None if fixed is None else [fixed[b].baseline for b in rows])
-    task.resolver.problems.raise_any()
     latent = dict(zip(rows, found, strict=True))
     return {b: latent[same[b]] for b in sets}
 

@@ -292,6 +292,7 @@ class Solver:
         median = np.nan
         name, problems = self.pieces.names[self.pieces.parts.multiplier], self.task.resolver.problems
         key = f"model.events.{name}.hazard"
+        which = b if self.task.resolver.parameters.n_sets > 1 else None
         if wanted.median is not None:
             from scipy.optimize import brentq
 
@@ -307,6 +308,7 @@ class Solver:
                     printed,
                     "cannot be the median time at which the event is seen on the reference assessment grid, whatever"
                     " the latent median; give it a larger value or a shorter reference assessment interval",
+                    parameter_set=which,
                 )
                 return target[0], printed
             median = significant(float(np.exp(brentq(gap, low, high, xtol=1e-11, rtol=1e-12))))
@@ -318,6 +320,7 @@ class Solver:
                 f"cannot be the observed share in stratum {self.task.resolver.strata[s]!r}: even if every patient were"
                 f" to have {name}, it would be seen in {share[0, s]:.3f} (death, progression and the assessment grid"
                 " hide the rest)",
+                parameter_set=which,
             )
         return np.array([significant(x) for x in p[0].tolist()]), median
 
