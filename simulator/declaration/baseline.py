@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ from simulator.kernels.hazards import FAMILIES
 from simulator.tables import Floats
 
 EFFECTS = ("prognostic", "causal")
+REMEMBERED = 64
+"""Solutions that are kept for later declarations, of about 0.2 MB each."""
+_KNOWN: dict[object, Latent] = {}
+_LOCK = Lock()
 TOGETHER = 64
 """Parameter sets whose baselines are held at a time."""
 
@@ -134,17 +139,27 @@ def _tables(
     its baseline stays as it is, whatever the response is now.
     """
     pieces = here.pieces
+    strata = range(pieces.n_strata)
     found: dict[int, list[Knots | None]] = {}
     if pieces.solved is None:
         return {b: [None] * pieces.n_strata for b in sets}
-    for some in here.alike(sets):
-        lanes = pieces.lanes(some)
-        base, atom = here.baselines(lanes, *_of([latent[b] for b in some]))
+    # What was solved at the published study is the scenario's, too, on the same grid and whatever its course.
+    as_solved = {b for b in sets if solver is here and not pieces.driven and len(of[b].baseline) == pieces.n_points(b)}
+    made: dict[int, tuple[Floats, Floats | None]] = {b: (of[b].baseline, None) for b in as_solved}
+    for some in here.alike([b for b in sets if b not in as_solved]):
+        base, atom = here.baselines(pieces.lanes(some), *_of([latent[b] for b in some]))
         if solver is not here:
             base, _ = solver.baselines(solver.pieces.lanes(some), *_of([of[b] for b in some]))
-        needed = [solver is not here or ratio != 1.0 for ratio in lanes.ratio]
-        made = [knots(lanes, base, atom, k) if needed[k] else None for k in range(len(needed))]
-        found |= {b: made[i * pieces.n_strata : (i + 1) * pieces.n_strata] for i, b in enumerate(some)}
+        each = (np.split(array, len(some), axis=1) for array in (base, atom))
+        made |= zip(some, zip(*each, strict=True), strict=True)
+    for b in sets:
+        base, mass = made[b]
+        found[b] = [
+            knots(base[:, s], None if mass is None else mass[:, s], pieces.solved_start(b, s))
+            if solver is not here or pieces.solved_ratio(b, s) != 1.0
+            else None
+            for s in strata
+        ]
     return found
 
 
@@ -253,7 +268,7 @@ def _effects(task: Task) -> list[str]:
 def _latents(solver: Solver, sets: Sequence[int], fixed: Mapping[int, Latent] | None) -> dict[int, Latent]:
     """Solve parameter sets at a solver's design, with the baselines of others or with the baselines themselves.
 
-    Sets that are the same are solved once.
+    What is the same is solved once, also where it comes again in another declaration: a scenario seldom changes it.
     """
     task, pieces, m = solver.task, solver.pieces, solver.pieces.parts.multiplier
     name, event = list(pieces.model.events.items())[m]
@@ -262,24 +277,40 @@ def _latents(solver: Solver, sets: Sequence[int], fixed: Mapping[int, Latent] | 
     median = None
     if "median" in observed and not pieces.driven and hazard is not None and hazard.median is not None:
         median = task.resolver.scalar(hazard.median, "time", f"model.events.{name}.hazard.median")
-    like: dict[object, int] = {}  # what a solution depends on → the first set of it
-    same = {b: b if fixed is not None else like.setdefault(_dependence(solver, b, median), b) for b in sets}
-    rows = [b for b in sets if same[b] == b]
-    share = pieces.arrays["probability"][rows, m, : pieces.n_strata]
-    wanted = Wanted(share, None if median is None else median[rows], solve_share="probability" in observed)
-    found = solver.solve(rows, wanted, None if fixed is None else [fixed[b].baseline for b in rows])
-    latent = dict(zip(rows, found, strict=True))
-    return {b: latent[same[b]] for b in sets}
+    solve_share = "probability" in observed
+    share = pieces.arrays["probability"][:, m, : pieces.n_strata]
+
+    def solved(rows: list[int]) -> list[Latent]:
+        wanted = Wanted(share[rows], None if median is None else median[rows], solve_share)
+        return solver.solve(rows, wanted, None if fixed is None else [fixed[b].baseline for b in rows])
+
+    if fixed is not None or pieces.driven:  # depends on more than its own numbers
+        return dict(zip(sets, solved(list(sets)), strict=True))
+    common = (
+        repr(pieces.model),
+        pieces.parts,
+        solve_share,
+        *((t.tobytes(), h.tobytes()) for t, h in pieces.compiled.knots),
+    )
+    keys = {b: (common, _numbers(solver, b, median)) for b in sets}
+    with _LOCK:
+        latent = {key: _KNOWN[key] for key in keys.values() if key in _KNOWN}
+    first = {keys[b]: b for b in reversed(sets) if keys[b] not in latent}
+    rows = list(first.values())
+    latent |= zip(first, solved(rows), strict=True)
+    if not task.resolver.problems.found:
+        with _LOCK:
+            _KNOWN.update((key, replace(latent[key], baseline=latent[key].baseline.copy())) for key in first)
+            while len(_KNOWN) > REMEMBERED:
+                _KNOWN.pop(next(iter(_KNOWN)))
+    return {b: latent[keys[b]] for b in sets}
 
 
-def _dependence(solver: Solver, b: int, median: Floats | None) -> object:
-    """Every number that a solution depends on."""
-    pieces, task = solver.pieces, solver.task
-    if pieces.driven:
-        return b  # on the course, too
-    printed = None if median is None else float(median[b])
+def _numbers(solver: Solver, b: int, median: Floats | None) -> tuple[object, ...]:
+    """Every number that a solution depends on, beside the model."""
+    task, printed = solver.task, None if median is None else float(median[b])
     numbers = (_inputs(solver, b).tobytes(), task.shares[b].tobytes(), float(task.horizon[b]), printed)
-    return *numbers, pieces.assessment(b)
+    return *numbers, solver.pieces.assessment(b)
 
 
 def _inputs(solver: Solver, b: int) -> Floats:

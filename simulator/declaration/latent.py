@@ -139,7 +139,6 @@ class Lanes:
     after: Floats
     own: Floats  # cumulative hazard of the solved death's calibrated curve
     still: Floats  # cumulative hazard of leaving the multiplier's state
-    start: Floats  # (FINEST + 1, L) cumulative hazard of the calibrated curve inside the first grid cell and at its end
     step: Floats  # (m,) distribution of the interval between assessments
     visits: Floats  # (n,) expected number of them at each point; no points: seen at onset
 
@@ -183,7 +182,7 @@ class Pieces:
         time = self.grid(sets[0])
         columns = [self._lane(b, s, time) for b in sets for s in range(self.n_strata)]
         ratio, *arrays = zip(*columns, strict=True)
-        administered, free, before, after, own, still, start = (
+        administered, free, before, after, own, still = (
             np.ascontiguousarray(np.stack(array, axis=1)) for array in arrays
         )
         step, visits = np.zeros(0), np.zeros(0)
@@ -191,9 +190,7 @@ class Pieces:
             step = self.interval(self.design.assessment, sets[0], "study.assessment_interval")
             visits = self.once(("renewal", step.tobytes(), time.size), lambda: renewal_mass(step, time.size))
         followed = int(np.searchsorted(time, self.task.horizon[sets[0]], side="left"))
-        return Lanes(
-            sets, time, followed, free, administered, np.array(ratio), before, after, own, still, start, step, visits
-        )
+        return Lanes(sets, time, followed, free, administered, np.array(ratio), before, after, own, still, step, visits)
 
     def assessment(self, b: int) -> tuple[Any, ...] | None:
         """Law of the interval between assessments, None where an onset is seen when it happens."""
@@ -205,9 +202,9 @@ class Pieces:
     def _lane(self, b: int, s: int, time: Floats) -> tuple[Any, ...]:
         waiting = self._total(self.parts.competing, b, s, time, 0)
         administered = self._administered(b, s, time.size) if self.driven else np.zeros(0)
-        ratio, before, after, own, start = self._deaths(b, s, time)
+        ratio, before, after, own = self._deaths(b, s, time)
         still = self._total(self.parts.ending, b, s, time, 1)
-        return ratio, administered, negative_exponential(waiting), before, after, own, still, start
+        return ratio, administered, negative_exponential(waiting), before, after, own, still
 
     # -- pieces on the grid -------------------------------------------------------------------------
     def n_points(self, b: int) -> int:
@@ -362,20 +359,31 @@ class Pieces:
         cdf = self.once(key, lambda: planned_cdf(declared, most, self.resolver, "course.planned"))
         return np.asarray(cdf[b])
 
-    def _deaths(self, b: int, s: int, time: Floats) -> tuple[float, Floats, Floats, Floats, Floats]:
-        """Ratio of the solved death; cumulative hazards of the others before and after; its own; its start."""
-        start = np.zeros(FINEST + 1)
+    def solved_ratio(self, b: int, s: int) -> float:
+        """Hazard ratio of the solved death, after the multiplier against before."""
+        if self.solved is None:
+            return 1.0
+        before, after = self.ratios(self.solved, b, s)
+        return after / before
+
+    def solved_start(self, b: int, s: int) -> Floats:
+        """Cumulative hazard of the calibrated curve inside the first grid cell and at its end, (FINEST + 1,)."""
+        if self.solved is None:
+            return np.zeros(FINEST + 1)
+        return self.hazard(self.solved, b, s, np.append(EARLY, STEP))
+
+    def _deaths(self, b: int, s: int, time: Floats) -> tuple[float, Floats, Floats, Floats]:
+        """Ratio of the solved death; cumulative hazards of the others before and after; its own."""
         before, after = np.zeros(time.size), np.zeros(time.size)
-        own, ratio = np.zeros(time.size), 1.0
+        own, ratio = np.zeros(time.size), self.solved_ratio(b, s)
         for e in self.parts.deaths:
-            r0, r1 = self.ratios(e, b, s)
             values = self.hazard(e, b, s, time)
             if e == self.solved:
-                own, ratio = values, r1 / r0
-                start = self.hazard(e, b, s, np.append(EARLY, STEP))
+                own = values
             else:
+                r0, r1 = self.ratios(e, b, s)
                 before, after = before + r0 * values, after + r1 * values
-        return ratio, before, after, own, start
+        return ratio, before, after, own
 
     def _total(self, events: tuple[int, ...], b: int, s: int, time: Floats, after: int) -> Floats:
         """Cumulative hazard of several events together, before (0) or after (1) the multiplier."""

@@ -325,15 +325,17 @@ class Solver:
         return np.array([significant(x) for x in p[0].tolist()]), median
 
 
-def knots(lanes: Lanes, base: Floats, atom: Floats, lane: int) -> Knots:
-    """Knots of a solved baseline: thinned at absolute times, atoms kept; the slope after the last one."""
-    own, mass, start = base[:, lane], atom[:, lane], lanes.start[:, lane]
+def knots(own: Floats, mass: Floats | None, start: Floats) -> Knots:
+    """Knots of a solved baseline (n,): thinned at absolute times, atoms (n,) kept; the slope after the last one.
+
+    ``start`` (FINEST + 1,): cumulative hazard of the calibrated curve inside the first grid cell and at its end.
+    """
     n = own.size
     spaced = np.round(SPREAD * np.arange(int(np.sqrt(n / SPREAD)) + 2) ** 2).astype(np.int64)
-    stepped = np.flatnonzero(mass > 1e-9)
+    stepped = np.zeros(0, dtype=np.int64) if mass is None else np.flatnonzero(mass > 1e-9)
     chosen = np.unique(np.concatenate([spaced, stepped, np.maximum(stepped - 1, 0)]))
     chosen = chosen[chosen < n]
-    time, hazard = lanes.time[chosen], np.maximum.accumulate(own[chosen])
+    time, hazard = chosen * STEP, np.maximum.accumulate(own[chosen])
     slope = float((hazard[-1] - hazard[-2]) / (time[-1] - time[-2]))
     if start[-1] > 0.0 and chosen[1] == 1:
         time = np.concatenate([time[:1], EARLY, time[1:]])

@@ -132,9 +132,12 @@ def convolved(mass: Floats, step: Floats) -> Floats:
     """Distribution of a sum on the grid: mass (n,) of one term, step (m,) of the other; cut at n."""
     n = mass.size
     out = np.zeros(n)
+    first = 0
+    while first < step.size - 1 and step[first] == 0.0:
+        first += 1
     for i in range(n):
         if mass[i] > 0.0:
-            for j in range(min(step.size, n - i)):
+            for j in range(first, min(step.size, n - i)):
                 out[i + j] += mass[i] * step[j]
     return out
 

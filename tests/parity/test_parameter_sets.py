@@ -9,6 +9,7 @@ import pytest
 
 from simulator import tables
 from simulator.cli.preflight import prepare
+from simulator.declaration import baseline
 from simulator.declaration.schema import declare_many
 from simulator.engines import compiled
 from simulator.errors import ConfigError
@@ -33,6 +34,7 @@ def experiment(*overrides):
 
 
 def alone(cohort, values, b):
+    baseline._KNOWN.clear()  # solve it again
     return experiment(f"cohort={cohort}", *(f"parameters.{path}={column[b]}" for path, column in values.items()))
 
 
