@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from simulator.cli.preflight import prepare
-from simulator.declaration import baseline
+from simulator.declaration import baseline, mixture
 from simulator.declaration.exposure import per_administration_thresholds
 from simulator.declaration.schema import declare_many
 from simulator.kernels.marginal import baseline_hazards, convolved, onset_distribution, seen_masses, totals
@@ -135,3 +135,44 @@ def test_quantiles_of_bins_are_those_of_the_sorted_times():
         assert values[kind, group].tolist() == at.tolist()
         assert errors[kind, group].tolist() == ((high - low) / 2).tolist()
     assert np.isnan(values[1, 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("cohort", "values"),
+    [
+        (
+            "pj203_mmc",
+            {
+                "response.hazard_ratio": [0.3, 1.4],
+                "response.onset_sigma": [0.3, 0.6],
+                "survival.shape.other": [0.8, 2.0],
+            },
+        ),
+        ("il2_hai_unresectable", {"response.probability": [0.2, 0.7], "response.onset_median": ["50 d", "90 d"]}),
+    ],
+)
+def test_newtons_answer_and_the_careful_one_have_the_same_nine_digits(cohort, values, monkeypatch):
+    experiment = prepare([f"cohort={cohort}"]).experiment
+    search, careful = mixture.Solver._search, mixture.Solver._carefully
+    sought = []
+
+    def unsettled(self, *given):
+        state = search(self, *given)
+        state.settled[:] = False
+        return state
+
+    def watched(self, b, *given):
+        sought.append(b)
+        return careful(self, b, *given)
+
+    monkeypatch.setattr(mixture.Solver, "_carefully", watched)
+    baseline._KNOWN.clear()
+    newton = declare_many(experiment, values).tables
+    assert not sought
+    monkeypatch.setattr(mixture.Solver, "_search", unsettled)
+    baseline._KNOWN.clear()
+    slow = declare_many(experiment, values).tables
+    assert sought
+    assert newton.probability.tobytes() == slow.probability.tobytes()
+    assert newton.parameters.tobytes() == slow.parameters.tobytes()
+    assert newton.knot_hazard.tobytes() == slow.knot_hazard.tobytes()
