@@ -101,7 +101,7 @@ def targets(experiment: Experiment, *, threads: int | None = None) -> Floats:
 
 
 def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:
-    """Return the results tree of what an experiment brought."""
+    """Return the results tree of what an experiment of one parameter set brought."""
     from simulator.results import tree as results
 
     output, targets = experiment.root.output, experiment.selection.targets
