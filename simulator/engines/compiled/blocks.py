@@ -105,9 +105,9 @@ def run_blocks(
         if fault[0] >= 0:
             s = fault[0]
             fault[2], fault[3], fault[4] = (
-                columns.whole[ROW, s] // plan.fact[N_CELLS],
-                columns.whole[REPLICATE, s],
-                columns.whole[PATIENT, s],
+                columns.address[ROW, s] // plan.fact[N_CELLS],
+                columns.address[REPLICATE, s],
+                columns.address[PATIENT, s],
             )
             return BROKEN
         counted = plan.fact[ANY_COURSE] and not plan.fact[FEEDBACK]
@@ -121,10 +121,10 @@ def run_blocks(
                 return ROWS_FULL
             progress[FILLED] = filled
             for s in range(n):
-                people.parameter_set[at + s] = columns.whole[ROW, s] // plan.fact[N_CELLS]
-                people.replicate[at + s] = columns.whole[REPLICATE, s]
-                people.patient[at + s] = columns.whole[PATIENT, s]
-                people.cell[at + s] = columns.whole[CELL, s]
+                people.parameter_set[at + s] = columns.address[ROW, s] // plan.fact[N_CELLS]
+                people.replicate[at + s] = columns.address[REPLICATE, s]
+                people.patient[at + s] = columns.address[PATIENT, s]
+                people.cell[at + s] = columns.address[CELL, s]
             for x in range(plan.fact[N_COVARIATES]):
                 for s in range(n):
                     people.covariates[at + s, x] = columns.covariate[x, s]
@@ -139,10 +139,10 @@ def fill(plan: Plan, seed: int, call: Call, begin: int, n: int, columns: Columns
     """Put the patients ``begin`` and following of a call into the slots: numbers, cells, covariates, horizon."""
     n_cells = plan.fact[N_CELLS]
     patients, replicates, rows, cells = (
-        columns.whole[PATIENT],
-        columns.whole[REPLICATE],
-        columns.whole[ROW],
-        columns.whole[CELL],
+        columns.address[PATIENT],
+        columns.address[REPLICATE],
+        columns.address[ROW],
+        columns.address[CELL],
     )
     which = 0
     while call.base[which + 1] <= begin:
