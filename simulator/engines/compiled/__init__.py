@@ -81,20 +81,17 @@ def simulate(
     work = _Work(model, seed, replicates, parameter_sets, patients, block)
     parts = work.run(threads, progress, lambda first, last: work.histories(first, last))
 
-    def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(people, name) for people, _ in parts])
+    def joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def of_people(name: str) -> NDArray[Any]:
+        return joined([getattr(people, name) for people, _ in parts])
 
     return Trajectories(
         model,
-        joined("parameter_set"),
-        joined("replicate"),
-        joined("patient"),
-        joined("cell"),
-        joined("covariates"),
-        np.concatenate([[0], np.cumsum(joined("length"))]),
-        np.concatenate([rows.time for _, rows in parts]),
-        np.concatenate([rows.code for _, rows in parts]),
-        np.concatenate([rows.value for _, rows in parts]),
+        *(of_people(name) for name in ("parameter_set", "replicate", "patient", "cell", "covariates")),
+        np.concatenate([[0], np.cumsum(of_people("length"))]),
+        *(joined([getattr(rows, name) for _, rows in parts]) for name in Rows._fields),
     )
 
 

@@ -311,11 +311,8 @@ def count_visits(plan: Plan, seed: int, columns: Columns, n: int, visits: Visits
                 return False
             for number in range(most):
                 draw_harm(plan, seed, columns, first, last, number, keep)
-                for s in range(first, last if keep else first):
-                    due = plan.number[START, columns.address[ROW, s]]
-                    due = due + number * plan.number[INTERVAL, columns.address[ROW, s]] if number else due
-                    if number < columns.whole[N_GIVEN, s]:
-                        keep_visit(plan, seed, columns, s, number, due, visits)
+                if keep:
+                    keep_plain(plan, seed, columns, first, last, number, visits)
         return True
     due, number = columns.real[TIMES], 0
     for s in range(n):
@@ -403,6 +400,28 @@ def draw_harm(plan: Plan, seed: int, columns: Columns, first: int, last: int, nu
             count[s] += hit[s]
         for s in range(last - first if note else 0):
             harmed[s] |= np.int64(hit[s]) << t
+
+
+@bare_kernel
+def keep_plain(plan: Plan, seed: int, columns: Columns, first: int, last: int, number: int, visits: Visits) -> None:
+    """As `keep_visit` for slots first … last − 1 after `count_plain`; of those who are not given it, never read."""
+    n, row, scale = last - first, columns.address[ROW, first:last], columns.real[DOSE_SCALE, first:last]
+    start, interval, harmed = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.whole[HARMED, first:last]
+    time, dose = visits.real[0, number, first:last], visits.real[1, number, first:last]
+    kept = visits.harmed[number, first:last]
+    for s in range(n):
+        time[s] = start[s] + number * interval[s]
+        kept[s] = harmed[s]
+    if plan.dose.shape[1] == 1:
+        for s in range(n):
+            dose[s] = plan.dose[0, 0, row[s]] * scale[s]
+    else:
+        for s in range(n):
+            if number < columns.address[NUMBER_GIVEN, first + s]:
+                dose[s] = dose_of(plan, seed, columns, first + s, number) * scale[s]
+    for s in range(n):
+        reduced = scale[s] * plan.number[FACTOR, row[s]]
+        scale[s] = reduced if harmed[s] else scale[s]
 
 
 @inlined_bare_kernel
