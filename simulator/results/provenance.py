@@ -51,14 +51,8 @@ def record(
     attributes, such as ``cohort`` and ``n_patients``. All three mappings keep their order, which has a
     meaning: patients are allotted to strata in declared order.
     """
-    from simulator.kernels.rng import STREAM_VERSION  # opening results needs no kernels
-
     made: Record = {
-        "Conventions": "CF-1.11",
-        "software": SOFTWARE,
-        "software_version": simulator.__version__,
-        "results_format": RESULTS_FORMAT,
-        "stream_version": STREAM_VERSION,
+        **_version(),
         "engine": engine,
         "seed": seed,
         **{name: _without_path_lines(fact) for name, fact in facts.items()},
@@ -66,8 +60,45 @@ def record(
         "config": _json({key: value for key, value in config.items() if key != "hydra"}),
         "evidence": _json(evidence),
         "parameters": _json(parameters),
-        "python_version": platform.python_version(),
     }
+    return made | _installation()
+
+
+def sweep_record(
+    description: Mapping[str, Any], configurations: Mapping[str, Any], **facts: str | int | float
+) -> Record:
+    """Return what a sweep was made of: what was swept, and the composed files that its words are set in."""
+    return {
+        **_version(),
+        **facts,
+        "parameter_uncertainty": POINT_VALUES,
+        "sweep": _json(description),
+        "configurations": _json(configurations),
+        **_installation(),
+    }
+
+
+def version() -> Record:
+    """Return what decides whether two runs of the same configuration may be put together."""
+    made: Record = {"software_version": simulator.__version__, "stream_version": _version()["stream_version"]}
+    commit = _commit_of_this_checkout()
+    return made | ({"source_commit": commit} if commit else {})
+
+
+def _version() -> Record:
+    from simulator.kernels.rng import STREAM_VERSION  # opening results needs no kernels
+
+    return {
+        "Conventions": "CF-1.11",
+        "software": SOFTWARE,
+        "software_version": simulator.__version__,
+        "results_format": RESULTS_FORMAT,
+        "stream_version": STREAM_VERSION,
+    }
+
+
+def _installation() -> Record:
+    made: Record = {"python_version": platform.python_version()}
     made |= {f"{package}_version": metadata.version(package) for package in _PACKAGES}
     commit = _commit_of_this_checkout()
     return made | ({"source_commit": commit} if commit else {})

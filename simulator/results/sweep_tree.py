@@ -1,0 +1,220 @@
+"""Sweeps as xarray trees: opened lazily, with what is missing said. Knows the store; knows no run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simulator.errors import ConfigError, IncompleteWarning, Problem
+from simulator.results.layout import Blocks, Layout
+from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
+from simulator.results.sweep_store import EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
+
+COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenarios_finished", "failed"
+"""Attributes that an opened sweep has beside its record."""
+
+_ROUNDED = 12
+_SINGLE = ("rmst", "administrations_mean", "time_on_treatment")
+
+
+def open_sweep(folder: Path) -> xr.DataTree:
+    """Open the store of a sweep. Numbers are read as they are used; text is loaded.
+
+    What is not finished is NaN: then `IncompleteWarning` is given, and the attribute ``complete`` is 0.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds no sweep of ours, or one of a newer version.
+    """
+    store = SweepStore(folder)
+    tree = _opened(store.arrays)
+    shape = store.shape()
+    if shape is None:
+        raise _refused(folder, "has no manifest, which says what is finished; give the sweep's command again")
+    if tree.attrs.get("software") != SOFTWARE:
+        raise _refused(folder, "must be results of Lobule: this Zarr store has no record of ours")
+    if not 1 <= tree.attrs.get("results_format", 0) <= RESULTS_FORMAT:
+        raise _refused(folder, f"must have format 1 to {RESULTS_FORMAT}; a newer Lobule may open it")
+    blocks = Blocks(*shape)
+    n_scenarios, n_finished = int(np.prod(shape[0])), 0
+    failed: dict[str, str] = {}
+    for number, block in store.committed().items():
+        n_finished += len(blocks.scenarios(number)) - len(block.failed)
+        failed |= block.failed
+    tree.attrs |= {COMPLETE: int(n_finished == n_scenarios), N_SCENARIOS: n_scenarios, N_FINISHED: n_finished}
+    if failed:
+        tree.attrs[FAILED] = json.dumps(failed)
+    if n_finished < n_scenarios:
+        less = f"{folder}: {n_finished:,} of {n_scenarios:,} scenarios are finished; the others show NaN"
+        warnings.warn(less + (f"; {len(failed)} failed" if failed else ""), IncompleteWarning, stacklevel=3)
+    return tree
+
+
+def _opened(arrays: Path) -> xr.DataTree:
+    try:
+        opened = xr.open_datatree(arrays, engine="zarr", consolidated=False, chunks=None)
+    except FileNotFoundError as error:
+        extending = (arrays.parent / EXTENDED).exists()
+        why = "is just being extended; try again, or give the command again" if extending else "holds no sweep"
+        raise _refused(arrays.parent, why) from error
+    except PermissionError as error:
+        raise _refused(arrays.parent, "must be readable: permission denied") from error
+    except Exception as error:  # whatever zarr and its codecs make of damaged files
+        raise _refused(arrays.parent, "is damaged; give the sweep's command again, which mends it") from error
+    nodes = {node.path: _ordered(node.to_dataset(inherit=False)) for node in opened.subtree}
+    scenarios = nodes[f"/{SCENARIOS}"]["overrides"].dims  # the one place where the order of the dimensions stands
+    ordered = [*scenarios, *(name for name in nodes["/"].coords if name not in scenarios)]
+    return xr.DataTree.from_dict(nodes | {"/": nodes["/"][ordered]})
+
+
+def _ordered(dataset: xr.Dataset) -> xr.Dataset:
+    """Give a fixed order and text as objects; a listing of a folder has neither."""
+    variables = {}
+    for name in sorted(dataset.variables, key=str):
+        variable = dataset.variables[name].to_base_variable()
+        if variable.dtype.kind == "T" or variable.dtype == object:
+            variable = xr.Variable(variable.dims, np.asarray(variable.values).astype(object), variable.attrs)
+        variable.encoding = {}
+        variables[name] = variable
+    return xr.Dataset(variables, attrs=dataset.attrs).set_coords(list(dataset.coords))
+
+
+class Finished:
+    """The scenarios that a store has whole, for a larger sweep to take."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+        self.store, self.names = SweepStore(folder), names
+        shape = self.store.shape()
+        self.blocks = None if shape is None else Blocks(*shape)
+        self._tree: xr.DataTree | None = None
+        self._block: tuple[int, dict[str, xr.Dataset] | None] = (-1, None)
+
+    @cached_property
+    def _records(self) -> dict[int, Block]:
+        return self.store.committed()
+
+    def has(self, place: tuple[int, ...]) -> bool:
+        """Whether the scenario at a place is said to be there; only `run` looks whether it is whole."""
+        block = None if self.blocks is None else self._records.get(self.blocks.number(place))
+        return block is not None and self.blocks is not None and str(self.blocks.index(place)) not in block.failed
+
+    def run(self, place: tuple[int, ...], layout: Layout) -> Mapping[str, xr.Dataset] | None:
+        """Return the nodes of the scenario at a place of this store, or None where it is not whole."""
+        if self.blocks is None:
+            return None
+        number = self.blocks.number(place)
+        if self._block[0] != number:
+            self._block = number, self._loaded(number, layout)
+        held = self._block[1]
+        if held is None or str(self.blocks.index(place)) in self._failed:
+            return None
+        region = self.blocks.region(number)
+        within = {name: at - cut.start for name, at, cut in zip(self.names, place, region, strict=True)}
+        found = {}
+        for name, dataset in held.items():
+            sources = {each.name: each.source for each in layout.nodes[name].fields if each.name in dataset}
+            found[name] = dataset.isel(within).rename(sources)
+        return found
+
+    def _loaded(self, number: int, layout: Layout) -> dict[str, xr.Dataset] | None:
+        block = self.store.block(number)
+        if block is None or self.blocks is None:
+            return None
+        self._failed = set(block.failed)
+        if self._tree is None:
+            self._tree = _opened(self.store.arrays)
+        cut = dict(zip(self.names, self.blocks.region(number), strict=True))
+        held = {}
+        for name, node in layout.nodes.items():
+            if name in self._tree.children:
+                dataset = self._tree.children[name].to_dataset(inherit=False).reset_coords(drop=True)
+                held[name] = dataset[[each.name for each in node.fields if each.name in dataset]].isel(cut).load()
+        return held
+
+
+def write_summary(folder: Path, tree: xr.DataTree) -> None:
+    """Write ``summary.csv``: a row for each scenario and target, and for each scenario, group and mean."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    swept = [str(name) for name in tree.to_dataset().coords]
+    header = (
+        "quantity",
+        "group",
+        "name",
+        "unit",
+        "reported",
+        "estimate",
+        "lower",
+        "upper",
+        "standard_error",
+        "percentile",
+    )
+    rows.writerow([*swept, *header])
+    for row in _rows(tree, swept):
+        rows.writerow(row)
+    write(folder / SUMMARY, text.getvalue().encode())
+
+
+def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
+    root = tree.to_dataset()
+    nodes = [tree[name].to_dataset() if name in tree else xr.Dataset() for name in ("targets", "statistics")]
+    targets = nodes[0].drop_vars("simulated", errors="ignore")
+    wanted = [name for name in nodes[1] if {*nodes[1][name].dims} == {*root.sizes, "group"}]
+    statistics = nodes[1][wanted]
+    for place in np.ndindex(*root.sizes.values()):
+        at = dict(zip(root.sizes, place, strict=True))
+        labels = [root[name].isel({d: i for d, i in at.items() if d in root[name].dims}).item() for name in swept]
+        if "target" in targets.sizes:
+            for row in _of_targets(targets.isel(at).load()):
+                yield [*labels, *row]
+        if "group" in statistics.sizes:
+            for row in _of_groups(statistics.isel(at).load()):
+                yield [*labels, *row]
+
+
+def _of_targets(here: xr.Dataset) -> Iterator[list[Any]]:
+    texts = ("target", "group", "name", "stored_unit")
+    numbers = ("reported", "median", "lower", "upper", "median_standard_error", "percentile")
+    for number in range(here.sizes["target"]):
+        one = here.isel(target=number)
+        if not np.isnan(one["median"].item()):
+            yield [*(one[name].item() for name in texts), *(_number(one[name]) for name in numbers)]
+
+
+def _of_groups(here: xr.Dataset) -> Iterator[list[Any]]:
+    for name in _SINGLE:
+        for group in here["group"].values if name in here else ():
+            value = here[name].sel(group=group)
+            if not np.isnan(value.item()):
+                error = _number(here[f"{name}_standard_error"].sel(group=group))
+                yield [
+                    name,
+                    group,
+                    value.attrs["long_name"],
+                    value.attrs["units"],
+                    "",
+                    _number(value),
+                    "",
+                    "",
+                    error,
+                    "",
+                ]
+
+
+def _number(value: xr.DataArray) -> str:
+    number = value.item()
+    return "" if np.isnan(number) else f"{number:.{_ROUNDED}g}"
+
+
+def _refused(path: Path, allowed: str) -> ConfigError:
+    return ConfigError(Problem("results", str(path), allowed))
