@@ -25,9 +25,11 @@ from simulator.cli.sweeps import Running, Sweep, fingerprint, read_sweep
 from simulator.declaration.schema import Experiment
 from simulator.engines import compiled
 from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioError
+from simulator.results.contrasts import contrast
 from simulator.results.layout import Axis
 from simulator.results.locks import WHOLE, held
 from simulator.results.provenance import sweep_record, version
+from simulator.results.store import save
 from simulator.results.sweep_store import (
     ARRAYS,
     EXTENDED,
@@ -44,7 +46,8 @@ from simulator.running import launchers
 from simulator.running.sweep import Job, Plan, plan
 from simulator.running.workers import processors
 
-_OURS = {ARRAYS, EXTENDED, MANIFEST, SUMMARY, "locks"}
+CONTRAST = "contrast.nc"
+_OURS = {ARRAYS, EXTENDED, MANIFEST, SUMMARY, CONTRAST, "locks"}
 
 
 def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
@@ -258,10 +261,14 @@ def _concluded(folder: Path, sweep: Sweep) -> Path:
     n, n_finished = tree.attrs[N_SCENARIOS], tree.attrs[N_FINISHED]
     if n_finished + len(failed) == n:
         write_summary(folder, tree)
+        if sweep.contrast:
+            save(contrast(tree, sweep.contrast, across_cohorts=True), folder / CONTRAST)
     print(f"\n{folder}{os.sep}")
     print(f'  {ARRAYS:12}  the results: simulator.open_results("{folder.as_posix()}")')
     if n_finished + len(failed) == n:
         print(f"  {SUMMARY:12}  for a spreadsheet")
+        if sweep.contrast:
+            print(f"  {CONTRAST:12}  against {sweep.contrast}")
     else:
         print(f"  {n_finished:,} of {n:,} scenarios are finished; the others show NaN")
     if failed:

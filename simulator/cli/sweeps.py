@@ -23,6 +23,8 @@ from simulator.cli.overrides import Overrides, read_overrides, split
 from simulator.cli.preflight import declared, misleads, open_library, unknown_roots
 from simulator.declaration.schema import Experiment
 from simulator.errors import MISSING, ConfigError, Problem, unknown
+from simulator.results.contrasts import NO_EFFECT
+from simulator.results.layout import VOCABULARY
 
 MOST_SCENARIOS = 1_000_000
 """Scenarios of one sweep; more are counted and refused."""
@@ -39,6 +41,7 @@ _NOT_SWEPT = {
 _DESIGN = ("sweep.design", "sweep.samples", "sweep.seed")
 _RUNNING = ("launcher", "launcher.shard", "launcher.takeover", "launcher.address", "launcher.workers")
 _LAUNCHERS = ("local", "dask")
+_CONTRAST = ("output.contrast", "output.contrast_across_cohorts")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Sweep:
     axes: tuple[Axis, ...]
     names: Mapping[str, str]  # of each swept key: its dimension, or its coordinate along `scenario`
     running: Running = field(default_factory=Running)
-    contrast: Mapping[str, Any] = field(default_factory=dict)
+    contrast: Mapping[str, Any] = field(default_factory=dict)  # label of a reference by dimension, to contrast with
     title: str = ""
     _files: dict[tuple[tuple[str, str], ...], Composition] = field(default_factory=dict, repr=False)
     _read: dict[str, Overrides] = field(default_factory=dict, repr=False)
@@ -205,9 +208,9 @@ def read_sweep(
     plain, swept, ours = _sorted_out(words, library, problems)
     fixed = read_overrides(plain, library)
     problems += fixed.problems
-    running, design, contrast = _settings(ours, swept, problems)
+    running, design = _settings(ours, swept, problems)
     whole_keys = {each.key: each.key for each in swept}
-    draft = Sweep(library, fixed, axes_of(swept, whole_keys, design), whole_keys, running, contrast, title)
+    draft = Sweep(library, fixed, axes_of(swept, whole_keys, design), whole_keys, running, {}, title)
     for axis in draft.axes:
         for place in range(min(axis.size, MOST_SCENARIOS)):
             for key, text in axis.point(place):
@@ -225,11 +228,10 @@ def read_sweep(
             problems += error.problems
     if problems:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
-    from simulator.results.layout import VOCABULARY
-
     names = names_of([each.key for each in swept], strata=strata, taken=VOCABULARY)
     axes = axes_of(swept, names, design)
-    return Sweep(library, fixed, axes, names, running, contrast, title), fixed.hydra
+    sweep = Sweep(library, fixed, axes, names, running, _contrast(ours, axes, library), title)
+    return sweep, fixed.hydra
 
 
 def _with_experiment(texts: Sequence[str], library: Library, problems: list[Problem]) -> tuple[list[str], str]:
@@ -285,7 +287,7 @@ def _sorted_out(
     ours: dict[str, str] = {}
     for word in words:
         key, given = split(word)
-        if key in _DESIGN or key in _RUNNING or key.startswith("output.contrast"):
+        if key in (*_DESIGN, *_RUNNING, *_CONTRAST):
             if key in ours and ours[key] != given:
                 problems.append(Problem(key, given, f"is set twice: before, to {ours[key]}; keep one"))
             ours[key] = given
@@ -314,9 +316,7 @@ def _sorted_out(
     return plain, list(swept.values()), ours
 
 
-def _settings(
-    ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Problem]
-) -> tuple[Running, Design, dict[str, Any]]:
+def _settings(ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Problem]) -> tuple[Running, Design]:
     """Read the keys that say how a sweep is drawn and where it runs."""
     sampled = [each for each in swept if isinstance(each.values, Interval)]
     method = ours.get("sweep.design", METHODS[0])
@@ -342,7 +342,33 @@ def _settings(
         problems.append(Problem("launcher.takeover", takeover, "must be true or false"))
     workers = _whole("launcher.workers", ours, 1, problems)
     running = Running(launcher, _shard(ours, problems), takeover == "true", ours.get("launcher.address"), workers)
-    return running, Design(method, min(samples or 1, MOST_SCENARIOS), seed or 0), {}
+    return running, Design(method, min(samples or 1, MOST_SCENARIOS), seed or 0)
+
+
+def _contrast(ours: Mapping[str, str], axes: Sequence[Axis], library: Library) -> dict[str, Any]:
+    """Return the reference that ``output.contrast`` names by dimension. Raises ConfigError."""
+    key = _CONTRAST[0]
+    leave = ours.get(_CONTRAST[1], "false").lower()
+    problems = []
+    if leave not in ("true", "false"):
+        problems.append(Problem(_CONTRAST[1], leave, "must be true or false"))
+    labels: dict[str, Any] = {}
+    if key in ours:
+        read = read_overrides([f"{key}={ours[key]}"], library)
+        problems += read.problems
+        given = dict(read.values).get(key)
+        if not isinstance(given, Mapping) or not given:
+            problems.append(Problem(key, ours[key], "must name a reference by dimension, such as {interval: 21}"))
+        else:
+            labels = dict(given)
+    names = [axis.name for axis in axes]
+    problems += [unknown(key, name, names, what="swept dimension") for name in labels if name not in names]
+    if COHORT in labels and leave != "true":
+        allowed = f"{NO_EFFECT}; if that is what you want, add {_CONTRAST[1]}=true"
+        problems.append(Problem(key, ours[key], allowed))
+    if problems:
+        raise ConfigError(problems)
+    return labels
 
 
 def _whole(key: str, ours: Mapping[str, str], least: int, problems: list[Problem]) -> int | None:

@@ -80,7 +80,7 @@ def dask(job: Doer, numbers: Sequence[int], *, address: str | None, workers: int
     try:
         if address is None:
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
-        client = Client(address if cluster is None else cluster, timeout=30)
+        client = Client(address if cluster is None else cluster, timeout=10)
     except (OSError, ValueError) as error:
         raise ConfigError(Problem("launcher.address", address, f"no scheduler answers there: {error}")) from error
     try:

@@ -23,7 +23,7 @@ from simulator.cli.commands import main
 from simulator.errors import DeclarationWarning, IncompleteWarning, SimulationError
 from simulator.running import sweep as running
 
-KILLS = int(os.environ.get("LOBULE_KILLS", "30"))
+KILLS = 30
 PROCESSES = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
 PROCESSES.set_forkserver_preload(["simulator.cli.multirun", "simulator.engines.compiled"])
 
@@ -115,13 +115,17 @@ def _quietly(folder: Path, words: Sequence[str]) -> None:
 
 
 def test_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
-    """Kills, again and again, until a run gets through; from anew until there were enough kills."""
+    kill_at_random_moments(tmp_path, KILLS)
+
+
+def kill_at_random_moments(tmp_path: Path, wanted: int) -> None:
+    """Kill a sweep and go on, until a run gets through; from anew until there were enough kills. Compare bytes."""
     words = [*CHEAP, *SWEPT]
     assert multirun(tmp_path / "whole", *words) == 0
     whole = contents(tmp_path / "whole")
     luck, kills, attempt, lost_nothing = random.Random(20261125), 0, 0, True
     longest = 1.5
-    while kills < KILLS:
+    while kills < wanted:
         attempt += 1
         folder, committed = tmp_path / str(attempt), -1
         while True:
