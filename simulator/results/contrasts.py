@@ -86,7 +86,7 @@ def _paired(targets: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
     spread = gap.var("replicate", ddof=1)
     apart = here.var("replicate", ddof=1) + there.var("replicate", ddof=1)
     units = {"units": "see stored_unit"}
-    found = {
+    found: dict[str, tuple[xr.DataArray, dict[str, str]]] = {
         "difference": (gap.mean("replicate"), {"long_name": "mean difference from the reference", **units}),
         f"difference{_ERROR}": (np.sqrt(spread / n), {"long_name": "paired Monte-Carlo standard error", **units}),
         "ratio": (ratio, {"long_name": "ratio of means to the reference", "units": "1"}),

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from tests.properties import test_sweeps as properties
 
 
-@pytest.mark.slow
 def test_kills_at_many_random_moments_change_no_byte(tmp_path: Path) -> None:
     properties.kill_at_random_moments(tmp_path, int(os.environ.get("LOBULE_KILLS", "500")))
