@@ -88,9 +88,9 @@ def _paired(targets: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
     units = {"units": "see stored_unit"}
     found: dict[str, tuple[xr.DataArray, dict[str, str]]] = {
         "difference": (gap.mean("replicate"), {"long_name": "mean difference from the reference", **units}),
-        f"difference{_ERROR}": (np.sqrt(spread / n), {"long_name": "paired Monte-Carlo standard error", **units}),
+        f"difference{_ERROR}": ((spread / n) ** 0.5, {"long_name": "paired Monte-Carlo standard error", **units}),
         "ratio": (ratio, {"long_name": "ratio of means to the reference", "units": "1"}),
-        f"ratio{_ERROR}": (of_ratio / np.sqrt(n), {"long_name": "paired Monte-Carlo standard error", "units": "1"}),
+        f"ratio{_ERROR}": (of_ratio / n**0.5, {"long_name": "paired Monte-Carlo standard error", "units": "1"}),
         "variance_reduction": (
             (apart / spread).where(spread > 0),
             {"long_name": "variance of differences of independent studies, in that of the pairs", "units": "1"},

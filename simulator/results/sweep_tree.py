@@ -23,7 +23,9 @@ COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenar
 """Attributes that an opened sweep has beside its record."""
 
 _ROUNDED = 12
-_SINGLE = ("rmst", "administrations_mean", "time_on_treatment")
+_TEXTS = ("target", "group", "name", "stored_unit")
+_OF_TARGETS = ("reported", "median", "lower", "upper", "median_standard_error", "percentile")
+_MEANS = ("rmst", "administrations_mean", "time_on_treatment")
 
 
 def open_sweep(folder: Path) -> xr.DataTree:
@@ -166,53 +168,42 @@ def write_summary(folder: Path, tree: xr.DataTree) -> None:
 
 
 def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
+    """Yield the rows of each scenario, the last axis fastest; what shares a point of the first axis is read at once."""
     root = tree.to_dataset()
+    first, *others = root.sizes
     nodes = [tree[name].to_dataset() if name in tree else xr.Dataset() for name in ("targets", "statistics")]
-    targets = nodes[0].drop_vars("simulated", errors="ignore")
-    wanted = [name for name in nodes[1] if {*nodes[1][name].dims} == {*root.sizes, "group"}]
-    statistics = nodes[1][wanted]
-    for place in np.ndindex(*root.sizes.values()):
-        at = dict(zip(root.sizes, place, strict=True))
-        labels = [root[name].isel({d: i for d, i in at.items() if d in root[name].dims}).item() for name in swept]
-        if "target" in targets.sizes:
-            for row in _of_targets(targets.isel(at).load()):
-                yield [*labels, *row]
-        if "group" in statistics.sizes:
-            for row in _of_groups(statistics.isel(at).load()):
-                yield [*labels, *row]
+    targets, statistics = nodes[0][[*_OF_TARGETS, *_TEXTS] if nodes[0].sizes.get("target") else []], nodes[1]
+    means = [name for name in _MEANS if name in statistics]
+    statistics = statistics[[*means, *(f"{name}_standard_error" for name in means)]]
+    for at in range(root.sizes[first]):
+        labels = [_spread(root[name].isel({first: at}, missing_dims="ignore"), root, others) for name in swept]
+        of_targets = targets.isel({first: at}).load()
+        numbers = [_spread(of_targets[name], root, others, "target") for name in (_OF_TARGETS if of_targets else ())]
+        texts = [_spread(of_targets[name], root, others, "target") for name in (_TEXTS if of_targets else ())]
+        of_groups = statistics.isel({first: at}).load()
+        values = {name: _spread(of_groups[name], root, others, "group") for name in of_groups}
+        for place in np.ndindex(*(root.sizes[name] for name in others)):
+            here = [label[place].item() if isinstance(label[place], np.generic) else label[place] for label in labels]
+            for number in range(of_targets.sizes.get("target", 0)):
+                row = [each[(*place, number)] for each in numbers]
+                if not np.isnan(row[1]):
+                    yield [*here, *(text[(*place, number)] for text in texts), *map(_number, row)]
+            for name in means:
+                about = of_groups[name].attrs
+                for number, group in enumerate(of_groups["group"].values):
+                    value, error = (values[each][(*place, number)] for each in (name, f"{name}_standard_error"))
+                    if not np.isnan(value):
+                        told = [name, group, about["long_name"], about["units"]]
+                        yield [*here, *told, "", _number(value), "", "", _number(error), ""]
 
 
-def _of_targets(here: xr.Dataset) -> Iterator[list[Any]]:
-    texts = ("target", "group", "name", "stored_unit")
-    numbers = ("reported", "median", "lower", "upper", "median_standard_error", "percentile")
-    for number in range(here.sizes["target"]):
-        one = here.isel(target=number)
-        if not np.isnan(one["median"].item()):
-            yield [*(one[name].item() for name in texts), *(_number(one[name]) for name in numbers)]
+def _spread(values: xr.DataArray, root: xr.Dataset, others: list[Any], *more: str) -> Any:
+    """Return values over all of the other axes, and ``more`` dimensions after them."""
+    missing = {name: root.sizes[name] for name in others if name not in values.dims}
+    return values.expand_dims(missing).transpose(*others, *more).values
 
 
-def _of_groups(here: xr.Dataset) -> Iterator[list[Any]]:
-    for name in _SINGLE:
-        for group in here["group"].values if name in here else ():
-            value = here[name].sel(group=group)
-            if not np.isnan(value.item()):
-                error = _number(here[f"{name}_standard_error"].sel(group=group))
-                yield [
-                    name,
-                    group,
-                    value.attrs["long_name"],
-                    value.attrs["units"],
-                    "",
-                    _number(value),
-                    "",
-                    "",
-                    error,
-                    "",
-                ]
-
-
-def _number(value: xr.DataArray) -> str:
-    number = value.item()
+def _number(number: float) -> str:
     return "" if np.isnan(number) else f"{number:.{_ROUNDED}g}"
 
 
