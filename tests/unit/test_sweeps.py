@@ -184,6 +184,16 @@ def test_a_file_of_a_users_own_sweeps_by_name(tmp_path: Path) -> None:
         read_sweep(["experiment=wrong"], config_dir=tmp_path / "own")
 
 
+@pytest.mark.parametrize("name", Library().options("experiment"))
+@pytest.mark.filterwarnings("ignore::simulator.errors.DeclarationWarning")
+def test_a_shipped_sweep_is_sound_at_both_ends(name: str) -> None:
+    sweep, _ = read_sweep([f"experiment={name}"])
+    assert sweep.title
+    assert len(sweep) > 8
+    for index in (0, len(sweep) - 1):
+        assert sweep.experiment(index).study.replicates >= 400
+
+
 def test_every_scenario_is_checked_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
