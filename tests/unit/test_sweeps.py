@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from simulator.cli.axes import Range, read_swept
@@ -152,6 +153,19 @@ def test_one_scenario_changes_no_other() -> None:
     first = sweep.composed(0).container
     sweep.composed(2)
     assert first == sweep.composed(0).container == prepare(sweep.overrides(0)).container
+
+
+@pytest.mark.parametrize("effect", ["prognostic", "causal"])
+def test_what_is_remembered_of_other_scenarios_changes_no_bit(effect: str) -> None:
+    words = ["course.interval=14,21", "parameters.response.probability.stomach=0.5,0.684", "study.horizon=900,1826.25"]
+    sweep, _ = read_sweep(["cohort=pj203_mmc", f"parameters.survival.response_effect={effect}", *words])
+    for index in range(len(sweep)):
+        ours, alone = sweep.experiment(index), prepare(sweep.overrides(index)).experiment
+        assert ours.solved.values == alone.solved.values
+        for name in ("probability", "parameters", "knot_time", "knot_hazard"):
+            np.testing.assert_array_equal(getattr(ours.tables, name), getattr(alone.tables, name))
+        np.testing.assert_array_equal(ours.tables.course.term_threshold, alone.tables.course.term_threshold)
+    assert len(sweep._solutions) < len(sweep)
 
 
 def test_a_sampled_design_is_one_dimension_with_several_coordinates() -> None:
