@@ -81,7 +81,7 @@ def _obey(argv: Sequence[str]) -> None:
 
 def run_and_write(prepared: Prepared) -> Path:
     """Simulate, write the results into a folder of their own, print the table. Returns the folder."""
-    _listen(prepared.verbose)
+    listen(prepared.verbose)
     assert prepared.folder is not None  # prepared with an output folder
     with _claimed(prepared.folder) as folder:
         (folder / CONFIG).write_text(dump(prepared.container), encoding="utf-8")
@@ -235,7 +235,7 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def _listen(verbose: str) -> None:
+def listen(verbose: str) -> None:
     """Switch on what ``hydra.verbose`` asks for: our own and Hydra's loggers, or those named."""
     if verbose.lower() == "false":
         return

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from simulator.cli.axes import SCENARIO
+from simulator.cli.commands import listen
 from simulator.cli.files import dump
 from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
 from simulator.cli.progress import Told, say
@@ -90,6 +91,10 @@ def run_sweep(
         If some scenarios failed; the others are in the store.
     """
     sweep, hydra = read_sweep(words, config_dir=config_dir)
+    listen(hydra.get("hydra.verbose", "false"))
+    if "hydra.run.dir" in hydra:
+        allowed = "is of a single run; a sweep goes to hydra.sweep.dir"
+        raise ConfigError(Problem("hydra.run.dir", hydra["hydra.run.dir"], allowed))
     if cfg:
         print(dump(sweep.composed(0).container), end="")
         return None
@@ -107,11 +112,14 @@ def run_sweep(
         print(foreseen(sweep, planned, folder))
         return None
     refuse_too_large(planned, folder)
-    open_scenarios = functools.partial(_again, tuple(words), None if config_dir is None else os.fspath(config_dir))
-    job = Job(open_scenarios, planned.layout, folder, known=planned.known)
+    open_scenarios = functools.partial(
+        _again, tuple(words), config_dir and os.path.abspath(Path(config_dir).expanduser())
+    )
+    place = folder.absolute()  # a worker may stand elsewhere
+    job = Job(open_scenarios, planned.layout, place, known=planned.known)
     if extends is not None:
         places = _places(extends, description)
-        job = Job(open_scenarios, planned.layout, folder / EXTENDED, folder, places, planned.known)
+        job = Job(open_scenarios, planned.layout, place / EXTENDED, place, places, planned.known)
     with _claimed(folder, sweep):
         _work(sweep, planned, job, description)
         if extends is not None and len(job.store.committed()) == len(planned.layout.blocks):

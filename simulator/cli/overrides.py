@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString, Sweep
 from hydra.errors import HydraException
 
-from simulator.cli.compose import COHORT, Library, hydra_lock
+from simulator.cli.compose import COHORT, EXPERIMENT, Library, hydra_lock
 from simulator.cli.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
 from simulator.errors import MISSING, Problem, nearest, unknown
 
@@ -135,6 +135,8 @@ def _read_one(text: str, key: str, given: str, library: Library, made: Overrides
     except _Refused as refused:
         return Problem(key, given, str(refused))
     root = key.split(".")[0]
+    if key == EXPERIMENT:
+        return Problem(key, given, "names a sweep, which needs --multirun")
     if root not in library.root_keys:
         made.unknown_roots.append((key, given))
         return None

@@ -22,6 +22,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ class SweepStore:
             self._write("frame.json", record)
         if self.description() != description:
             self._write("sweep.json", description)
+            self.__dict__.pop("_sweep", None)
+
+    @cached_property
+    def _sweep(self) -> str:
+        """Checksum of what is swept here: a record of a block counts only with the sweep that it was made for."""
+        return _checksum(_json(self.description()))
 
     def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Return the points of each axis, of all scenarios and of a block; None where nothing has begun."""
@@ -94,7 +101,7 @@ class SweepStore:
     def block(self, number: int) -> Block | None:
         """Return the record of a block if it is committed and everything it names is as it was written."""
         record = self._read(f"block-{number}.json")
-        if record is None or not self._whole(record["files"]):
+        if record is None or record["sweep"] != self._sweep or not self._whole(record["files"]):
             return None
         return Block(number, record["files"], record["failed"])
 
@@ -103,7 +110,7 @@ class SweepStore:
         found = {}
         for path in sorted(self.manifest.glob("block-*.json")):
             record = self._read(path.name)
-            if record is not None:
+            if record is not None and record["sweep"] == self._sweep:
                 number = int(path.stem.partition("-")[2])
                 found[number] = Block(number, record["files"], record["failed"])
         return found
@@ -128,7 +135,8 @@ class SweepStore:
         for path, data in files.items():
             write(self.arrays / path, data)
         block = Block(number, {path: _checksum(data) for path, data in files.items()}, dict(failed or {}))
-        self._write(f"block-{number}.json", {"files": dict(block.files), "failed": dict(block.failed)})
+        record = {"sweep": self._sweep, "files": dict(block.files), "failed": dict(block.failed)}
+        self._write(f"block-{number}.json", record)
         return block
 
     def _whole(self, files: Mapping[str, str]) -> bool:

@@ -133,7 +133,7 @@ def test_blocks_hold_every_scenario_once(sizes: tuple[int, ...]) -> None:
 # --- kills, damage, refusals ----------------------------------------------------------------------------------
 
 
-def _killed_at(step: int, folder: Path, before: bool) -> None:
+def _killed_at(step: int, folder: Path, before: bool, sizes: tuple[int, ...]) -> None:
     """Fill a folder in a process that ends at its n-th rename, before or after it, as a kill would."""
     count = 0
     rename = Path.replace
@@ -149,7 +149,7 @@ def _killed_at(step: int, folder: Path, before: bool) -> None:
         return done
 
     Path.replace = counted  # type: ignore[method-assign]
-    fill(folder)
+    fill(folder, sizes)
 
 
 def _in_a_process(do: Callable[..., None], *arguments: object) -> int | None:
@@ -160,20 +160,21 @@ def _in_a_process(do: Callable[..., None], *arguments: object) -> int | None:
 
 
 def test_a_kill_at_any_step_of_a_commit_loses_nothing_and_counts_nothing_twice(tmp_path: Path, quiet: None) -> None:
-    fill(tmp_path / "whole")
+    sizes = (2, 3)
+    fill(tmp_path / "whole", sizes)
     whole = contents(tmp_path / "whole")
     steps = len(whole)
     for step in range(1, steps + 1):
         folder = tmp_path / str(step)
-        assert _in_a_process(_killed_at, step, folder, step % 2 == 0) == 9
+        assert _in_a_process(_killed_at, step, folder, step % 2 == 0, sizes) == 9
         n_committed = len(list((folder / "manifest").glob("block-*"))) if (folder / "manifest").is_dir() else 0
         if n_committed:
             tree = open_results(folder)
             assert tree.attrs[N_FINISHED] == n_committed  # blocks of one scenario here
             assert tree["targets"]["n_dead"].notnull().sum() >= n_committed
-        fill(folder)
+        fill(folder, sizes)
         assert contents(folder) == whole
-    assert _in_a_process(_killed_at, steps + 1, tmp_path / "end", True) == 0
+    assert _in_a_process(_killed_at, steps + 1, tmp_path / "end", True, sizes) == 0
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "record", "frame"])
@@ -209,6 +210,17 @@ def test_a_store_that_is_not_complete_says_so_and_shows_nan(tmp_path: Path) -> N
     assert (tree.attrs[COMPLETE], tree.attrs[N_FINISHED]) == (0, 1)
     assert tree.attrs["failed"] == '{"6": "SimulationError: too many"}'
     assert tree["targets"]["n_dead"].notnull().values.ravel().nonzero()[0].tolist() == [5]
+
+
+def test_blocks_of_another_sweep_are_never_taken_for_ones_own(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "manifest" / "sweep.json").write_bytes(b"{")
+    store = SweepStore(tmp_path)
+    store.begin({"sizes": "others"}, small())
+    assert store.block(0) is None
+    assert store.committed() == {}
+    with pytest.warns(IncompleteWarning):
+        assert open_results(tmp_path).attrs[N_FINISHED] == 0
 
 
 def test_a_full_disk_leaves_what_was_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: None) -> None:

@@ -157,7 +157,7 @@ def test_one_scenario_changes_no_other() -> None:
 
 @pytest.mark.parametrize("effect", ["prognostic", "causal"])
 def test_what_is_remembered_of_other_scenarios_changes_no_bit(effect: str) -> None:
-    words = ["course.interval=14,21", "parameters.response.probability.stomach=0.5,0.684", "study.horizon=900,1826.25"]
+    words = ["course.interval=14,21", "parameters.response.probability.stomach=0.5,0.684"]
     sweep, _ = read_sweep(["cohort=pj203_mmc", f"parameters.survival.response_effect={effect}", *words])
     for index in range(len(sweep)):
         ours, alone = sweep.experiment(index), prepare(sweep.overrides(index)).experiment
