@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,8 @@ def run_sweep(
         print(foreseen(sweep, planned, folder))
         return None
     refuse_too_large(planned, folder)
-    open_scenarios = functools.partial(
-        _again, tuple(words), config_dir and os.path.abspath(Path(config_dir).expanduser())
-    )
-    place = folder.absolute()  # a worker may stand elsewhere
+    own = None if config_dir is None else str(Path(config_dir).expanduser().absolute())  # a worker may stand elsewhere
+    open_scenarios, place = Words(tuple(words), own), folder.absolute()
     job = Job(open_scenarios, planned.layout, place, known=planned.known)
     if extends is not None:
         places = _places(extends, description)
@@ -128,9 +127,15 @@ def run_sweep(
     return _concluded(folder, sweep)
 
 
-def _again(words: tuple[str, ...], config_dir: str | None) -> Sweep:
-    """Read the same words in another process."""
-    return read_sweep(words, config_dir=config_dir)[0]
+@dataclass(frozen=True)
+class Words:
+    """The words of a sweep, for another process to read: equal ones are read once there."""
+
+    words: tuple[str, ...]
+    config_dir: str | None
+
+    def __call__(self) -> Sweep:
+        return read_sweep(self.words, config_dir=self.config_dir)[0]
 
 
 def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any]) -> None:

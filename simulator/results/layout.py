@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -159,6 +159,16 @@ class Layout:
     def blocks(self) -> Blocks:
         """How the scenarios are cut."""
         return Blocks(self.shape, self.block)
+
+    @property
+    def bare(self) -> Layout:
+        """What filling a block needs: indices, and no description of anything."""
+        nodes = {}
+        for name, node in self.nodes.items():
+            indices = {key: each for key, each in node.coordinates.items() if each.dims == (key,)}
+            nodes[name] = replace(node, coordinates=indices)
+        axes = tuple(replace(axis, coordinates={}) for axis in self.axes)
+        return replace(self, axes=axes, nodes=nodes, notes={}, attrs={})
 
     @property
     def n_bytes(self) -> int:

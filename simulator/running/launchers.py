@@ -84,9 +84,9 @@ def dask(job: Doer, numbers: Sequence[int], *, address: str | None, workers: int
     except (OSError, ValueError) as error:
         raise ConfigError(Problem("launcher.address", address, f"no scheduler answers there: {error}")) from error
     try:
-        shared = client.scatter(job, broadcast=True, hash=False)
+        # The job goes with every task: Dask keeps one copy of what is scattered, and loses it with its worker.
         futures = [
-            client.submit(_done_by, shared, number, key=f"block-{number}", pure=False, retries=3) for number in numbers
+            client.submit(_done_by, job, number, key=f"block-{number}", pure=False, retries=3) for number in numbers
         ]
         for future in as_completed(futures):
             yield future.result()

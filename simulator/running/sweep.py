@@ -205,7 +205,7 @@ def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
 class Job:
     """Everything that doing a block needs: small, and the same in every process.
 
-    ``open_scenarios`` must be a function that another process can import; it is called there once.
+    ``open_scenarios`` can be sent to another process, and equal ones are called there once.
     """
 
     open_scenarios: Callable[[], Scenarios]
@@ -216,10 +216,9 @@ class Job:
     known: Mapping[int, Experiment] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        light = replace(self.layout, notes={})
         return {
             **{key: self.__dict__[key] for key in ("open_scenarios", "folder", "extended", "places")},
-            "layout": light,
+            "layout": self.layout.bare,
             "known": {},
         }
 
