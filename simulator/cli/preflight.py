@@ -19,7 +19,6 @@ from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 if TYPE_CHECKING:
     from simulator.cli.compose import Composition, Library
     from simulator.cli.overrides import Overrides
-    from simulator.declaration.baseline import Solutions
     from simulator.declaration.schema import Experiment
 
 RUN, EXPLAIN, EVIDENCE, REPORT = "run", "explain", "evidence", "report"
@@ -183,15 +182,13 @@ def prepare(
     )
 
 
-def declared(
-    composed: Composition, texts: Sequence[str], solutions: Solutions | None = None
-) -> tuple[Experiment | None, list[Problem]]:
+def declared(composed: Composition, texts: Sequence[str]) -> tuple[Experiment | None, list[Problem]]:
     """Return the experiment of a composition that these overrides were set in, and every problem of it."""
     from simulator.declaration.schema import declare
 
     problems = list(_unknown_strata(composed))
     try:
-        experiment = declare(composed.container, overrides=texts, solutions=solutions)
+        experiment = declare(composed.container, overrides=texts)
     except ConfigError as error:
         return None, problems + list(error.problems)
     return experiment, problems + list(_unknown_parameters(composed.new, experiment))

@@ -21,7 +21,6 @@ from simulator.cli.axes import METHODS, Axis, Design, Interval, Swept, axes_of, 
 from simulator.cli.compose import COHORT, EXPERIMENT, Composition, Library, compose_files, with_values
 from simulator.cli.overrides import Overrides, read_overrides, split
 from simulator.cli.preflight import declared, misleads, open_library, unknown_roots
-from simulator.declaration.baseline import Solutions
 from simulator.declaration.schema import Experiment
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 from simulator.results.contrasts import NO_EFFECT
@@ -69,7 +68,6 @@ class Sweep:
     title: str = ""
     _files: dict[tuple[tuple[str, str], ...], Composition] = field(default_factory=dict, repr=False)
     _read: dict[str, Overrides] = field(default_factory=dict, repr=False)
-    _solutions: Solutions = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return math.prod(axis.size for axis in self.axes)
@@ -98,7 +96,7 @@ class Sweep:
 
     def experiment(self, index: int) -> Experiment:
         """Return a scenario, checked and compiled. Raises ConfigError with everything that is wrong with it."""
-        experiment, problems = declared(self.composed(index), self.overrides(index), self._solutions)
+        experiment, problems = declared(self.composed(index), self.overrides(index))
         if problems or experiment is None:
             raise ConfigError(problems)
         return experiment

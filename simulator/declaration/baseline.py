@@ -23,8 +23,6 @@ from simulator.kernels.hazards import FAMILIES
 from simulator.tables import Floats
 
 EFFECTS = ("prognostic", "causal")
-MOST_SOLUTIONS = 500
-"""Solutions that are kept at a time."""
 
 
 @dataclass
@@ -76,10 +74,6 @@ class Latent:
     baseline: list[Floats]
 
 
-Solutions = dict[str, Latent]
-"""What was solved at the published study's design, by all that it is made of: scenarios that share it solve it once."""
-
-
 def solve(
     task: Task,
     published: Task,
@@ -88,7 +82,6 @@ def solve(
     reference: Reference,
     rates: Mapping[str, Floats],
     frailty: Floats,
-    solutions: Solutions | None = None,
 ) -> tuple[Floats, Solved]:
     """Put solved numbers into the compiled arrays and return the adverse-event thresholds, (B, strata, T).
 
@@ -98,7 +91,6 @@ def solve(
     course : of this scenario. ``reference``: the published study's.
     rates : declared probabilities of the adverse-event terms, (B, strata) each.
     frailty : their correlation, (B,).
-    solutions : what was solved before, to which this is added.
     """
     n_sets = task.resolver.parameters.n_sets
     solved = Solved(effect=tuple(_effects(task)))
@@ -108,12 +100,11 @@ def solve(
     there = Solver(replace(published, horizon=task.horizon), reference.design)
     exposure = []
     _check_ratios(task)
-    known = solutions if n_sets == 1 else None
     for b in range(n_sets):
-        study = _remembered(then, b, None, known)
+        study = _solved(then, b, None)
         causal = bool(solved.effect) and solved.effect[b] == "causal"
         same = np.array_equal(_inputs(then, b), _inputs(now, b))
-        latent = study if same else _remembered(now, b, study.baseline if causal else None, known)
+        latent = study if same else _solved(now, b, study.baseline if causal else None)
         solver, of = (there, study) if causal else (here, latent)
         baseline = [solver.baseline(solver.quadrature(b, s, float(p), of.median)) for s, p in enumerate(of.probability)]
         exposure.append(
@@ -237,23 +228,6 @@ def _solved(solver: Solver, b: int, fixed: list[Floats] | None) -> Latent:
     latent = Latent(*solver.latent(b, targets, median, solve_probability="probability" in observed, fixed=fixed))
     task.resolver.problems.raise_any()
     return latent
-
-
-def _remembered(solver: Solver, b: int, fixed: list[Floats] | None, solutions: Solutions | None) -> Latent:
-    """Solve as `_solved`, or find what was solved before: by all that it is made of."""
-    if solutions is None:
-        return _solved(solver, b, fixed)
-    task, parameters = solver.task, solver.task.resolver.parameters
-    leaves = {path: leaf.value for path, leaf in parameters.leaves.items()}
-    declared = [task.model.model_dump(mode="json"), solver.design.course.model_dump(mode="json")]
-    key = repr((declared, solver.design.assessment, leaves, task.resolver.strata, task.parts, task.death))
-    key += repr([np.asarray(each).tolist() for each in (task.horizon[b], task.shares[b], _inputs(solver, b))])
-    key += repr(None if fixed is None else [baseline.tobytes() for baseline in fixed])
-    if key not in solutions:
-        if len(solutions) >= MOST_SOLUTIONS:
-            solutions.clear()
-        solutions[key] = _solved(solver, b, fixed)
-    return solutions[key]
 
 
 def _inputs(solver: Solver, b: int) -> Floats:

@@ -12,7 +12,6 @@ import numpy as np
 from simulator.declaration.base import Declared, Expression, Name, lay_over
 from simulator.declaration.baseline import (
     Reference,
-    Solutions,
     Solved,
     calibrated_death,
     plain_thresholds,
@@ -54,7 +53,6 @@ class Compilation:
     reference: Mapping[str, Any]
     resolver: Resolver
     raw_course: Mapping[str, Any]
-    solutions: Solutions | None = None
     courses: list[Course] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -119,15 +117,7 @@ class Compilation:
         task = Task(self.model, events, self.resolver, parts, death, horizon, shares)
         then = Task(self.model, self._events(published), published, parts, death, reference.horizon, reference.shares)
         first = next((i for i, arm in enumerate(self.cohort.arms.values()) if arm.reference), 0)
-        return solve(
-            task,
-            then,
-            course=self.courses[first],
-            reference=reference,
-            rates=rates,
-            frailty=course.frailty,
-            solutions=self.solutions,
-        )
+        return solve(task, then, course=self.courses[first], reference=reference, rates=rates, frailty=course.frailty)
 
     def _events(self, resolver: Resolver) -> CompiledEvents:
         return compile_events(

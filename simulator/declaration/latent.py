@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -455,21 +454,7 @@ class Solver:
 
 
 def interval_mass(code: int, parameters: Floats, n: int) -> Floats:
-    """Distribution of an interval on a grid of n points: mass of [j − ½, j + ½)·STEP; none at 0 unless fixed there.
-
-    The array is shared by all who ask for the same interval, so it cannot be written to.
-    """
-    return _interval_mass(code, tuple(map(float, parameters)), n)
-
-
-@lru_cache(maxsize=64)
-def _interval_mass(code: int, parameters: tuple[float, ...], n: int) -> Floats:
-    mass = _mass_on_grid(code, parameters, n)
-    mass.flags.writeable = False
-    return mass
-
-
-def _mass_on_grid(code: int, parameters: tuple[float, ...], n: int) -> Floats:
+    """Distribution of an interval on a grid of n points: mass of [j − ½, j + ½)·STEP; none at 0 unless fixed there."""
     edges = np.maximum((np.arange(n + 1) - 0.5) * STEP, 0.0)
     mass = np.diff([distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges])
     if mass[0] < 1.0:
@@ -477,7 +462,7 @@ def _mass_on_grid(code: int, parameters: tuple[float, ...], n: int) -> Floats:
     total = mass.sum()
     if total == 0.0:
         return np.zeros(2)
-    return np.array((mass / total if total > 1.0 - 1e-6 else mass)[: int(np.flatnonzero(mass)[-1]) + 1])
+    return np.asarray((mass / total if total > 1.0 - 1e-6 else mass)[: int(np.flatnonzero(mass)[-1]) + 1])
 
 
 __all__ = ["Design", "Solver", "Structure", "Task", "interval_mass", "structure"]

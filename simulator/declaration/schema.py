@@ -12,7 +12,7 @@ from pydantic import Field
 
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration.base import Declared, Time, lay_over
-from simulator.declaration.baseline import Solutions, Solved
+from simulator.declaration.baseline import Solved
 from simulator.declaration.cohort import Cohort
 from simulator.declaration.compilation import Compilation
 from simulator.declaration.course import Course
@@ -77,7 +77,6 @@ def declare(
     *,
     overrides: Sequence[str] = (),
     varied: Mapping[str, Sequence[Any]] | None = None,
-    solutions: Solutions | None = None,
 ) -> Experiment:
     """Check a composed configuration and compile it.
 
@@ -87,8 +86,6 @@ def declare(
     overrides : the user's ``key=value`` texts; they win over a reading's patches, and
         ``cohort.mix.<stratum>=share`` rescales the other strata.
     varied : parameter path → one value a parameter set, for a batch of parameter sets.
-    solutions : a memory for what is solved at the published study's design, of those who declare many scenarios; no
-        result depends on it.
 
     Raises
     ------
@@ -121,7 +118,7 @@ def declare(
         raise ConfigError(problems.found)
     parameters = Parameters(leaves, 1).replaced(varied or {})
     resolver = Resolver(parameters, cohort.strata, problems)
-    compiled = Compilation(model, cohort, course, study, reference, resolver, groups["course"], solutions)
+    compiled = Compilation(model, cohort, course, study, reference, resolver, groups["course"])
     if selection is not None:
         _check_targets(selection, model, cohort, course, study, problems)
     tables, design, solved = compiled.run()
