@@ -12,6 +12,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def record(
         "config": _json({key: value for key, value in config.items() if key != "hydra"}),
         "evidence": _json(evidence),
         "parameters": _json(parameters),
+        "python_version": platform.python_version(),
     }
-    return made | _installation()
+    return made | _installed()
 
 
 def sweep_record(
@@ -74,15 +76,15 @@ def sweep_record(
         "parameter_uncertainty": POINT_VALUES,
         "sweep": _json(description),
         "configurations": _json(configurations),
-        **_installation(),
+        "python_version": platform.python_version(),
+        **_installed(),
     }
 
 
 def version() -> Record:
     """Return what decides whether two runs of the same configuration may be put together."""
     made: Record = {"software_version": simulator.__version__, "stream_version": _version()["stream_version"]}
-    commit = _commit_of_this_checkout()
-    return made | ({"source_commit": commit} if commit else {})
+    return made | {name: value for name, value in _installed().items() if name == "source_commit"}
 
 
 def _version() -> Record:
@@ -95,13 +97,6 @@ def _version() -> Record:
         "results_format": RESULTS_FORMAT,
         "stream_version": STREAM_VERSION,
     }
-
-
-def _installation() -> Record:
-    made: Record = {"python_version": platform.python_version()}
-    made |= {f"{package}_version": metadata.version(package) for package in _PACKAGES}
-    commit = _commit_of_this_checkout()
-    return made | ({"source_commit": commit} if commit else {})
 
 
 def config_of(tree: xr.DataTree) -> dict[str, Any]:
@@ -158,6 +153,14 @@ def _without_path_lines(fact: str | int | float) -> str | int | float:
 
 def _is_path(value: object) -> bool:
     return isinstance(value, str) and bool(_ABSOLUTE_PATH.match(value))
+
+
+@cache
+def _installed() -> Record:
+    """Versions of what runs, as they were when first asked for: a process goes on with what it has loaded."""
+    commit = _commit_of_this_checkout()
+    versions: Record = {f"{package}_version": metadata.version(package) for package in _PACKAGES}
+    return versions | ({"source_commit": commit} if commit else {})
 
 
 def _commit_of_this_checkout() -> str | None:
