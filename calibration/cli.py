@@ -53,8 +53,8 @@ def _obey(argv: Sequence[str]) -> None:
     if arguments.help:
         print(HELP.format(known=", ".join(_files(arguments.config_dir))))
         return
-    if arguments.command != RUN or arguments.cfg:
-        what = "--cfg" if arguments.cfg else arguments.command
+    if arguments.command != RUN or arguments.cfg or arguments.multirun:
+        what = "--cfg" if arguments.cfg else "--multirun" if arguments.multirun else arguments.command
         raise ConfigError(Problem(what, MISSING, "belongs to python -m simulator"))
     from calibration.report import report
 

@@ -8,11 +8,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import ConfigError, DeclarationWarning, LobuleError, SimulationError
+from simulator.errors import (
+    ConfigError,
+    DeclarationWarning,
+    IncompleteWarning,
+    LobuleError,
+    ScenarioError,
+    SimulationError,
+)
 
 if TYPE_CHECKING:
     import simulator.views.figures as figures
     from simulator.cli.api import rerun, simulate
+    from simulator.results.contrasts import contrast
     from simulator.results.store import open_results
 
 __version__ = "0.1.0"
@@ -20,8 +28,11 @@ __version__ = "0.1.0"
 __all__ = [
     "ConfigError",
     "DeclarationWarning",
+    "IncompleteWarning",
     "LobuleError",
+    "ScenarioError",
     "SimulationError",
+    "contrast",
     "figures",
     "open_results",
     "rerun",
@@ -32,6 +43,7 @@ _HOME = {
     "simulate": ("simulator.cli.api", "simulate"),
     "rerun": ("simulator.cli.api", "rerun"),
     "open_results": ("simulator.results.store", "open_results"),
+    "contrast": ("simulator.results.contrasts", "contrast"),
     "figures": ("simulator.views.figures", None),
 }
 

@@ -56,6 +56,14 @@ class SimulationError(LobuleError):
     """A simulation that cannot go on, such as a recurrent event beyond its declared maximum."""
 
 
+class ScenarioError(LobuleError):
+    """Some scenarios of a sweep failed; the others are kept. Exit code 3."""
+
+
+class IncompleteWarning(UserWarning):
+    """Results that are not all there yet: what is missing shows as NaN."""
+
+
 class DeclarationWarning(UserWarning):
     """A declaration that is legal but surely not meant, or a key that is inert in this cohort."""
 

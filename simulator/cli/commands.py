@@ -19,9 +19,9 @@ from typing import Any, TextIO
 import simulator
 from simulator.cli.files import dump
 from simulator.cli.preflight import EVIDENCE, EXPLAIN, Prepared, prepare, read_arguments
-from simulator.errors import ConfigError, DeclarationWarning, LobuleError, Problem
+from simulator.errors import ConfigError, DeclarationWarning, LobuleError, Problem, ScenarioError
 
-DONE, OUR_ERROR, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, OUR_ERROR, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 TRACEBACK = "LOBULE_TRACEBACK"
 """Environment variable: 1 shows the traceback of an error."""
 
@@ -44,6 +44,8 @@ def exit_code_of(obey: Callable[[Sequence[str]], None], argv: Sequence[str] | No
             sys.stdout.flush()
         except ConfigError as error:
             return _failed(str(error), BAD_INPUT)
+        except ScenarioError as error:
+            return _failed(f"error: {error}", SOME_FAILED)
         except KeyboardInterrupt:
             return _failed("interrupted", INTERRUPTED)
         except BrokenPipeError:  # the reader of our output, such as `head`, had enough
@@ -63,6 +65,10 @@ def _obey(argv: Sequence[str]) -> None:
         from simulator.cli.help import help_text
 
         print(help_text(arguments.overrides, config_dir=arguments.config_dir))
+    elif arguments.multirun:
+        from simulator.cli.multirun import run_sweep
+
+        run_sweep(arguments.overrides, config_dir=arguments.config_dir, dry=arguments.dry, cfg=arguments.cfg)
     elif arguments.cfg:
         print(dump(prepare(arguments.overrides, config_dir=arguments.config_dir).container), end="")
     elif arguments.command == EXPLAIN:
@@ -75,7 +81,7 @@ def _obey(argv: Sequence[str]) -> None:
 
 def run_and_write(prepared: Prepared) -> Path:
     """Simulate, write the results into a folder of their own, print the table. Returns the folder."""
-    _listen(prepared.verbose)
+    listen(prepared.verbose)
     assert prepared.folder is not None  # prepared with an output folder
     with _claimed(prepared.folder) as folder:
         (folder / CONFIG).write_text(dump(prepared.container), encoding="utf-8")
@@ -229,7 +235,7 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-def _listen(verbose: str) -> None:
+def listen(verbose: str) -> None:
     """Switch on what ``hydra.verbose`` asks for: our own and Hydra's loggers, or those named."""
     if verbose.lower() == "false":
         return

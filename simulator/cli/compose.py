@@ -36,6 +36,8 @@ COHORT = "cohort"
 NAMED_BY_COHORT = ("evidence", "model", "course", "study", "parameters")
 OF_OTHER_COMMANDS = ("calibration",)
 """Folders of configurations that no simulation takes: no groups of Hydra's."""
+EXPERIMENT = "experiment"
+"""Folder of sweeps by name. A file of it is read as words of the command line, so it is no group of Hydra's either."""
 HYDRA_VERSION_BASE = "1.3"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -64,15 +66,19 @@ class Library:
     @cached_property
     def groups(self) -> tuple[str, ...]:
         """Names of the groups, those that a cohort names last."""
-        found = {item.name for item in self.shipped.iterdir() if item.is_dir()} - {"hydra", *OF_OTHER_COMMANDS}
+        found = {item.name for item in self.shipped.iterdir() if item.is_dir()} - {
+            "hydra",
+            EXPERIMENT,
+            *OF_OTHER_COMMANDS,
+        }
         return tuple(sorted(found, key=lambda group: (group in NAMED_BY_COHORT, group)))
 
     @cached_property
     def _options(self) -> dict[str, dict[str, tuple[Path, str]]]:
         folders = [(self.shipped, "configs")] + ([(self.own, self.own_label)] if self.own else [])
-        options: dict[str, dict[str, tuple[Path, str]]] = {group: {} for group in self.groups}
+        options: dict[str, dict[str, tuple[Path, str]]] = {group: {} for group in (*self.groups, EXPERIMENT)}
         for folder, label in folders:
-            for group in self.groups:
+            for group in options:
                 for path in sorted((folder / group).glob("*.yaml")):
                     options[group].setdefault(path.stem, (path, f"{label}/{group}/{path.name}"))
         return options
@@ -113,13 +119,13 @@ class Library:
         try:
             present = sorted(self.own.iterdir())
             held = {path.name: sorted(path.iterdir()) for path in present
-                    if path.is_dir() and path.name in self.groups}  # fmt: skip
+                    if path.is_dir() and path.name in self._options}  # fmt: skip
         except OSError as error:
             return [Problem("--config-dir", self.own_label, f"cannot be read: {error.strerror or error}")]
         for path in present:
             if path.name == f"{PRIMARY}.yaml":
                 found.append(self._shadows(path.name))
-            elif path.is_dir() and path.name not in self.groups and any(path.glob("*.y*ml")):
+            elif path.is_dir() and path.name not in self._options and any(path.glob("*.y*ml")):
                 problem = unknown("--config-dir", path.name, self.groups, what="group")
                 found += [problem] if problem.nearest else []  # a folder of something else may lie there too
         for group, files in held.items():
@@ -160,6 +166,21 @@ def compose(library: Library, choices: Mapping[str, str], values: Sequence[tuple
     ConfigError
         With every problem of the files taken, or of the keys that cannot be set.
     """
+    return with_values(compose_files(library, choices), values)
+
+
+def with_values(composed: Composition, values: Sequence[tuple[str, Any]]) -> Composition:
+    """Set `values` by dotted key, in order, in a composition; that one stays as it is. Raises ConfigError."""
+    container: dict[str, Any] = dict(composed.container)
+    new = tuple(key for key, _ in values if not _has(container, key))
+    problems = [problem for key, value in values if (problem := _set(container, key, value))]
+    if problems:
+        raise ConfigError(problems)
+    return Composition(container, composed.choices, (*composed.new, *new))
+
+
+def compose_files(library: Library, choices: Mapping[str, str]) -> Composition:
+    """Compose the files that a choice by group takes. Raises ConfigError with every problem of theirs."""
     source = _LibrarySource(library)
     try:
         with hydra_lock():
@@ -189,11 +210,7 @@ def compose(library: Library, choices: Mapping[str, str], values: Sequence[tuple
     taken = {group: str(name) for group, name in resolved.overrides.known_choices.items() if name}
     if problems := _missing(taken, container, library):
         raise ConfigError(problems)
-    new = tuple(key for key, _ in values if not _has(container, key))
-    problems = [problem for key, value in values if (problem := _set(container, key, value))]
-    if problems:
-        raise ConfigError(problems)
-    return Composition(container, taken, new)
+    return Composition(container, taken)
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,7 +237,10 @@ def _has(container: Mapping[str, Any], key: str) -> bool:
 
 
 def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
-    """Set one dotted key in place; new keys are made, for the schema to judge."""
+    """Set one dotted key; new keys are made, for the schema to judge.
+
+    What lies on the way is copied, so that nothing below a key that is not set belongs to this container alone.
+    """
     *steps, last = key.split(".")
     node: Any = container
     for number, step in enumerate([*steps, last]):
@@ -233,7 +253,10 @@ def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
             return Problem(key, value, f"{shown} is the single value {node!r} and has no keys below it")
         if number == len(steps):
             break
-        node = node[int(step)] if isinstance(node, list) else node.setdefault(step, {})
+        here: Any = int(step) if isinstance(node, list) else step
+        below = node[here] if isinstance(node, list) else node.get(here, {})
+        node[here] = below.copy() if isinstance(below, dict | list) else below
+        node = node[here]
     if isinstance(node, list):
         node[int(last)] = value
     else:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import simulator
-from simulator.cli.compose import COHORT, NAMED_BY_COHORT, Library, compose
+from simulator.cli.compose import COHORT, EXPERIMENT, NAMED_BY_COHORT, Library, compose
 from simulator.cli.overrides import read_overrides
 from simulator.cli.preflight import open_library
 from simulator.errors import ConfigError
@@ -33,6 +33,7 @@ def help_text(texts: Sequence[str], *, config_dir: str | None = None) -> str:
         VERSION=simulator.__version__,
         COHORT=composed.choices[COHORT],
         COHORTS="\n".join(f"  {name:{width}}  {about}".rstrip() for name, about in cohorts.items()),
+        EXPERIMENTS=", ".join(library.options(EXPERIMENT)),
         GROUPS="\n".join(f"  {group:10}  {', '.join(library.options(group))}" for group in NAMED_BY_COHORT),
         SETTINGS="\n".join(f"  {key}={value}" for key, value in _settings(composed.container, library)),
     ).rstrip("\n")

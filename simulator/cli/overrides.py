@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString, Sweep
 from hydra.errors import HydraException
 
-from simulator.cli.compose import COHORT, Library, hydra_lock
+from simulator.cli.compose import COHORT, EXPERIMENT, Library, hydra_lock
 from simulator.cli.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
 from simulator.errors import MISSING, Problem, nearest, unknown
 
@@ -29,7 +29,7 @@ PARAMETERS = "parameters"
 START = "start"
 LATER_PARAMETERS = ("calibrated", "posterior")
 
-SWEEP_REFUSED = "several values are a sweep, which needs --multirun and comes with a later version"
+SWEEP_REFUSED = "several values are a sweep, which needs --multirun"
 _COMMA_REFUSED = f"has a comma: write a decimal point if it is one number; {SWEEP_REFUSED}"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*))*")
 _NEEDS_QUOTES = re.compile(r"[^\w\s/\\+.$%*@?|:,=()\[\]{}'\"-]", re.ASCII)
@@ -71,7 +71,7 @@ def read_overrides(texts: Sequence[str], library: Library, *, commands: Sequence
     for text in texts:
         problem = _argument_problem(text, commands)
         if problem is None:
-            key, given = _split(text)
+            key, given = split(text)
             if key in seen and seen[key] != given:
                 problem = Problem(key, given, f"is set twice: before, to {seen[key]}; keep one")
             else:
@@ -82,7 +82,8 @@ def read_overrides(texts: Sequence[str], library: Library, *, commands: Sequence
     return made
 
 
-def _split(text: str) -> tuple[str, str]:
+def split(text: str) -> tuple[str, str]:
+    """Return key and value of a ``key=value`` text, signs of adding and spaces around taken off."""
     key, _, value = text.partition("=")
     return _SIGN.sub("", key, count=1).strip(), value.strip()
 
@@ -99,7 +100,7 @@ def _argument_problem(text: str, commands: Sequence[str]) -> Problem | None:
         return Problem(text, MISSING, "must be key=value, such as cohort=ilp or course.interval=21",
                        nearest(text, commands))  # fmt: skip
     if len(text) > LONGEST:
-        key, value = _split(text)
+        key, value = split(text)
         return Problem(key[:80], value[:80] + "…", f"is {len(text):,} characters long; at most {LONGEST:,}")
     return None
 
@@ -134,6 +135,8 @@ def _read_one(text: str, key: str, given: str, library: Library, made: Overrides
     except _Refused as refused:
         return Problem(key, given, str(refused))
     root = key.split(".")[0]
+    if key == EXPERIMENT:
+        return Problem(key, given, "names a sweep, which needs --multirun")
     if root not in library.root_keys:
         made.unknown_roots.append((key, given))
         return None

@@ -29,9 +29,8 @@ _REFUSED_OPTIONS = {
     ("--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--package", "-p",
      "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
 }  # fmt: skip
-_NO_SWEEPS = "sweeps come with a later version; run the scenarios one by one, or loop over simulator.simulate"
 _NO_PAGES = "pages come with a later version; a run draws survival.png, and simulator.open_results opens the rest"
-_OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun")
+_OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun", "--dry-run")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Arguments:
     cfg: bool = False
     help: bool = False
     version: bool = False
+    multirun: bool = False
+    dry: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--dry-run", dest="dry", action="store_true")
     parser.add_argument("--run", "-r", action="store_true")
     parser.add_argument("--cfg", "-c")
     parser.add_argument("--config-dir", "-cd", dest="config_dir")
@@ -89,14 +91,23 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
         problems.append(Problem(" ".join(commands), MISSING, "one command at a time"))
     if known.cfg not in (None, "job"):
         problems.append(Problem("--cfg", known.cfg, "must be job: the composed configuration"))
-    if known.multirun:
-        problems.append(Problem("--multirun", MISSING, _NO_SWEEPS))
+    if known.multirun and commands:
+        problems.append(Problem("--multirun", MISSING, f"sweeps simulations; {command} takes one scenario"))
+    if known.dry and not known.multirun:
+        problems.append(Problem("--dry-run", MISSING, "belongs to a sweep: add --multirun"))
     if command == REPORT:
         problems.append(Problem(REPORT, " ".join(words) or MISSING, _NO_PAGES))
     if problems and not (known.help or known.version):
         raise ConfigError(problems)
     return Arguments(
-        command, tuple(words), known.config_dir, cfg=bool(known.cfg), help=known.help, version=known.version
+        command,
+        tuple(words),
+        known.config_dir,
+        cfg=bool(known.cfg),
+        help=known.help,
+        version=known.version,
+        multirun=known.multirun,
+        dry=known.dry,
     )
 
 
@@ -137,14 +148,14 @@ def prepare(
     made = read_overrides(texts, library, commands=COMMANDS)
     problems = [*library.problems(), *made.problems]
     composed = None
-    if not _misleads(problems, library):
+    if not misleads(problems, library):
         from simulator.cli.compose import compose
 
         try:
             composed = compose(library, made.choices, made.values)
         except ConfigError as error:
             problems += error.problems
-    problems += _unknown_roots(made, library, composed.container if composed else {})
+    problems += unknown_roots(made, library, composed.container if composed else {})
     cohort = composed.choices["cohort"] if composed else ""
     folder = None
     if output and composed:
@@ -155,14 +166,8 @@ def prepare(
                      for key, value in made.hydra.items()]  # fmt: skip
     experiment = None
     if composed:
-        problems += _unknown_strata(composed)
-        from simulator.declaration.schema import declare
-
-        try:
-            experiment = declare(composed.container, overrides=made.texts)
-            problems += _unknown_parameters(composed.new, experiment)
-        except ConfigError as error:
-            problems += error.problems
+        experiment, refused = declared(composed, made.texts)
+        problems += refused
     if problems:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
     if composed is None or experiment is None:
@@ -175,6 +180,18 @@ def prepare(
         folder=folder,
         verbose=made.hydra.get("hydra.verbose", "false"),
     )
+
+
+def declared(composed: Composition, texts: Sequence[str]) -> tuple[Experiment | None, list[Problem]]:
+    """Return the experiment of a composition that these overrides were set in, and every problem of it."""
+    from simulator.declaration.schema import declare
+
+    problems = list(_unknown_strata(composed))
+    try:
+        experiment = declare(composed.container, overrides=texts)
+    except ConfigError as error:
+        return None, problems + list(error.problems)
+    return experiment, problems + list(_unknown_parameters(composed.new, experiment))
 
 
 def open_library(config_dir: str | os.PathLike[str] | None) -> Library:
@@ -192,12 +209,13 @@ def open_library(config_dir: str | os.PathLike[str] | None) -> Library:
     return Library(own=own, own_label=label.rstrip("/\\") or label)
 
 
-def _misleads(problems: Iterable[Problem], library: Library) -> bool:
+def misleads(problems: Iterable[Problem], library: Library) -> bool:
     """Whether composing on would be about another cohort, or other files, than were asked for."""
     return any(problem.key == "--config-dir" or problem.key in library.groups for problem in problems)
 
 
-def _unknown_roots(made: Overrides, library: Library, container: Mapping[str, Any]) -> Iterator[Problem]:
+def unknown_roots(made: Overrides, library: Library, container: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the problems of keys that begin with nothing known, with the nearest of those that are valid."""
     valid = list(_keys(container))
     for key, value in made.unknown_roots:
         head, *rest = key.split(".")

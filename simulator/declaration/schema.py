@@ -66,6 +66,7 @@ class Experiment:
     design: Mapping[str, Any]  # keyword arguments of study.design.StudyDesign
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = field(default=())
+    units: Mapping[str, str] = field(default_factory=dict)  # key → unit in which a bare number is read there
 
     @property
     def name(self) -> str:
@@ -154,6 +155,7 @@ def declare(
         design,
         tuple(told),
         unused,
+        parameters.units,
     )
 
 

@@ -31,6 +31,13 @@ class Dimension:
     holds: Callable[[float], bool]
     allowed: str
 
+    @property
+    def unit(self) -> str:
+        """Unit of a bare number."""
+        if self.read is units.days:
+            return "d"
+        return "1/d" if self.read is units.per_day else "1"
+
 
 DIMENSIONS: dict[str, Dimension] = {
     "time": Dimension(units.days, lambda x: x > 0, "must be > 0 days"),
@@ -88,13 +95,15 @@ class Parameters:
     """Named parameters of one or more parameter sets.
 
     ``leaves`` are common to all sets; ``varied`` holds, for some paths, one value a set.
-    ``used`` collects the paths that a declaration has referred to.
+    ``used`` collects the paths that a declaration has referred to, ``units`` the unit in which a bare number is
+    read at each key that holds one.
     """
 
     leaves: Mapping[str, Leaf]
     n_sets: int = 1
     varied: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    units: dict[str, str] = field(default_factory=dict)
 
     def raw(self, path: str) -> list[Any]:
         """Return the value of a leaf in every parameter set."""
@@ -179,6 +188,7 @@ class Resolver:
         dimension = DIMENSIONS[kind]
         out = np.empty((n_sets, n_strata))
         for j, (source, values) in enumerate(columns):
+            self.parameters.units[source] = dimension.unit
             if all(value is values[0] for value in values):
                 out[:, j] = self._number(values[0], dimension, source)
             else:

@@ -52,14 +52,8 @@ def record(
     attributes, such as ``cohort`` and ``n_patients``. All three mappings keep their order, which has a
     meaning: patients are allotted to strata in declared order.
     """
-    from simulator.kernels.rng import STREAM_VERSION  # opening results needs no kernels
-
     made: Record = {
-        "Conventions": "CF-1.11",
-        "software": SOFTWARE,
-        "software_version": simulator.__version__,
-        "results_format": RESULTS_FORMAT,
-        "stream_version": STREAM_VERSION,
+        **_version(),
         "engine": engine,
         "seed": seed,
         **{name: _without_path_lines(fact) for name, fact in facts.items()},
@@ -70,6 +64,39 @@ def record(
         "python_version": platform.python_version(),
     }
     return made | _installed()
+
+
+def sweep_record(
+    description: Mapping[str, Any], configurations: Mapping[str, Any], **facts: str | int | float
+) -> Record:
+    """Return what a sweep was made of: what was swept, and the composed files that its words are set in."""
+    return {
+        **_version(),
+        **facts,
+        "parameter_uncertainty": POINT_VALUES,
+        "sweep": _json(description),
+        "configurations": _json(configurations),
+        "python_version": platform.python_version(),
+        **_installed(),
+    }
+
+
+def version() -> Record:
+    """Return what decides whether two runs of the same configuration may be put together."""
+    made: Record = {"software_version": simulator.__version__, "stream_version": _version()["stream_version"]}
+    return made | {name: value for name, value in _installed().items() if name == "source_commit"}
+
+
+def _version() -> Record:
+    from simulator.kernels.rng import STREAM_VERSION  # opening results needs no kernels
+
+    return {
+        "Conventions": "CF-1.11",
+        "software": SOFTWARE,
+        "software_version": simulator.__version__,
+        "results_format": RESULTS_FORMAT,
+        "stream_version": STREAM_VERSION,
+    }
 
 
 def config_of(tree: xr.DataTree) -> dict[str, Any]:

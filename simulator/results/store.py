@@ -23,6 +23,9 @@ from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
 LOADED_BELOW = 256 * 2**20
 """Trees smaller than this many bytes are read whole and their file is closed."""
 
+SWEEP = "sweep.zarr"
+"""Name of a sweep's store in its folder."""
+
 _CHUNK_BYTES = 2**20
 _NETCDF_MAGIC = (b"\x89HDF\r\n\x1a\n",)
 _OTHER_NETCDF = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
@@ -57,16 +60,21 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
 
 
 def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
-    """Open the results of a run: the file, or the folder that holds its ``results.nc``.
+    """Open the results of a run or of a sweep: the file or store, or the folder that holds it.
 
     Trees of less than 256 MiB are loaded and the file closed. Larger ones are read as they are used and
-    keep the file open until ``tree.close()``; the file may be replaced or deleted meanwhile.
+    keep the file open until ``tree.close()``; the file may be replaced or deleted meanwhile. A sweep is always read
+    as it is used (`sweep_tree.open_sweep`).
 
     Raises
     ------
     ConfigError
         If there is nothing at the path, or it is not results, or of an unknown format or a newer version.
     """
+    if (folder := _sweep_at(Path(path))) is not None:
+        from simulator.results.sweep_tree import open_sweep
+
+        return open_sweep(folder)
     found = _located(Path(path))
     try:
         opened = xr.open_datatree(found, engine="netcdf4")
@@ -137,11 +145,18 @@ def _refused(path: Path, allowed: str) -> ConfigError:
     return ConfigError(Problem("results", str(path), allowed))
 
 
+def _sweep_at(path: Path) -> Path | None:
+    """Return the folder of a sweep, given it or the store in it."""
+    if path.name == SWEEP and (path / "zarr.json").is_file():
+        return path.parent
+    return path if (path / SWEEP).is_dir() and not (path / "results.nc").exists() else None
+
+
 def _located(path: Path) -> Path:
     if path.is_dir() and (path / "results.nc").is_file():
         return path / "results.nc"
     if path.is_dir() and (path / "zarr.json").is_file():
-        raise _refused(path, "must be a results.nc: this version does not open Zarr stores")
+        raise _refused(path, f"must be a results.nc or a {SWEEP}: this is a Zarr store of another name")
     if path.is_dir():
         raise _refused(path, "must hold a results.nc: this folder has none")
     try:

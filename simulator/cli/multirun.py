@@ -1,0 +1,290 @@
+"""The command ``--multirun``: from words to one store, with what is told on the way.
+
+Knows folders, terminals, launchers by name and how a sweep is resumed; computes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.cli.axes import SCENARIO
+from simulator.cli.commands import listen
+from simulator.cli.files import dump
+from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
+from simulator.cli.progress import Told, say
+from simulator.cli.sweeps import Running, Sweep, fingerprint, read_sweep
+from simulator.declaration.schema import Experiment
+from simulator.engines import compiled
+from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioError
+from simulator.results.contrasts import contrast
+from simulator.results.layout import Axis
+from simulator.results.locks import WHOLE, held
+from simulator.results.provenance import sweep_record, version
+from simulator.results.store import save
+from simulator.results.sweep_store import (
+    ARRAYS,
+    EXTENDED,
+    MANIFEST,
+    SUMMARY,
+    Block,
+    SweepStore,
+    mark_extended,
+    settle,
+    sweep_away,
+)
+from simulator.results.sweep_tree import FAILED, N_FINISHED, N_SCENARIOS, open_sweep, write_summary
+from simulator.running import launchers
+from simulator.running.sweep import Job, Plan, plan
+from simulator.running.workers import processors
+
+CONTRAST = "contrast.nc"
+_OURS = {ARRAYS, EXTENDED, MANIFEST, SUMMARY, CONTRAST, "locks"}
+
+
+def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
+    """Return the swept dimensions with their labels: numbers where all are numbers, else the words as given."""
+    made = []
+    for axis in sweep.axes:
+        coordinates: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+        if axis.name == SCENARIO:
+            about = {"long_name": "number of the scenario", "units": "1"}
+            coordinates[SCENARIO] = np.arange(axis.size), about
+        for key, column in zip(axis.keys, axis.columns, strict=True):
+            labels = [_label(sweep, key, text) for text in column]
+            numeric = all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels)
+            values = np.array(labels) if numeric else np.array([str(label) for label in labels], dtype=object)
+            unit = experiment.units.get(key, "1") if numeric else ""
+            coordinates[sweep.names[key]] = values, {"long_name": key, "units": unit}
+        made.append(Axis(axis.name, axis.size, coordinates))
+    return made
+
+
+def _label(sweep: Sweep, key: str, text: str) -> Any:
+    """Return what a point is called: its number, or its word without quotes."""
+    read = sweep.read(f"{key}={text}")
+    value = read.choices.get(key) if key in read.choices else dict(read.values).get(key, text)
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else text
+
+
+def run_sweep(
+    words: Sequence[str], *, config_dir: str | os.PathLike[str] | None = None, dry: bool = False, cfg: bool = False
+) -> Path | None:
+    """Run a sweep into its store, or go on with it. Returns the folder.
+
+    ``dry`` only tells what would be done, ``cfg`` only prints the composed configuration of the first scenario.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of every scenario, or if the folder holds another sweep or is in use. Nothing is created.
+    ScenarioError
+        If some scenarios failed; the others are in the store.
+    """
+    sweep, hydra = read_sweep(words, config_dir=config_dir)
+    listen(hydra.get("hydra.verbose", "false"))
+    if "hydra.run.dir" in hydra:
+        allowed = "is of a single run; a sweep goes to hydra.sweep.dir"
+        raise ConfigError(Problem("hydra.run.dir", hydra["hydra.run.dir"], allowed))
+    if cfg:
+        print(dump(sweep.composed(0).container), end="")
+        return None
+    refuse_too_many(sweep)
+    description = sweep.description | {"software": version()}
+    folder = _folder(hydra.get("hydra.sweep.dir"), description)
+    extends = _what_is_there(folder, description)
+    attrs = sweep_record(description, sweep.configurations, title=sweep.title)
+    looked_at = CHECKED_DRY if dry else len(sweep)
+    if sys.stderr.isatty() and not compiled.is_compiled():
+        say("compiling the engine, once on this machine: about a minute …")
+    with Told("checking", min(looked_at, len(sweep))) as told:
+        planned = plan(sweep, functools.partial(axes_of_results, sweep), attrs=attrs, most=looked_at, progress=told.at)
+    if dry:
+        print(foreseen(sweep, planned, folder))
+        return None
+    refuse_too_large(planned, folder)
+    own = None if config_dir is None else str(Path(config_dir).expanduser().absolute())  # a worker may stand elsewhere
+    open_scenarios, place = Words(tuple(words), own), folder.absolute()
+    job = Job(open_scenarios, planned.layout, place, known=planned.known)
+    if extends is not None:
+        places = _places(extends, description)
+        job = Job(open_scenarios, planned.layout, place / EXTENDED, place, places, planned.known)
+    with _claimed(folder, sweep):
+        _work(sweep, planned, job, description)
+        if extends is not None and len(job.store.committed()) == len(planned.layout.blocks):
+            mark_extended(folder)
+        settle(folder)
+    return _concluded(folder, sweep)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a sweep, for another process to read: equal ones are read once there."""
+
+    words: tuple[str, ...]
+    config_dir: str | None
+
+    def __call__(self) -> Sweep:
+        return read_sweep(self.words, config_dir=self.config_dir)[0]
+
+
+def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any]) -> None:
+    """Do what is not done, and say how much of it was there."""
+    blocks, running = planned.layout.blocks, sweep.running
+    if running.shard is None:
+        sweep_away(job.folder)
+    job.store.begin(description, planned.layout)
+    first, step = (0, 1) if running.shard is None else (running.shard[0] - 1, running.shard[1])
+    mine = range(len(blocks))[first::step]
+    finished = [number for number in mine if job.finished(number)]
+    todo = [number for number in mine if number not in set(finished)]
+    per_scenario = planned.patients / len(sweep)
+    n_kept, n_todo = (sum(len(blocks.scenarios(number)) for number in each) for each in (finished, todo))
+    if finished:
+        say(f"{counted(n_kept, 'scenario')} in {counted(len(finished), 'block')} kept; {n_todo:,} to do")
+    n_taken = sum(job.takes(number) for number in todo)
+    done = 0
+    try:
+        with Told("simulating", round(n_todo * per_scenario)) as told:
+            for block in _launched(planned, job, todo, told, running):
+                done += 1
+                told.block(round(len(blocks.scenarios(block.number)) * per_scenario))
+    except KeyboardInterrupt:
+        share = f"{len(finished) + done} of {counted(len(mine), 'block')} are finished"
+        say(f"interrupted: {share}; the same command goes on from there")
+        raise
+    kept = [f"{counted(n_kept, 'scenario')} kept"] if finished or not n_taken else []
+    kept += [f"{counted(n_taken, 'scenario')} of the store that is extended"] if n_taken else []
+    say(", ".join([*kept, f"{n_todo - n_taken:,} computed"]))
+
+
+def _launched(planned: Plan, job: Job, todo: Sequence[int], told: Told, running: Running) -> Iterator[Block]:
+    if running.launcher == "dask":
+        return launchers.dask(job, todo, address=running.address, workers=running.workers)
+    workers = running.workers or processors()
+    if planned.by_reference and workers > 1 and len(todo) > 1:
+        return launchers.processes(job, todo, workers=min(workers, len(todo)))
+    return launchers.here(job, todo, progress=told.more)
+
+
+# -- what is there already ------------------------------------------------------------------------------
+
+
+def _folder(given: str | None, description: Mapping[str, Any]) -> Path:
+    if given is not None:
+        return Path(given).expanduser()
+    return Path("outputs") / "sweeps" / fingerprint(description)[:16]
+
+
+def _what_is_there(folder: Path, description: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the description of a smaller sweep that this one extends; None to begin or to go on.
+
+    Raises ConfigError where the folder holds something else, naming what differs.
+    """
+    key = "hydra.sweep.dir"
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(Problem(key, str(folder), "is a file; name a folder"))
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    except OSError as error:
+        raise ConfigError(Problem(key, str(folder), f"cannot be read: {error.strerror or error}")) from None
+    if strange := sorted(present - _OURS):
+        raise ConfigError(Problem(key, str(folder), f"holds something else ({strange[0]}); name a new folder"))
+    there = SweepStore(folder).description()
+    if there is None or there == description:
+        return None
+    staged = SweepStore(folder / EXTENDED).description()
+    differs = _differences(there, description)
+    if differs:
+        listed = "; ".join(differs[:6])
+        raise ConfigError(Problem(key, str(folder), f"holds another sweep: {listed}. Name a new folder"))
+    if staged not in (None, description):
+        allowed = f"is being extended by another command; finish that one, or remove {folder / EXTENDED}"
+        raise ConfigError(Problem(key, str(folder), allowed))
+    return there
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return what keeps a sweep from being an extension of the one that is there."""
+    found = []
+    for key in dict.fromkeys((*there["set"], *here["set"])):
+        before, now = there["set"].get(key, "not set"), here["set"].get(key, "not set")
+        if before != now:
+            found.append(f"{key} was {before} and is {now}")
+    before, now = ([axis["keys"] for axis in each["axes"]] for each in (there, here))
+    if before != now:
+        found.append(f"swept were {_listed(before)}, and are {_listed(now)}")
+    else:
+        for old, new in zip(there["axes"], here["axes"], strict=True):
+            if missing := [point for point in old["points"] if point not in new["points"]]:
+                found.append(f"{', '.join(old['keys'])} had {', '.join(missing[0])} too")
+    for name, fingerprint_there in there["files"].items():
+        if here["files"].get(name, fingerprint_there) != fingerprint_there:
+            found.append(f"the files of {name or 'the default cohort'} have changed")
+    for name, before in there["software"].items():
+        if here["software"].get(name) != before:
+            found.append(f"{name} was {before} and is {here['software'].get(name)}")
+    return found
+
+
+def _listed(axes: Sequence[Sequence[str]]) -> str:
+    return ", ".join(" and ".join(keys) for keys in axes)
+
+
+def _places(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[dict[int, int], ...]:
+    """Return, for each axis, where each point stood in the sweep that is extended."""
+    made = []
+    for old, new in zip(there["axes"], here["axes"], strict=True):
+        stood = {tuple(point): place for place, point in enumerate(old["points"])}
+        made.append({place: stood[tuple(point)] for place, point in enumerate(new["points"]) if tuple(point) in stood})
+    return tuple(made)
+
+
+@contextmanager
+def _claimed(folder: Path, sweep: Sweep) -> Iterator[None]:
+    """Make the folder and hold it, or the shard of it that is ours."""
+    shard = sweep.running.shard
+    name = WHOLE if shard is None else f"shard_{shard[0]}_of_{shard[1]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ARRAYS).mkdir(exist_ok=True)
+    except OSError as error:
+        why = f"cannot be written to: {error.strerror or error}"
+        raise ConfigError(Problem("hydra.sweep.dir", str(folder), why)) from None
+    with held(folder, name, takeover=sweep.running.takeover):
+        yield
+
+
+def _concluded(folder: Path, sweep: Sweep) -> Path:
+    """Write the summary of a store that is complete, say what is there, and name what failed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteWarning)
+        tree = open_sweep(folder)
+    failed: dict[str, str] = json.loads(tree.attrs.get(FAILED, "{}"))
+    n, n_finished = tree.attrs[N_SCENARIOS], tree.attrs[N_FINISHED]
+    if n_finished + len(failed) == n:
+        write_summary(folder, tree)
+        if sweep.contrast:
+            save(contrast(tree, sweep.contrast, across_cohorts=True), folder / CONTRAST)
+    print(f"\n{folder}{os.sep}")
+    print(f'  {ARRAYS:12}  the results: simulator.open_results("{folder.as_posix()}")')
+    if n_finished + len(failed) == n:
+        print(f"  {SUMMARY:12}  for a spreadsheet")
+        if sweep.contrast:
+            print(f"  {CONTRAST:12}  against {sweep.contrast}")
+    else:
+        print(f"  {n_finished:,} of {n:,} scenarios are finished; the others show NaN")
+    if failed:
+        lines = [f"scenario {' '.join(sweep.overrides(int(index)))}: {said}" for index, said in failed.items()]
+        raise ScenarioError(f"{counted(len(failed), 'scenario')} failed, the others are kept\n" + "\n".join(lines[:20]))
+    return folder

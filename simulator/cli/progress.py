@@ -1,0 +1,68 @@
+"""How far work has come: a bar on a terminal, a line now and then in a log. Knows numbers; knows no work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+QUIET_SECONDS = 30.0
+"""Time between two lines where nobody watches."""
+
+
+def say(line: str) -> None:
+    """Say a line beside the results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Told:
+    """Progress towards a total, told while the context lasts."""
+
+    def __init__(self, verb: str, total: int) -> None:
+        self.verb, self.total, self.done = verb, total, 0
+        self._committed = 0
+        self._bar: Any = None
+
+    def __enter__(self) -> Told:
+        self._began = self._last = time.monotonic()
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self.verb, total=self.total)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def at(self, done: int, total: int) -> None:
+        """Say how far it is."""
+        self.done, self.total = done, total
+        self._tell()
+
+    def more(self, n: int) -> None:
+        """Say that so many more are done, before the block that they are in is."""
+        self.at(min(self.done + n, self.total), self.total)
+
+    def block(self, n: int) -> None:
+        """Say that a block of so many is done."""
+        self._committed += n
+        self.at(max(self.done, min(self._committed, self.total)), self.total)
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        rate = self.done / max(now - self._began, 1e-9)
+        said = f"{self.verb} {self.done:,} of {self.total:,}, {rate:,.0f}/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, total=self.total, description=said)
+        elif now - self._last >= QUIET_SECONDS:
+            self._last = now
+            left = (self.total - self.done) / max(rate, 1e-9)
+            say(f"{said}, {left:,.0f} s left")

@@ -1,0 +1,128 @@
+"""Scenarios against a reference scenario. Knows pairs of studies and their errors; simulates nothing.
+
+Scenarios share luck: study r of one has the patients of study r of the other, so differences of what the studies report
+are taken study by study, and their Monte-Carlo error is that of the pairs. Of the pooled statistics a sweep keeps no
+value of each study; their differences carry the error of independent runs, and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simulator.errors import ConfigError, Problem, unknown
+
+COHORT = "cohort"
+NO_EFFECT = "a contrast across cohorts compares different patients: no treatment effect"
+_ERROR = "_standard_error"
+_UNPAIRED = "error as of independent runs: shared luck makes the true one smaller where it makes both vary alike"
+
+
+def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: bool = False) -> xr.DataTree:
+    """Return every statistic of a sweep as difference from, and ratio to, a reference scenario.
+
+    Parameters
+    ----------
+    tree : a sweep, as `open_results` gives it.
+    against : label of the reference by swept dimension, as in ``{"interval": 21}``. Along dimensions that are left
+        out, each scenario has the reference that has its own labels there.
+    across_cohorts : allow ``cohort`` in ``against``.
+
+    Returns
+    -------
+    A tree. Node ``targets``: ``difference``, ``ratio`` of means, their paired ``…_standard_error``,
+    ``variance_reduction`` (variance of a difference of independent studies over that of the pairs) and ``n_pairs``,
+    those studies in which both values are finite. Node ``statistics``: ``<name>_difference``, ``<name>_ratio`` and
+    errors as of independent runs.
+
+    Raises
+    ------
+    ConfigError
+        If ``against`` names what is not swept, or a cohort without leave.
+    """
+    root = tree.to_dataset()
+    _check(root, against, across_cohorts)
+    title = NO_EFFECT if COHORT in against else ""
+    nodes = {"/": xr.Dataset(coords=root.coords, attrs={**root.attrs, "against": str(dict(against)), "title": title})}
+    if "simulated" in tree["targets"]:
+        nodes["/targets"] = _paired(tree["targets"].to_dataset(), against)
+    nodes["/statistics"] = _unpaired(tree["statistics"].to_dataset(), against)
+    for node in nodes.values():
+        node.attrs |= {"title": title} if title else {}
+    return xr.DataTree.from_dict(nodes)
+
+
+def _check(root: xr.Dataset, against: Mapping[str, Any], across_cohorts: bool) -> None:
+    problems = []
+    if not against:
+        problems.append(Problem("contrast", {}, f"names no reference; swept are {', '.join(map(str, root.sizes))}"))
+    for name, label in against.items():
+        if name not in root.sizes:
+            problems.append(unknown("contrast", str(name), map(str, root.sizes), what="swept dimension"))
+        elif label not in root[name].values.tolist():
+            known = ", ".join(map(str, root[name].values.tolist()))
+            problems.append(Problem(f"contrast.{name}", label, f"must be one of {known}"))
+        elif name == COHORT and not across_cohorts:
+            allowed = f"{NO_EFFECT}; if that is what you want, say output.contrast_across_cohorts=true"
+            problems.append(Problem(f"contrast.{name}", label, allowed))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _paired(targets: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
+    """Contrast what the studies report, study by study."""
+    each = targets["simulated"].load()
+    there = each.sel(against, drop=True)
+    both: xr.DataArray = xr.apply_ufunc(lambda a, b: np.isfinite(a) & np.isfinite(b), each, there)
+    n = both.sum("replicate")
+    here, there = each.where(both), there.where(both)
+    gap = here - there
+    mean_here, mean_there = here.mean("replicate"), there.mean("replicate")
+    ratio = (mean_here / mean_there).where(mean_there != 0)
+    of_ratio = (here - ratio * there).std("replicate", ddof=1) / np.abs(mean_there)
+    spread = gap.var("replicate", ddof=1)
+    apart = here.var("replicate", ddof=1) + there.var("replicate", ddof=1)
+    units = {"units": "see stored_unit"}
+    found: dict[str, tuple[xr.DataArray, dict[str, str]]] = {
+        "difference": (gap.mean("replicate"), {"long_name": "mean difference from the reference", **units}),
+        f"difference{_ERROR}": ((spread / n) ** 0.5, {"long_name": "paired Monte-Carlo standard error", **units}),
+        "ratio": (ratio, {"long_name": "ratio of means to the reference", "units": "1"}),
+        f"ratio{_ERROR}": (of_ratio / n**0.5, {"long_name": "paired Monte-Carlo standard error", "units": "1"}),
+        "variance_reduction": (
+            (apart / spread).where(spread > 0),
+            {"long_name": "variance of differences of independent studies, in that of the pairs", "units": "1"},
+        ),
+        "n_pairs": (n, {"long_name": "pairs of studies in which both values are finite", "units": "1"}),
+    }
+    made = xr.Dataset({name: values.assign_attrs(attrs) for name, (values, attrs) in found.items()})
+    return made.assign_coords({name: coordinate for name, coordinate in targets.coords.items() if name != "replicate"})
+
+
+def _unpaired(statistics: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
+    """Contrast the pooled statistics."""
+    made = {}
+    for name in statistics.data_vars:
+        if f"{name}{_ERROR}" not in statistics:
+            continue
+        here, error = statistics[name].load(), statistics[f"{name}{_ERROR}"].load()
+        there, error_there = here.sel(against, drop=True), error.sel(against, drop=True)
+        ratio = (here / there).where(there != 0)
+        about = str(here.attrs["long_name"])
+        units = {"units": here.attrs["units"]}
+        gap = {"long_name": f"difference from the reference: {about}", **units}
+        made[f"{name}_difference"] = (here - there).assign_attrs(gap)
+        told = {"long_name": f"Monte-Carlo standard error: difference: {about}", "comment": _UNPAIRED}
+        made[f"{name}_difference{_ERROR}"] = _together(error, error_there).assign_attrs(told | units)
+        made[f"{name}_ratio"] = ratio.assign_attrs({"long_name": f"ratio to the reference: {about}", "units": "1"})
+        told = {"long_name": f"Monte-Carlo standard error: ratio: {about}", "units": "1", "comment": _UNPAIRED}
+        relative = _together(error, ratio * error_there) / np.abs(there)
+        made[f"{name}_ratio{_ERROR}"] = relative.where(there != 0).assign_attrs(told)
+    return xr.Dataset(made)
+
+
+def _together(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Standard error of a difference of independent values."""
+    return (one**2 + other**2) ** 0.5

@@ -1,0 +1,331 @@
+"""The store of a sweep on disk: one Zarr v3 hierarchy, filled block by block, and a manifest of what is in it.
+
+Knows files, checksums and commits; knows nothing of how a block came about. An array never says what is done, since a
+chunk that is not there reads as NaN: the manifest does. A block is committed by writing its chunks, each under a
+temporary name, flushed and renamed, and then its record in the manifest in the same way. So whatever is killed when,
+a block is there whole or it is done again, with the same bytes.
+
+    <folder>/sweep.zarr/          the arrays, open to every reader of Zarr
+    <folder>/manifest/            sweep.json: what is swept; frame.json, block-<n>.json: files and their checksums
+    <folder>/locks/               who works here
+    <folder>/extended/            arrays and manifest of a larger sweep, until they take the place of these
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.storage import MemoryStore
+
+from simulator.errors import ConfigError, LobuleError, Problem
+from simulator.results.layout import Coordinate, Layout
+from simulator.results.store import SWEEP
+
+ARRAYS = SWEEP
+MANIFEST, EXTENDED, SUMMARY = "manifest", "extended", "summary.csv"
+STORE_FORMAT = 1
+"""Version of the layout of the folder."""
+
+_DONE = "done"
+
+SCENARIOS = "scenarios"
+"""The node of what is known of each scenario beforehand."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The record of a committed block."""
+
+    number: int
+    files: Mapping[str, str]  # path below the arrays → checksum
+    failed: Mapping[str, str] = field(default_factory=dict)  # scenario → what went wrong
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scenario of it is there."""
+        return not self.failed
+
+
+class SweepStore:
+    """The arrays and the manifest in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.arrays, self.manifest = folder / ARRAYS, folder / MANIFEST
+
+    # -- what is there ------------------------------------------------------------------------------
+
+    def description(self) -> dict[str, Any] | None:
+        """Return what is swept here, or None where nothing is. Raises ConfigError if that cannot be read."""
+        return self._read("sweep.json")
+
+    def begin(self, description: Mapping[str, Any], layout: Layout) -> None:
+        """Write what is known before anything is simulated, where it is not there whole already."""
+        files = _frame(layout)
+        checksums = {path: _checksum(data) for path, data in files.items()}
+        record: dict[str, Any] = {"shape": list(layout.shape), "block": list(layout.block), "files": checksums}
+        known = self._read("frame.json")
+        if known != record or not self._whole(record["files"]):
+            for path, data in files.items():
+                write(self.arrays / path, data)
+            self._write("frame.json", record)
+        if self.description() != description:
+            self._write("sweep.json", description)
+            self.__dict__.pop("_sweep", None)
+
+    @cached_property
+    def _sweep(self) -> str:
+        """Checksum of what is swept here: a record of a block counts only with the sweep that it was made for."""
+        return _checksum(_json(self.description()))
+
+    def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Return the points of each axis, of all scenarios and of a block; None where nothing has begun."""
+        record = self._read("frame.json")
+        return None if record is None else (tuple(record["shape"]), tuple(record["block"]))
+
+    def block(self, number: int) -> Block | None:
+        """Return the record of a block if it is committed and everything it names is as it was written."""
+        record = self._read(f"block-{number}.json")
+        if record is None or record["sweep"] != self._sweep or not self._whole(record["files"]):
+            return None
+        return Block(number, record["files"], record["failed"])
+
+    def committed(self) -> dict[int, Block]:
+        """Return every block that has a record, unverified."""
+        found = {}
+        for path in sorted(self.manifest.glob("block-*.json")):
+            record = self._read(path.name)
+            if record is not None and record["sweep"] == self._sweep:
+                number = int(path.stem.partition("-")[2])
+                found[number] = Block(number, record["files"], record["failed"])
+        return found
+
+    # -- committing ---------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        layout: Layout,
+        number: int,
+        runs: Sequence[Mapping[str, xr.Dataset] | None],
+        failed: Mapping[str, str] | None = None,
+    ) -> Block:
+        """Write a block: the nodes of each of its scenarios, None for one that failed.
+
+        Raises
+        ------
+        LobuleError
+            If a file cannot be written, as on a full disk; what was committed before is as it was.
+        """
+        files = encoded(layout, number, runs)
+        for path, data in files.items():
+            write(self.arrays / path, data)
+        block = Block(number, {path: _checksum(data) for path, data in files.items()}, dict(failed or {}))
+        record = {"sweep": self._sweep, "files": dict(block.files), "failed": dict(block.failed)}
+        self._write(f"block-{number}.json", record)
+        return block
+
+    def _whole(self, files: Mapping[str, str]) -> bool:
+        return all(_checksum_of(self.arrays / path) == checksum for path, checksum in files.items())
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.manifest / name
+        try:
+            held: dict[str, Any] = json.loads(path.read_bytes())
+            content = held.pop("content")
+            return content if held == {"checksum": _checksum(_json(content))} else None
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):  # damaged: as if it were not there
+            return None
+        except OSError as error:
+            raise _cannot(path, error) from error
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        write(self.manifest / name, _json({"checksum": _checksum(_json(content)), "content": content}))
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: under a temporary name, flushed to disk, renamed.
+
+    Raises
+    ------
+    ConfigError
+        If the folder may not be written.
+    LobuleError
+        If writing fails on the way, as on a full disk.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        if os.name != "nt":
+            descriptor = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _cannot(path, error) from error
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def sweep_away(folder: Path) -> None:
+    """Remove what a killed writer left under temporary names; nobody else may be at work."""
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def settle(folder: Path) -> None:
+    """Put an extended store that is finished in the place of the one it extends; go on where that was cut off."""
+    staged = folder / EXTENDED
+    if not (staged / _DONE).exists():
+        return
+    try:
+        for name in (ARRAYS, MANIFEST):
+            new, old, replaced = staged / name, folder / name, staged / f"replaced-{name}"
+            if new.exists():
+                if old.exists():
+                    shutil.rmtree(replaced, ignore_errors=True)
+                    old.rename(replaced)
+                new.rename(old)
+        shutil.rmtree(folder / EXTENDED / f"replaced-{ARRAYS}", ignore_errors=True)
+        (staged / _DONE).unlink()
+        shutil.rmtree(staged, ignore_errors=True)
+    except OSError as error:
+        raise _cannot(staged, error) from error
+
+
+def mark_extended(folder: Path) -> None:
+    """Say that the extended store in a folder is finished, so that `settle` may take it."""
+    write(folder / EXTENDED / _DONE, b"")
+
+
+def _cannot(path: Path, error: OSError) -> LobuleError:
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return ConfigError(Problem("hydra.sweep.dir", str(path), "cannot be written to: permission denied"))
+    full = " Make room and give the same command again." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return LobuleError(f"{path}: {error.strerror or error}. Everything finished before is intact.{full}")
+
+
+# -- arrays as bytes ----------------------------------------------------------------------------------
+
+
+def _frame(layout: Layout) -> dict[str, bytes]:
+    """Return every file of the arrays that does not depend on a simulation, by path."""
+    memory: dict[str, Any] = {}
+    root = zarr.create_group(MemoryStore(memory), zarr_format=3, attributes=_plain(layout.attrs))
+    beside = []
+    for axis in layout.axes:
+        for name, (values, attrs) in axis.coordinates.items():
+            _write_whole(root, name, Coordinate((axis.name,), values, attrs))
+            beside += [name] if name != axis.name else []
+    if beside:
+        root.attrs["coordinates"] = " ".join(beside)
+    for name, node in layout.nodes.items():
+        group = root.create_group(name, attributes=_plain(node.attrs))
+        for key, coordinate in node.coordinates.items():
+            _write_whole(group, key, coordinate)
+        beside = [key for key, coordinate in node.coordinates.items() if coordinate.dims != (key,)]
+        if beside:
+            group.attrs["coordinates"] = " ".join(beside)
+        for each in node.fields:
+            _empty(group, layout, name, each.name, each.dims, each.attrs)
+    group = root.create_group(SCENARIOS)
+    for key, note in layout.notes.items():
+        _write_whole(group, key, note)
+    return {path: data.to_bytes() for path, data in sorted(memory.items())}
+
+
+def encoded(layout: Layout, number: int, runs: Sequence[Mapping[str, xr.Dataset] | None]) -> dict[str, bytes]:
+    """Return the chunks of a block by path. A chunk in which nothing is known is left out: it reads as NaN."""
+    region = layout.blocks.region(number)
+    found: dict[str, bytes] = {}
+    for node, each, values in layout.filled(number, runs):
+        memory: dict[str, Any] = {}
+        group = zarr.create_group(MemoryStore(memory), zarr_format=3)
+        _empty(group, layout, node, each.name, each.dims, {})[region] = values
+        found |= {f"{node}/{path}": data.to_bytes() for path, data in memory.items() if "/c/" in path}
+    return dict(sorted(found.items()))
+
+
+def _empty(
+    group: zarr.Group, layout: Layout, node: str, name: str, dims: tuple[str, ...], attrs: Mapping[str, Any]
+) -> zarr.Array[Any]:
+    sizes = tuple(layout.nodes[node].coordinates[dim].values.size for dim in dims)
+    return group.create_array(
+        name,
+        shape=(*layout.shape, *sizes),
+        chunks=(*layout.block, *(max(size, 1) for size in sizes)),
+        dtype="float64",
+        fill_value=np.nan,
+        dimension_names=(*layout.names, *dims),
+        attributes=_plain(attrs),
+        compressors=ZstdCodec(level=1),
+    )
+
+
+def _write_whole(group: zarr.Group, name: str, coordinate: Coordinate) -> None:
+    values = np.asarray(coordinate.values)
+    text = values.dtype == object
+    fill: Any = "" if text else np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(size, 1) for size in values.shape),
+        dtype=str if text else values.dtype,
+        fill_value=fill,
+        dimension_names=coordinate.dims,
+        attributes=_plain(coordinate.attrs),
+        compressors=ZstdCodec(level=1),
+    )
+    array[...] = values
+
+
+def _plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        str(key): value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for key, value in attrs.items()
+    }
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _checksum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _checksum_of(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _cannot(path, error) from error

@@ -1,0 +1,211 @@
+"""Sweeps as xarray trees: opened lazily, with what is missing said. Knows the store; knows no run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from simulator.errors import ConfigError, IncompleteWarning, Problem
+from simulator.results.layout import Blocks, Layout
+from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
+from simulator.results.sweep_store import EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
+
+COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenarios_finished", "failed"
+"""Attributes that an opened sweep has beside its record."""
+
+_ROUNDED = 12
+_TEXTS = ("target", "group", "name", "stored_unit")
+_OF_TARGETS = ("reported", "median", "lower", "upper", "median_standard_error", "percentile")
+_MEANS = ("rmst", "administrations_mean", "time_on_treatment")
+
+
+def open_sweep(folder: Path) -> xr.DataTree:
+    """Open the store of a sweep. Numbers are read as they are used; text is loaded.
+
+    What is not finished is NaN: then `IncompleteWarning` is given, and the attribute ``complete`` is 0.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds no sweep of ours, or one of a newer version.
+    """
+    store = SweepStore(folder)
+    tree = _opened(store.arrays)
+    shape = store.shape()
+    if shape is None:
+        raise _refused(folder, "has no manifest, which says what is finished; give the sweep's command again")
+    if tree.attrs.get("software") != SOFTWARE:
+        raise _refused(folder, "must be results of Lobule: this Zarr store has no record of ours")
+    if not 1 <= tree.attrs.get("results_format", 0) <= RESULTS_FORMAT:
+        raise _refused(folder, f"must have format 1 to {RESULTS_FORMAT}; a newer Lobule may open it")
+    blocks = Blocks(*shape)
+    n_scenarios, n_finished = int(np.prod(shape[0])), 0
+    failed: dict[str, str] = {}
+    for number, block in store.committed().items():
+        n_finished += len(blocks.scenarios(number)) - len(block.failed)
+        failed |= block.failed
+    tree.attrs |= {COMPLETE: int(n_finished == n_scenarios), N_SCENARIOS: n_scenarios, N_FINISHED: n_finished}
+    if failed:
+        tree.attrs[FAILED] = json.dumps(failed)
+    if n_finished < n_scenarios:
+        less = f"{folder}: {n_finished:,} of {n_scenarios:,} scenarios are finished; the others show NaN"
+        warnings.warn(less + (f"; {len(failed)} failed" if failed else ""), IncompleteWarning, stacklevel=3)
+    return tree
+
+
+def _opened(arrays: Path) -> xr.DataTree:
+    try:
+        opened = xr.open_datatree(arrays, engine="zarr", consolidated=False, chunks=None)
+    except FileNotFoundError as error:
+        extending = (arrays.parent / EXTENDED).exists()
+        why = "is just being extended; try again, or give the command again" if extending else "holds no sweep"
+        raise _refused(arrays.parent, why) from error
+    except PermissionError as error:
+        raise _refused(arrays.parent, "must be readable: permission denied") from error
+    except Exception as error:  # whatever zarr and its codecs make of damaged files
+        raise _refused(arrays.parent, "is damaged; give the sweep's command again, which mends it") from error
+    nodes = {node.path: _ordered(node.to_dataset(inherit=False)) for node in opened.subtree}
+    scenarios = nodes[f"/{SCENARIOS}"]["overrides"].dims  # the one place where the order of the dimensions stands
+    ordered = [*scenarios, *(name for name in nodes["/"].coords if name not in scenarios)]
+    return xr.DataTree.from_dict(nodes | {"/": nodes["/"][ordered]})
+
+
+def _ordered(dataset: xr.Dataset) -> xr.Dataset:
+    """Give a fixed order and text as objects; a listing of a folder has neither."""
+    variables = {}
+    for name in sorted(dataset.variables, key=str):
+        variable = dataset.variables[name].to_base_variable()
+        if variable.dtype.kind == "T" or variable.dtype == object:
+            variable = xr.Variable(variable.dims, np.asarray(variable.values).astype(object), variable.attrs)
+        variable.encoding = {}
+        variables[name] = variable
+    return xr.Dataset(variables, attrs=dataset.attrs).set_coords(list(dataset.coords))
+
+
+class Finished:
+    """The scenarios that a store has whole, for a larger sweep to take."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+        self.store, self.names = SweepStore(folder), names
+        shape = self.store.shape()
+        self.blocks = None if shape is None else Blocks(*shape)
+        self._tree: xr.DataTree | None = None
+        self._block: tuple[int, dict[str, xr.Dataset] | None] = (-1, None)
+
+    @cached_property
+    def _records(self) -> dict[int, Block]:
+        return self.store.committed()
+
+    def has(self, place: tuple[int, ...]) -> bool:
+        """Whether the scenario at a place is said to be there; only `run` looks whether it is whole."""
+        block = None if self.blocks is None else self._records.get(self.blocks.number(place))
+        return block is not None and self.blocks is not None and str(self.blocks.index(place)) not in block.failed
+
+    def run(self, place: tuple[int, ...], layout: Layout) -> Mapping[str, xr.Dataset] | None:
+        """Return the nodes of the scenario at a place of this store, or None where it is not whole."""
+        if self.blocks is None:
+            return None
+        number = self.blocks.number(place)
+        if self._block[0] != number:
+            self._block = number, self._loaded(number, layout)
+        held = self._block[1]
+        if held is None or str(self.blocks.index(place)) in self._failed:
+            return None
+        region = self.blocks.region(number)
+        within = {name: at - cut.start for name, at, cut in zip(self.names, place, region, strict=True)}
+        found = {}
+        for name, dataset in held.items():
+            sources = {each.name: each.source for each in layout.nodes[name].fields if each.name in dataset}
+            found[name] = dataset.isel(within).rename(sources)
+        return found
+
+    def _loaded(self, number: int, layout: Layout) -> dict[str, xr.Dataset] | None:
+        block = self.store.block(number)
+        if block is None or self.blocks is None:
+            return None
+        self._failed = set(block.failed)
+        if self._tree is None:
+            self._tree = _opened(self.store.arrays)
+        cut = dict(zip(self.names, self.blocks.region(number), strict=True))
+        held = {}
+        for name, node in layout.nodes.items():
+            if name in self._tree.children:
+                dataset = self._tree.children[name].to_dataset(inherit=False).reset_coords(drop=True)
+                held[name] = dataset[[each.name for each in node.fields if each.name in dataset]].isel(cut).load()
+        return held
+
+
+def write_summary(folder: Path, tree: xr.DataTree) -> None:
+    """Write ``summary.csv``: a row for each scenario and target, and for each scenario, group and mean."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    swept = [str(name) for name in tree.to_dataset().coords]
+    header = (
+        "quantity",
+        "group",
+        "name",
+        "unit",
+        "reported",
+        "estimate",
+        "lower",
+        "upper",
+        "standard_error",
+        "percentile",
+    )
+    rows.writerow([*swept, *header])
+    for row in _rows(tree, swept):
+        rows.writerow(row)
+    write(folder / SUMMARY, text.getvalue().encode())
+
+
+def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
+    """Yield the rows of each scenario, the last axis fastest; what shares a point of the first axis is read at once."""
+    root = tree.to_dataset()
+    first, *others = root.sizes
+    nodes = [tree[name].to_dataset() if name in tree else xr.Dataset() for name in ("targets", "statistics")]
+    targets, statistics = nodes[0][[*_OF_TARGETS, *_TEXTS] if nodes[0].sizes.get("target") else []], nodes[1]
+    means = [name for name in _MEANS if name in statistics]
+    statistics = statistics[[*means, *(f"{name}_standard_error" for name in means)]]
+    for at in range(root.sizes[first]):
+        labels = [_spread(root[name].isel({first: at}, missing_dims="ignore"), root, others) for name in swept]
+        of_targets = targets.isel({first: at}).load()
+        numbers = [_spread(of_targets[name], root, others, "target") for name in (_OF_TARGETS if of_targets else ())]
+        texts = [_spread(of_targets[name], root, others, "target") for name in (_TEXTS if of_targets else ())]
+        of_groups = statistics.isel({first: at}).load()
+        values = {name: _spread(of_groups[name], root, others, "group") for name in of_groups}
+        for place in np.ndindex(*(root.sizes[name] for name in others)):
+            here = [label[place].item() if isinstance(label[place], np.generic) else label[place] for label in labels]
+            for number in range(of_targets.sizes.get("target", 0)):
+                row = [each[(*place, number)] for each in numbers]
+                if not np.isnan(row[1]):
+                    yield [*here, *(text[(*place, number)] for text in texts), *map(_number, row)]
+            for name in means:
+                about = of_groups[name].attrs
+                for number, group in enumerate(of_groups["group"].values):
+                    value, error = (values[each][(*place, number)] for each in (name, f"{name}_standard_error"))
+                    if not np.isnan(value):
+                        told = [name, group, about["long_name"], about["units"]]
+                        yield [*here, *told, "", _number(value), "", "", _number(error), ""]
+
+
+def _spread(values: xr.DataArray, root: xr.Dataset, others: list[Any], *more: str) -> Any:
+    """Return values over all of the other axes, and ``more`` dimensions after them."""
+    missing = {name: root.sizes[name] for name in others if name not in values.dims}
+    return values.expand_dims(missing).transpose(*others, *more).values
+
+
+def _number(number: float) -> str:
+    return "" if np.isnan(number) else f"{number:.{_ROUNDED}g}"
+
+
+def _refused(path: Path, allowed: str) -> ConfigError:
+    return ConfigError(Problem("results", str(path), allowed))
