@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class LobuleError(Exception):
@@ -13,17 +13,22 @@ class LobuleError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with an input: the dotted key, the value as given, and what is allowed."""
+    """One thing wrong with an input: the dotted key, the value as given, and what is allowed.
+
+    ``parameter_set``: of several that were declared together, the one it is about; None: all of them.
+    """
 
     key: str
     value: object
     allowed: str
     nearest: str | None = None
+    parameter_set: int | None = field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         shown = "" if self.value is MISSING else f" = {_shown(self.value)}"
         hint = f" (did you mean {self.nearest!r}?)" if self.nearest else ""
-        return f"{self.key}{shown}: {self.allowed}{hint}"
+        which = "" if self.parameter_set is None else f" (parameter set {self.parameter_set})"
+        return f"{self.key}{shown}: {self.allowed}{hint}{which}"
 
 
 class _Missing:

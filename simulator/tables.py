@@ -11,7 +11,8 @@ numbers of administrations (0 to the largest), ``D`` dose levels, ``K`` knots, `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -243,3 +244,77 @@ class LogCodes:
     @property
     def end_of_course(self) -> int:
         return self.n_events + 1 + self.n_terms
+
+
+def stack(tables: Sequence[ModelTables]) -> ModelTables:
+    """Return one table with the parameter sets of all, in order; each set is simulated as it was in its own.
+
+    Raises
+    ------
+    ValueError
+        If the tables differ in anything but what a parameter set may hold: names what does.
+    """
+    courses, patients = [each.course for each in tables], [each.patients for each in tables]
+    differ = [*_differences(tables, ""), *_differences(courses, "course."), *_differences(patients, "patients.")]
+    if differ:
+        raise ValueError(f"tables differ in {', '.join(differ)}: they cannot be parameter sets of one model")
+    n_tabulated = np.cumsum([0, *(each.knot_offset.size - 1 for each in tables)])
+    n_knots = np.cumsum([0, *(each.knot_time.size for each in tables)])
+    tabulated, offsets = [], []
+    for each, first, knot in zip(tables, n_tabulated, n_knots, strict=False):
+        tabulated.append(np.where(each.table == NONE, NONE, each.table + first))
+        offsets.append(each.knot_offset[:-1] + knot)
+    return replace(
+        tables[0],
+        **_joined(tables),
+        table=np.concatenate(tabulated),
+        knot_offset=np.append(np.concatenate(offsets), n_knots[-1]),
+        knot_time=np.concatenate([each.knot_time for each in tables]),
+        knot_hazard=np.concatenate([each.knot_hazard for each in tables]),
+        course=replace(courses[0], **_joined(courses)),
+        patients=replace(patients[0], **_joined(patients)),
+    )
+
+
+_OF_SETS = ("table", "knot_offset", "knot_time", "knot_hazard", "course", "patients")
+"""Fields of a table that `stack` joins by a rule of their own."""
+
+_FILLING = {"planned_cdf": 1.0, "dose_cdf": 1.0, "dose_level": 0.0}
+"""Arrays whose last dimension is as long as the longest set needs, and what stands beyond a set's own."""
+
+
+def _led_by_sets(table: Any) -> list[str]:
+    """Names of the arrays whose first dimension is the parameter set."""
+    named = [(spec.name, spec.metadata.get("dims", "")) for spec in fields(table)]
+    return [name for name, dims in named if dims.startswith("B") and name not in _OF_SETS]
+
+
+def _differences(tables: Sequence[Any], path: str) -> list[str]:
+    """Names of what differs in structure: other shapes of what parameter sets hold, other values of the rest."""
+    differ = []
+    of_sets = _led_by_sets(tables[0])
+    for name in (spec.name for spec in fields(tables[0]) if spec.name not in _OF_SETS):
+        values = [getattr(table, name) for table in tables]
+        if name in of_sets:
+            last = -1 if name in _FILLING else None
+            same = len({value.shape[1:last] for value in values}) == 1
+        else:
+            same = all(np.array_equal(value, values[0]) for value in values)
+        if not same:
+            differ.append(path + name)
+    return differ
+
+
+def _joined(tables: Sequence[Any]) -> dict[str, Any]:
+    """The arrays that are led by parameter sets, one after another."""
+    joined = {}
+    for name in _led_by_sets(tables[0]):
+        values = [getattr(table, name) for table in tables]
+        if name in _FILLING:
+            most = max(value.shape[-1] for value in values)
+            beyond = [[(0, 0)] * (value.ndim - 1) + [(0, most - value.shape[-1])] for value in values]
+            values = [
+                np.pad(value, more, constant_values=_FILLING[name]) for value, more in zip(values, beyond, strict=True)
+            ]
+        joined[name] = np.concatenate(values)
+    return joined

@@ -157,16 +157,28 @@ class Trajectories:
 class Summaries:
     """Of ``n`` patients, in the order of `Trajectories`, what is asked for most: far smaller than their histories.
 
-    ``first_time`` (E, n): day of the first occurrence of each event, +inf never. ``count`` (codes, n): how often
-    each code of ``model.log_codes`` occurred.
+    ``first_time`` (E, n): day of the first occurrence of each event, +inf never. ``counts`` (k, n): how often each of
+    `counted_codes` occurred; what happens at most once is counted by its first time.
     """
 
     model: ModelTables
     first_time: Floats
-    count: NDArray[np.int32]
+    counts: NDArray[np.int32]
 
     def __len__(self) -> int:
-        return int(self.count.shape[1])
+        return int(self.counts.shape[1])
+
+    def count(self, code: int) -> NDArray[np.int32]:
+        """How often a code of ``model.log_codes`` occurred, (n,)."""
+        counted = counted_codes(self.model)
+        known = self.counts[counted.index(code)] if code in counted else np.isfinite(self.first_time[code])
+        return np.asarray(known, dtype=np.int32)
+
+
+def counted_codes(model: ModelTables) -> tuple[int, ...]:
+    """Codes of a log that `Summaries` count: of events that may recur, and all that are not events."""
+    recurrent = np.flatnonzero(model.event_recurrent).tolist()
+    return (*recurrent, *range(len(model.events), model.log_codes.end_of_course + 1))
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,17 @@ and `exposure`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from simulator.declaration.course import Course, threshold
-from simulator.declaration.exposure import number_of_administrations, per_administration_threshold
-from simulator.declaration.latent import Design, Solver, Structure, Task, structure
+from simulator.declaration.exposure import number_of_administrations, per_administration_thresholds
+from simulator.declaration.latent import Design, Structure, Task, structure
+from simulator.declaration.mixture import Knots, Latent, Solver, Wanted, knots
 from simulator.declaration.model import Model, by_administration
 from simulator.declaration.values import Parameters, Resolver, parameter_leaves
 from simulator.errors import ConfigError, Problem
@@ -23,6 +25,12 @@ from simulator.kernels.hazards import FAMILIES
 from simulator.tables import Floats
 
 EFFECTS = ("prognostic", "causal")
+REMEMBERED = 64
+"""Solutions that are kept for later declarations, of about 0.2 MB each."""
+_KNOWN: dict[object, Latent] = {}
+_LOCK = Lock()
+TOGETHER = 64
+"""Parameter sets whose baselines are held at a time."""
 
 
 @dataclass
@@ -65,15 +73,6 @@ class Reference:
     shares: Floats  # of the strata, (B, strata)
 
 
-@dataclass(frozen=True)
-class Latent:
-    """What was solved in one parameter set: latent probabilities (strata,), common median, baselines by stratum."""
-
-    probability: Floats
-    median: float | None
-    baseline: list[Floats]
-
-
 def solve(
     task: Task,
     published: Task,
@@ -92,31 +91,82 @@ def solve(
     rates : declared probabilities of the adverse-event terms, (B, strata) each.
     frailty : their correlation, (B,).
     """
-    n_sets = task.resolver.parameters.n_sets
-    solved = Solved(effect=tuple(_effects(task)))
+    n_sets, problems = task.resolver.parameters.n_sets, task.resolver.problems
+    effects = _effects(task)
+    solved = Solved(effect=tuple(effects))
+    _check_ratios(task)
     then = Solver(published, reference.design)
     now = Solver(replace(task, horizon=published.horizon, shares=published.shares), reference.design)
     here = Solver(task, Design(course, reference.design.assessment))
     there = Solver(replace(published, horizon=task.horizon), reference.design)
-    exposure = []
-    _check_ratios(task)
-    for b in range(n_sets):
-        study = _solved(then, b, None)
-        causal = bool(solved.effect) and solved.effect[b] == "causal"
-        same = np.array_equal(_inputs(then, b), _inputs(now, b))
-        latent = study if same else _solved(now, b, study.baseline if causal else None)
-        solver, of = (there, study) if causal else (here, latent)
-        baseline = [solver.baseline(solver.quadrature(b, s, float(p), of.median)) for s, p in enumerate(of.probability)]
-        exposure.append(
+    exposure: list[list[Floats]] = []
+    first: Latent | None = None
+    for start in range(0, n_sets, TOGETHER):  # baselines on a grid take memory: some sets at a time
+        sets = range(start, min(start + TOGETHER, n_sets))
+        causal = {b for b in sets if effects and effects[b] == "causal"}
+        study = _latents(then, sets, None)
+        unsolved = {problem.parameter_set for problem in problems.found}
+        sound = [] if None in unsolved else [b for b in sets if b not in unsolved]
+        other = [b for b in sound if not np.array_equal(_inputs(then, b), _inputs(now, b))]
+        latent = study | _latents(now, [b for b in other if b not in causal], None)
+        latent |= _latents(now, [b for b in other if b in causal], study)
+        if problems.found:  # of this set or of one before: go on for the names of others
+            continue
+        first = first or latent[0]
+        exposure += [
             [
-                number_of_administrations(then, b, s, float(p), study.median, study.baseline[s])
-                for s, p in enumerate(study.probability)
+                number_of_administrations(then.pieces, b, s, float(p), study[b].median, study[b].baseline[:, s])
+                for s, p in enumerate(study[b].probability)
             ]
-        )
-        _write(here, b, latent, baseline, causal=causal)
-        if b == 0:
-            _tell(solved, now, latent, exposure[0])
+            for b in sets
+        ]
+        plain = [b for b in sets if b not in causal]
+        found = _tables(here, plain, latent, here, latent) | _tables(here, sorted(causal), latent, there, study)
+        for b in sets:
+            _write(here, b, latent[b], found[b])
+    problems.raise_any()
+    if first is not None:
+        _tell(solved, now, first, exposure[0])
     return _thresholds(course, published, rates, frailty, exposure, solved), solved
+
+
+def _tables(
+    here: Solver, sets: Sequence[int], latent: Mapping[int, Latent], solver: Solver, of: Mapping[int, Latent]
+) -> dict[int, list[Knots | None]]:
+    """Solved baselines as knots, by parameter set and stratum; None where a hazard stays as it is declared.
+
+    Of the scenario ``here``, with what was solved of it, or, where a response causes survival, of the published study:
+    its baseline stays as it is, whatever the response is now.
+    """
+    pieces = here.pieces
+    strata = range(pieces.n_strata)
+    found: dict[int, list[Knots | None]] = {}
+    if pieces.solved is None:
+        return {b: [None] * pieces.n_strata for b in sets}
+    # What was solved at the published study is the scenario's, too, on the same grid and whatever its course.
+    as_solved = {b for b in sets if solver is here and not pieces.driven and len(of[b].baseline) == pieces.n_points(b)}
+    made: dict[int, tuple[Floats, Floats | None]] = {b: (of[b].baseline, None) for b in as_solved}
+    for some in here.alike([b for b in sets if b not in as_solved]):
+        base, atom = here.baselines(pieces.lanes(some), *_of([latent[b] for b in some]))
+        if solver is not here:
+            base, _ = solver.baselines(solver.pieces.lanes(some), *_of([of[b] for b in some]))
+        each = (np.split(array, len(some), axis=1) for array in (base, atom))
+        made |= zip(some, zip(*each, strict=True), strict=True)
+    for b in sets:
+        base, mass = made[b]
+        found[b] = [
+            knots(base[:, s], None if mass is None else mass[:, s], pieces.solved_start(b, s))
+            if solver is not here or pieces.solved_ratio(b, s) != 1.0
+            else None
+            for s in strata
+        ]
+    return found
+
+
+def _of(latent: Sequence[Latent]) -> tuple[Floats, Floats | None]:
+    """Latent probabilities (k, strata) and medians (k,) of some sets."""
+    medians = [each.median for each in latent if each.median is not None]
+    return np.stack([each.probability for each in latent]), np.array(medians) if medians else None
 
 
 def structure_of(model: Model, course: Course, design: Design) -> Structure | None:
@@ -215,48 +265,80 @@ def _effects(task: Task) -> list[str]:
     return task.resolver.names(event.hazard.response_effect, EFFECTS, key, what="response effect")
 
 
-def _solved(solver: Solver, b: int, fixed: list[Floats] | None) -> Latent:
-    """Solve one parameter set at a solver's design, with given baselines or with the baselines themselves."""
-    task, m = solver.task, solver.parts.multiplier
-    name, event = list(solver.model.events.items())[m]
+def _latents(solver: Solver, sets: Sequence[int], fixed: Mapping[int, Latent] | None) -> dict[int, Latent]:
+    """Solve parameter sets at a solver's design, with the baselines of others or with the baselines themselves.
+
+    What is the same is solved once, also where it comes again in another declaration: a scenario seldom changes it.
+    """
+    task, pieces, m = solver.task, solver.pieces, solver.pieces.parts.multiplier
+    name, event = list(pieces.model.events.items())[m]
     hazard = event.hazard
     observed = set(hazard.observed) if hazard is not None else set()
-    targets = solver.arrays["probability"][b, m, : len(task.resolver.strata)]
     median = None
-    if "median" in observed and not solver.driven and hazard is not None and hazard.median is not None:
-        median = float(task.resolver.scalar(hazard.median, "time", f"model.events.{name}.hazard.median")[b])
-    latent = Latent(*solver.latent(b, targets, median, solve_probability="probability" in observed, fixed=fixed))
-    task.resolver.problems.raise_any()
-    return latent
+    if "median" in observed and not pieces.driven and hazard is not None and hazard.median is not None:
+        median = task.resolver.scalar(hazard.median, "time", f"model.events.{name}.hazard.median")
+    solve_share = "probability" in observed
+    share = pieces.arrays["probability"][:, m, : pieces.n_strata]
+
+    def solved(rows: list[int]) -> list[Latent]:
+        wanted = Wanted(share[rows], None if median is None else median[rows], solve_share)
+        return solver.solve(rows, wanted, None if fixed is None else [fixed[b].baseline for b in rows])
+
+    if fixed is not None or pieces.driven:  # depends on more than its own numbers
+        return dict(zip(sets, solved(list(sets)), strict=True))
+    common = (
+        repr(pieces.model),
+        pieces.parts,
+        solve_share,
+        *((t.tobytes(), h.tobytes()) for t, h in pieces.compiled.knots),
+    )
+    keys = {b: (common, _numbers(solver, b, median)) for b in sets}
+    with _LOCK:
+        latent = {key: _KNOWN[key] for key in keys.values() if key in _KNOWN}
+    first = {keys[b]: b for b in reversed(sets) if keys[b] not in latent}
+    rows = list(first.values())
+    latent |= zip(first, solved(rows), strict=True)
+    if not task.resolver.problems.found:
+        with _LOCK:
+            _KNOWN.update((key, replace(latent[key], baseline=latent[key].baseline.copy())) for key in first)
+            while len(_KNOWN) > REMEMBERED:
+                _KNOWN.pop(next(iter(_KNOWN)))
+    return {b: latent[keys[b]] for b in sets}
+
+
+def _numbers(solver: Solver, b: int, median: Floats | None) -> tuple[object, ...]:
+    """Every number that a solution depends on, beside the model."""
+    task, printed = solver.task, None if median is None else float(median[b])
+    numbers = (_inputs(solver, b).tobytes(), task.shares[b].tobytes(), float(task.horizon[b]), printed)
+    return *numbers, solver.pieces.assessment(b)
 
 
 def _inputs(solver: Solver, b: int) -> Floats:
     """Every number that a solution depends on, flat."""
     names = ("family", "parameters", "probability", "success", "lag", "effect_ratio")
-    return np.concatenate([np.ravel(solver.arrays[name][b]) for name in names])
+    return np.concatenate([np.ravel(solver.pieces.arrays[name][b]) for name in names])
 
 
-def _write(solver: Solver, b: int, latent: Latent, baseline: list[Floats], *, causal: bool) -> None:
-    """Put latent values and the tabulated baseline of one parameter set into the compiled arrays."""
-    arrays, m, death = solver.arrays, solver.parts.multiplier, solver.solved
-    n_strata = len(latent.probability)
+def _write(solver: Solver, b: int, latent: Latent, tables: list[Knots | None]) -> None:
+    """Put latent values and the tabulated baselines of one parameter set into the compiled arrays."""
+    pieces = solver.pieces
+    arrays, m, death = pieces.arrays, pieces.parts.multiplier, pieces.solved
     for s, probability in enumerate(latent.probability):
-        cells = slice(s, None, n_strata)
-        q = solver.quadrature(b, s, float(probability), latent.median)
+        cells = slice(s, None, pieces.n_strata)
         arrays["probability"][b, m, cells] = probability
         if latent.median is not None:
-            arrays["parameters"][b, m, cells] = solver.with_median(b, s, latent.median)
-        if death is not None and (q.ratio != 1.0 or causal):
-            time, knots, slope = solver.table(b, baseline[s], q)
+            arrays["parameters"][b, m, cells] = pieces.laws((b,), np.array([latent.median]))[0, s]
+        if death is not None and (table := tables[s]) is not None:
+            time, hazard, slope = table
             arrays["family"][b, death, cells] = FAMILIES["tabulated"]
-            arrays["table"][b, death, cells] = len(solver.compiled.knots)
+            arrays["table"][b, death, cells] = len(pieces.compiled.knots)
             arrays["probability"][b, death, cells] = 1.0
             arrays["parameters"][b, death, cells] = (slope, 0.0, 0.0)
-            solver.compiled.knots.append((time, knots))
+            pieces.compiled.knots.append((time, hazard))
 
 
 def _tell(solved: Solved, solver: Solver, latent: Latent, exposure: list[Floats]) -> None:
-    strata, name = solver.task.resolver.strata, solver.names[solver.parts.multiplier]
+    strata, name = solver.task.resolver.strata, solver.pieces.names[solver.pieces.parts.multiplier]
     solved.values[f"{name}.probability (latent)"] = dict(zip(strata, map(float, latent.probability), strict=True))
     if latent.median is not None:
         solved.values[f"{name}.median (latent, days)"] = dict.fromkeys(strata, latent.median)
@@ -278,17 +360,21 @@ def _thresholds(
     for t, (term, declared) in enumerate(terms.items()):
         if declared.scale == "per_administration":
             continue
-        for b, s in np.ndindex(len(exposure), len(strata)):
-            rate = float(rates[term][b, s])
-            more = exposure[b][s]
-            if np.all(rates[term][b] == rate):
-                more = np.average(exposure[b], axis=0, weights=task.shares[b])
-            out[b, s, t] = per_administration_threshold(rate, np.asarray(more), float(frailty[b]))
-            if rate > (float(more[0]) + 1e-9 if more.size else 0.0):
+        common = np.all(rates[term] == rates[term][:, :1], axis=1)
+        groups: list[tuple[int, slice, Floats]] = []  # parameter set, strata, administrations
+        for b, each in enumerate(exposure):
+            if common[b]:
+                groups.append((b, slice(None), np.average(each, axis=0, weights=task.shares[b])))
+            else:
+                groups += [(b, slice(s, s + 1), each[s]) for s in range(len(strata))]
+        rate = np.array([rates[term][b, where][0] for b, where, _ in groups])
+        found = per_administration_thresholds(rate, [more for *_, more in groups], frailty[[b for b, *_ in groups]])
+        for (b, where, given), share, a in zip(groups, rate.tolist(), found.tolist(), strict=True):
+            out[b, where, t] = a
+            if share > (float(given[0]) + 1e-9 if given.size else 0.0):
                 key = f"course.adverse_events.terms.{term}.probability"
-                task.resolver.problems.add(
-                    key, rate, "is more than the share of patients who receive any administration"
-                )
+                allowed = "is more than the share of patients who receive any administration"
+                task.resolver.problems.add(key, share, allowed)
         per_administration = [normal_cdf(float(a)) for a in out[0, :, t]]
         solved.values[f"adverse_event.{term} per administration"] = dict(zip(strata, per_administration, strict=True))
     task.resolver.problems.raise_any()

@@ -1,8 +1,8 @@
-"""From what papers print to what patients have. Knows quadrature on a grid of days; simulates nothing.
+"""What a multiplier's quadrature is made of, on a grid of days. Knows declarations; solves and simulates nothing.
 
 Three things a paper reports are consequences, not parameters: the survival of everybody (a mixture of
 responders and others), the share in whom a response was seen, and the time at which it was seen. Here the
-baseline hazard, the latent probability and the latent median are solved so that those come out, at the
+baseline hazard, the latent probability and the latent median are solved (`mixture`) so that those come out, at the
 `parameters.reference` design of the published study.
 
 The class that can be solved: one event (the *multiplier*, here always a response) that does not depend on
@@ -12,9 +12,10 @@ else is refused by name, and the modeler gives latent values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,14 +23,8 @@ from simulator.declaration.course import Course, planned_cdf
 from simulator.declaration.model import KINDS, CompiledEvents, Event, Model, by_administration
 from simulator.declaration.values import Resolver
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
-from simulator.kernels.marginal import (
-    baseline_hazard,
-    convolved,
-    negative_exponential,
-    renewal_mass,
-    seen_mass,
-)
-from simulator.kernels.quantiles import cumulative as distribution_function
+from simulator.kernels.marginal import convolved, negative_exponential, renewal_mass
+from simulator.kernels.quantiles import cumulatives
 from simulator.tables import NONE, Floats
 
 STEP = 0.25
@@ -38,8 +33,9 @@ SPREAD = 0.005
 """Knot j of a tabulated baseline stands at the grid point nearest to SPREAD·j², whatever the horizon."""
 FINEST = 12
 """Knots inside the first grid cell, each at half the time of the one above it: a hazard may begin steeply."""
-DIGITS = 9
-"""Significant digits kept of a solved number, so that rounding in the solver never reaches a trajectory."""
+EARLY = STEP / 2.0 ** np.arange(FINEST, 0, -1)
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -71,11 +67,6 @@ class Task:
     death: int | None  # the event whose calibrated curve is the mixture's, None if there is none
     horizon: Floats  # (B,)
     shares: Floats  # of the strata, (B, strata)
-
-
-def significant(value: float) -> float:
-    """Round to the digits kept of a solved number."""
-    return float(f"{value:.{DIGITS}g}")
 
 
 def structure(model: Model, name: str, response: str) -> Structure | str:
@@ -134,58 +125,118 @@ def _outside(event: Event, called: str, model: Model, multiplier: Event, name: s
     return None
 
 
-@dataclass
-class Quadrature:
-    """One parameter set and stratum on the grid: everything the integrals need."""
+@dataclass(frozen=True, eq=False)
+class Lanes:
+    """All strata of some parameter sets on one grid, side by side: arrays (n, L), lane = set · strata + stratum."""
 
-    time: Floats
-    onset: Floats  # G(t): probability of onset by t, absent death
-    atom: Floats  # the part of G's increments that sits on grid points
-    ratio: float  # of the solved death, after onset against before
+    sets: tuple[int, ...]
+    time: Floats  # (n,)
+    followed: int  # points before the horizon
+    free: Floats  # chance that nothing has ended the wait for the multiplier, deaths aside
+    administered: Floats  # mass of its time by administrations; no points where it is driven by a hazard
+    ratio: Floats  # (L,) of the solved death, after onset against before
     before: Floats  # total cumulative hazard of death without the multiplier, other deaths only
     after: Floats
     own: Floats  # cumulative hazard of the solved death's calibrated curve
     still: Floats  # cumulative hazard of leaving the multiplier's state
-    start: Floats  # cumulative hazard of the calibrated curve inside the first grid cell and at its end
+    step: Floats  # (m,) distribution of the interval between assessments
+    visits: Floats  # (n,) expected number of them at each point; no points: seen at onset
+
+    @cached_property
+    def marginal(self) -> Floats:
+        """Survival of the calibrated curve."""
+        return negative_exponential(self.own)
 
 
-class Solver:
-    """Solves the baselines and latent values of one model's multiplier, set by set and stratum by stratum."""
+class Pieces:
+    """What the quadrature of one task at one design needs, by parameter set and stratum."""
 
-    def __init__(self, task: Task, design: Design) -> None:
-        self.task, self.design = task, design
+    def __init__(self, task: Task, design: Design, *, step: float = STEP) -> None:
+        self.task, self.design, self.step = task, design, step
         self.model, self.compiled, self.arrays = task.model, task.compiled, task.compiled.arrays
         self.resolver, self.parts, self.solved = task.resolver, task.parts, task.death
         self.names = list(self.model.events)
         self.event = list(self.model.events.values())[self.parts.multiplier]
         self.driven = by_administration(self.event, design.course.response)
+        self.n_strata = len(task.resolver.strata)
         self._once: dict[tuple[Any, ...], Any] = {}
 
-    def once(self, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
-        """Return what does not change while a set is being solved, computed the first time."""
+    def once(self, key: tuple[Any, ...], compute: Callable[[], Made]) -> Made:
+        """Return what was computed before under a key that says all it depends on, else compute it."""
         if key not in self._once:
             self._once[key] = compute()
-        return self._once[key]
+        made: Made = self._once[key]
+        return made
+
+    def alike(self, sets: Sequence[int], most: int) -> Iterator[tuple[int, ...]]:
+        """Parameter sets, at most so many at a time, that share a grid and an interval between assessments."""
+        found: dict[tuple[Any, ...], list[int]] = {}
+        for b in sets:
+            found.setdefault((float(self.task.horizon[b]), self.assessment(b)), []).append(b)
+        for group in found.values():
+            for first in range(0, len(group), most):
+                yield tuple(group[first : first + most])
+
+    def lanes(self, sets: tuple[int, ...]) -> Lanes:
+        """Everything the integrals need of parameter sets that are `alike`."""
+        time = self.grid(sets[0])
+        columns = [self._lane(b, s, time) for b in sets for s in range(self.n_strata)]
+        ratio, *arrays = zip(*columns, strict=True)
+        administered, free, before, after, own, still = (
+            np.ascontiguousarray(np.stack(array, axis=1)) for array in arrays
+        )
+        step, visits = np.zeros(0), np.zeros(0)
+        if self.assessment(sets[0]) is not None:
+            step = self.interval(self.design.assessment, sets[0], "study.assessment_interval")
+            visits = self.once(("renewal", step.tobytes(), time.size), lambda: renewal_mass(step, time.size))
+        followed = int(np.searchsorted(time, self.task.horizon[sets[0]], side="left"))
+        return Lanes(sets, time, followed, free, administered, np.array(ratio), before, after, own, still, step, visits)
+
+    def assessment(self, b: int) -> tuple[Any, ...] | None:
+        """Law of the interval between assessments, None where an onset is seen when it happens."""
+        if self.design.assessment is None or self.driven:
+            return None
+        code, values = self._distribution(self.design.assessment, "study.assessment_interval")
+        return code, values[b, 0].tobytes()
+
+    def _lane(self, b: int, s: int, time: Floats) -> tuple[Any, ...]:
+        waiting = self._total(self.parts.competing, b, s, time, 0)
+        administered = self._administered(b, s, time.size) if self.driven else np.zeros(0)
+        ratio, before, after, own = self._deaths(b, s, time)
+        still = self._total(self.parts.ending, b, s, time, 1)
+        return ratio, administered, negative_exponential(waiting), before, after, own, still
 
     # -- pieces on the grid -------------------------------------------------------------------------
-    def grid(self, b: int) -> Floats:
-        """Times from 0 to the first knot at or beyond the horizon: a longer horizon only adds to them."""
+    def n_points(self, b: int) -> int:
+        """Points from 0 to the first knot at or beyond the horizon: a longer horizon only adds to them."""
         needed = float(self.task.horizon[b]) / STEP
-        return np.asarray(np.arange(round(SPREAD * np.ceil(np.sqrt(needed / SPREAD) + 1.0) ** 2) + 1) * STEP)
+        fine = round(SPREAD * np.ceil(np.sqrt(needed / SPREAD) + 1.0) ** 2)
+        return int(np.ceil(fine * STEP / self.step)) + 1
+
+    def grid(self, b: int) -> Floats:
+        """Times of the points, days."""
+        return np.asarray(np.arange(self.n_points(b)) * self.step)
 
     def interval(self, declared: Any, b: int, key: str) -> Floats:
         """Distribution of an interval between visits on the grid."""
-        code, values = self.resolver.distribution(declared, "time", key)
-        return interval_mass(code, values[b, 0], self.grid(b).size)
+        code, values = self._distribution(declared, key)
+        law, n = values[b, 0], self.n_points(b)
+        return self.once(("interval", code, law.tobytes(), n), lambda: interval_mass(code, law, n, self.step))
 
-    def hazard(self, e: int, b: int, s: int, time: Floats, parameters: Floats | None = None) -> Floats:
+    def _distribution(self, declared: Any, key: str) -> tuple[int, Floats]:
+        return self.once(("law", key), lambda: self.resolver.distribution(declared, "time", key))
+
+    def hazard(self, e: int, b: int, s: int, time: Floats) -> Floats:
         """Cumulative hazard of an event as declared, its cure fraction included: −log(1 − p + p·e^{−H})."""
         a = self.arrays
         table = int(a["table"][b, e, s])
         knot_time, knot_hazard = self.compiled.knots[table] if table != NONE else (np.zeros(0), np.zeros(0))
-        p = a["parameters"][b, e, s] if parameters is None else parameters
         values: Floats = cumulative_hazards(
-            int(a["family"][b, e, s]), time, *p, knot_time=knot_time, knot_hazard=knot_hazard
+            int(a["family"][b, e, s]),
+            time,
+            *map(float, a["parameters"][b, e, s]),
+            knot_time=knot_time,
+            knot_hazard=knot_hazard,
         )
         probability = float(a["probability"][b, e, s])
         if probability < 1.0:
@@ -210,67 +261,85 @@ class Solver:
                 after *= value
         return before, after
 
-    def onset(self, b: int, s: int, time: Floats, probability: float, median: float | None) -> tuple[Floats, Floats]:
-        """G on the grid and its atoms, for a latent probability and median."""
-        free = self.once(("free", b, s), lambda: negative_exponential(self._total(self.parts.competing, b, s, time, 0)))
-        if self.driven:
-            mass = self.once(("administered", b, s), lambda: self._administered(b, s, time.size)) * probability * free
-            return np.cumsum(mass), mass
-        incidence = self.incidence(b, s, time, median)
-        increments = np.diff(incidence) * 0.5 * (free[1:] + free[:-1]) * probability
-        return np.concatenate([[0.0], np.cumsum(increments)]), np.zeros(time.size)
+    def incidence(self, b: int, s: int, time: Floats, law: Floats) -> Floats:
+        """Distribution function of the multiplier's time in those who will have it, absent everything else, (n,).
 
-    def incidence(self, b: int, s: int, time: Floats, median: float | None) -> Floats:
-        """Distribution function of the multiplier's time in those who will have it, absent everything else."""
-        known, values = self._once.get(("incidence", b, s), (None, None))
-        if values is not None and known == median:
-            return np.asarray(values)
+        ``law``: its kernel parameters, one of `laws`.
+        """
         m, a = self.parts.multiplier, self.arrays
-        parameters = a["parameters"][b, m, s] if median is None else self.with_median(b, s, median)
         table = int(a["table"][b, m, s])
         knot_time, knot_hazard = self.compiled.knots[table] if table != NONE else (np.zeros(0), np.zeros(0))
         own = cumulative_hazards(
-            int(a["family"][b, m, s]), time, *parameters, knot_time=knot_time, knot_hazard=knot_hazard
+            int(a["family"][b, m, s]), time, *map(float, law), knot_time=knot_time, knot_hazard=knot_hazard
         )
-        self._once["incidence", b, s] = median, 1.0 - negative_exponential(own)
-        return np.asarray(self._once["incidence", b, s][1])
+        return 1.0 - negative_exponential(own)
 
-    def with_median(self, b: int, s: int, median: float) -> Floats:
+    def incidences(self, lanes: Lanes, median: Floats | None) -> Floats:
+        """`incidence` of all lanes, for the median of each set; lanes of one law are computed once."""
+        m, a = self.parts.multiplier, self.arrays
+        laws = self.laws(lanes.sets, median).reshape(-1, 3)
+        out = np.empty((lanes.time.size, len(laws)))
+        known: dict[tuple[int, int, bytes], Floats] = {}
+        for k, law in enumerate(laws):
+            b, s = lanes.sets[k // self.n_strata], k % self.n_strata
+            key = (int(a["family"][b, m, s]), int(a["table"][b, m, s]), law.tobytes())
+            if key not in known:
+                known[key] = self.incidence(b, s, lanes.time, law)
+            out[:, k] = known[key]
+        return out
+
+    def laws(self, sets: Sequence[int], median: Floats | None) -> Floats:
+        """Kernel parameters of the multiplier's hazard, (k, strata, 3); with other medians (k,), if they are given."""
+        m, rows = self.parts.multiplier, list(sets)
+        declared: Floats = self.arrays["parameters"][rows, m, : self.n_strata]
+        if median is None:
+            return declared
         hazard = self.event.hazard
         if hazard is None:
             raise TypeError("an event without a hazard has no median")
-        family = {code: name for name, code in FAMILIES.items()}[
-            int(self.arrays["family"][b, self.parts.multiplier, s])
-        ]
-        named: dict[str, Any] = {"median": median}
-        dimensions = {name: dimension for choice in PARAMETERS[family] for name, dimension in choice.items()}
-        key = f"model.events.{self.names[self.parts.multiplier]}.hazard"
-        for name, expression in hazard.named().items():
-            if name != "median":
-                kind = KINDS.get(dimensions[name], dimensions[name])
-                named[name] = float(self.resolver.array(expression, kind, f"{key}.{name}")[b, s])
-        return np.array([float(np.asarray(x)) for x in kernel_parameters(family, **named)])
+        laws, families = declared.copy(), self.arrays["family"][rows, m, : self.n_strata]
+        key = f"model.events.{self.names[m]}.hazard"
+        for family, code in FAMILIES.items():
+            mine = families == code
+            if not mine.any():
+                continue
+            named: dict[str, Any] = {"median": np.broadcast_to(median[:, None], mine.shape)[mine]}
+            dimensions = {name: dimension for choice in PARAMETERS[family] for name, dimension in choice.items()}
+            for name, expression in hazard.named().items():
+                if name != "median":
+                    kind = KINDS.get(dimensions[name], dimensions[name])
+                    read = partial(self.resolver.array, expression, kind, f"{key}.{name}")
+                    named[name] = self.once(("named", name, kind), read)[rows][mine]
+            laws[mine] = np.stack(kernel_parameters(family, **named), axis=-1)
+        return laws
 
     def visit_times(self, b: int) -> list[Floats]:
         """Distribution of the time of each administration of the design's course, on the grid."""
-        course, resolver = self.design.course, self.resolver
-        most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
-        n = self.grid(b).size
-        start = float(resolver.scalar(course.start, "duration", "course.start")[b])
-        mass = np.zeros(n)
-        mass[min(round(start / STEP), n - 1)] = 1.0
-        visits = [mass]
-        if course.interval is not None:
-            step = self.interval(course.interval, b, "course.interval")
-            for _ in range(1, most):
-                visits.append(convolved(visits[-1], step))
-        return visits[:most]
+        course, n = self.design.course, self.n_points(b)
+        starts = self.once(("start",), lambda: self.resolver.scalar(course.start, "duration", "course.start"))
+        start, most = float(starts[b]), self._most(b)
+        step = None if course.interval is None else self.interval(course.interval, b, "course.interval")
+
+        def compute() -> list[Floats]:
+            mass = np.zeros(n)
+            mass[min(round(start / self.step), n - 1)] = 1.0
+            visits = [mass]
+            if step is not None:
+                for _ in range(1, most):
+                    visits.append(convolved(visits[-1], step))
+            return visits[:most]
+
+        return self.once(("visits", start, most, None if step is None else step.tobytes(), n), compute)
+
+    def _most(self, b: int) -> int:
+        declared, key = self.design.course.max_administrations, "course.max_administrations"
+        return int(self.once(("most",), lambda: self.resolver.integers(declared, key, most=10_000))[b])
 
     def _administered(self, b: int, s: int, n: int) -> Floats:
         """Mass of the onset time of a susceptible patient, by administrations, absent everything else."""
         a, m = self.arrays, self.parts.multiplier
         success = float(a["success"][b, m, s])
-        lag = interval_mass(int(a["lag_code"][b, m]), a["lag"][b, m], n)
+        lag = interval_mass(int(a["lag_code"][b, m]), a["lag"][b, m], n, self.step)
         planned = self.planned(b, ever=True)
         total, chance = np.zeros(n), success
         for k, visit in enumerate(self.visit_times(b)):
@@ -280,36 +349,41 @@ class Solver:
 
     def planned(self, b: int, *, ever: bool) -> Floats:
         """P(planned number ≤ k) of the design's course."""
-        course, resolver = self.design.course, self.resolver
-        most = int(resolver.integers(course.max_administrations, "course.max_administrations", most=10_000)[b])
-        cdf = np.zeros(most + 1)
-        cdf[-1] = 1.0
-        if course.planned is not None:
-            declared = course.planned.number
-            if ever and course.planned.if_ever == self.names[self.parts.multiplier]:
-                declared = course.planned.then
-            cdf = planned_cdf(declared, most, resolver, "course.planned")[b]
-        return cdf
+        course, most = self.design.course, self._most(b)
+        if course.planned is None:
+            return np.append(np.zeros(most), 1.0)
+        declared = course.planned.number
+        if ever and course.planned.if_ever == self.names[self.parts.multiplier]:
+            declared = course.planned.then
+        key = ("planned", ever, most)
+        cdf = self.once(key, lambda: planned_cdf(declared, most, self.resolver, "course.planned"))
+        return np.asarray(cdf[b])
 
-    def quadrature(self, b: int, s: int, probability: float, median: float | None) -> Quadrature:
-        time = self.grid(b)
-        onset, atom = self.onset(b, s, time, probability, median)
-        return Quadrature(time, onset, atom, *self.once(("deaths", b, s), lambda: self._deaths(b, s, time)))
+    def solved_ratio(self, b: int, s: int) -> float:
+        """Hazard ratio of the solved death, after the multiplier against before."""
+        if self.solved is None:
+            return 1.0
+        before, after = self.ratios(self.solved, b, s)
+        return after / before
 
-    def _deaths(self, b: int, s: int, time: Floats) -> tuple[float, Floats, Floats, Floats, Floats, Floats]:
-        """Ratio of the solved death; cumulative hazards of the others before and after; its own; leaving; start."""
-        start = np.zeros(FINEST + 1)
+    def solved_start(self, b: int, s: int) -> Floats:
+        """Cumulative hazard of the calibrated curve inside the first grid cell and at its end, (FINEST + 1,)."""
+        if self.solved is None:
+            return np.zeros(FINEST + 1)
+        return self.hazard(self.solved, b, s, np.append(EARLY, STEP))
+
+    def _deaths(self, b: int, s: int, time: Floats) -> tuple[float, Floats, Floats, Floats]:
+        """Ratio of the solved death; cumulative hazards of the others before and after; its own."""
         before, after = np.zeros(time.size), np.zeros(time.size)
-        own, ratio = np.zeros(time.size), 1.0
+        own, ratio = np.zeros(time.size), self.solved_ratio(b, s)
         for e in self.parts.deaths:
-            r0, r1 = self.ratios(e, b, s)
             values = self.hazard(e, b, s, time)
             if e == self.solved:
-                own, ratio = values, r1 / r0
-                start = self.hazard(e, b, s, np.append(STEP / 2.0 ** np.arange(FINEST, 0, -1), STEP))
+                own = values
             else:
+                r0, r1 = self.ratios(e, b, s)
                 before, after = before + r0 * values, after + r1 * values
-        return ratio, before, after, own, self._total(self.parts.ending, b, s, time, 1), start
+        return ratio, before, after, own
 
     def _total(self, events: tuple[int, ...], b: int, s: int, time: Floats, after: int) -> Floats:
         """Cumulative hazard of several events together, before (0) or after (1) the multiplier."""
@@ -318,145 +392,11 @@ class Solver:
             total = total + self.ratios(e, b, s)[after] * self.hazard(e, b, s, time)
         return total
 
-    # -- what is solved -----------------------------------------------------------------------------
-    def baseline(self, q: Quadrature) -> Floats:
-        """H₀ of the solved death at the grid, so that the mixture's net survival is the calibrated curve."""
-        if self.solved is None or q.ratio == 1.0:
-            return q.own
-        return np.asarray(baseline_hazard(negative_exponential(q.own), q.onset, q.atom, q.ratio))
 
-    def seen(self, b: int, q: Quadrature, base: Floats) -> Floats:
-        """Mass of onsets first seen at each grid point, deaths and assessments considered."""
-        before, after = q.before + base, q.after + q.ratio * base
-        mass = np.diff(q.onset, prepend=0.0)
-        followed = q.time < self.task.horizon[b]
-        if self.design.assessment is None or self.driven:
-            return np.asarray(mass * negative_exponential(before) * followed)
-        key = "study.assessment_interval"
-        step = self.once(("assessment", b), lambda: self.interval(self.design.assessment, b, key))
-        kept = negative_exponential(after + q.still)
-        gained = np.cumsum(mass * negative_exponential(before) / np.maximum(kept, 1e-300))
-        visits = self.once(("renewal", b), lambda: renewal_mass(step, q.time.size))
-        return np.asarray(seen_mass(visits, step, gained, kept) * followed)
-
-    def latent(
-        self,
-        b: int,
-        targets: Floats,
-        median: float | None,
-        *,
-        solve_probability: bool,
-        fixed: list[Floats] | None,
-    ) -> tuple[Floats, float | None, list[Floats]]:
-        """Solve latent probabilities (strata,) and the common latent median for one parameter set.
-
-        ``targets``: observed probability by stratum; ``median``: observed median in days, None if it is
-        latent; ``fixed``: baselines to hold instead of solving them with the probabilities (`causal`).
-        """
-        n_strata = targets.size
-        weights = self.task.shares[b] / self.task.shares[b].sum()
-
-        def given(at: float | None, *, trial: bool = False) -> tuple[Floats, list[Floats], list[Floats]]:
-            probabilities, bases, masses = np.empty(n_strata), [], []
-            for s in range(n_strata):
-                p, base, mass = self._probability(b, s, float(targets[s]), at, solve_probability, fixed, trial=trial)
-                probabilities[s] = p
-                bases.append(base)
-                masses.append(mass)
-            return probabilities, bases, masses
-
-        if median is None:
-            probabilities, bases, _ = given(None)
-            return probabilities, None, bases
-
-        def gap(log_trial: float) -> float:
-            _, _, masses = given(float(np.exp(log_trial)), trial=True)
-            pooled = sum(w * mass for w, mass in zip(weights, masses, strict=True))
-            at = round(median / STEP)
-            below = np.cumsum(pooled)
-            return float(below[min(at, below.size - 1)] - 0.5 * pooled[min(at, below.size - 1)] - 0.5 * below[-1])
-
-        from scipy.optimize import brentq
-
-        low, high = np.log(median / 50.0), np.log(median * 3.0)
-        if gap(low) < 0.0 or gap(high) > 0.0:
-            self.resolver.problems.add(
-                f"model.events.{self.names[self.parts.multiplier]}.hazard.median",
-                median,
-                "cannot be the median time at which the event is seen on the reference assessment grid, whatever the"
-                " latent median; give it a larger value or a shorter reference assessment interval",
-            )
-            return targets, median, fixed or given(median, trial=True)[1]
-        solved = significant(float(np.exp(brentq(gap, low, high, xtol=1e-11, rtol=1e-12))))
-        probabilities, bases, _ = given(solved)
-        return probabilities, solved, bases
-
-    def _probability(
-        self,
-        b: int,
-        s: int,
-        target: float,
-        median: float | None,
-        solve: bool,
-        fixed: list[Floats] | None,
-        *,
-        trial: bool,
-    ) -> tuple[float, Floats, Floats]:
-        """Latent probability of one stratum by fixed-point iteration (seen share is nearly proportional to it)."""
-        p = self._once.get(("last", b, s), target) if solve else target
-        for _ in range(60):
-            q = self.quadrature(b, s, p, median)
-            base = self.baseline(q) if fixed is None else fixed[s]
-            mass = self.seen(b, q, base)
-            share = float(np.cumsum(mass)[-1])
-            if not solve or target == 0.0:
-                return p, base, mass
-            better = p * target / share if share > 0.0 else 1.1
-            if better > 1.0:
-                if p >= 1.0:
-                    name = self.names[self.parts.multiplier]
-                    if trial:
-                        return 1.0, base, mass
-                    self.resolver.problems.add(
-                        f"model.events.{name}.hazard.probability",
-                        target,
-                        f"cannot be the observed share in stratum {self.resolver.strata[s]!r}: even if every patient"
-                        f" were to have {name}, it would be seen in {share:.3f} (death, progression and the assessment"
-                        " grid hide the rest)",
-                    )
-                    return 1.0, base, mass
-                better = 1.0
-            settled, p = abs(better - p) <= 1e-11, better
-            if settled:
-                break
-        self._once["last", b, s] = p
-        if trial:
-            return p, base, mass
-        p = significant(p)
-        q = self.quadrature(b, s, p, median)
-        base = self.baseline(q) if fixed is None else fixed[s]
-        return p, base, self.seen(b, q, base)
-
-    def table(self, b: int, base: Floats, q: Quadrature) -> tuple[Floats, Floats, float]:
-        """Knots of a solved baseline: thinned at absolute times, atoms kept; the slope after the last one."""
-        n = base.size
-        spaced = np.round(SPREAD * np.arange(int(np.sqrt(n / SPREAD)) + 2) ** 2).astype(np.int64)
-        stepped = np.flatnonzero(q.atom > 1e-9)
-        chosen = np.unique(np.concatenate([spaced, stepped, np.maximum(stepped - 1, 0)]))
-        chosen = chosen[chosen < n]
-        time, knots = self.grid(b)[chosen], np.maximum.accumulate(base[chosen])
-        slope = float((knots[-1] - knots[-2]) / (time[-1] - time[-2]))
-        if q.start[-1] > 0.0 and chosen[1] == 1:
-            early = STEP / 2.0 ** np.arange(FINEST, 0, -1)
-            time = np.concatenate([time[:1], early, time[1:]])
-            knots = np.concatenate([knots[:1], q.start[:-1] * (knots[1] / q.start[-1]), knots[1:]])
-        return time, knots, slope
-
-
-def interval_mass(code: int, parameters: Floats, n: int) -> Floats:
-    """Distribution of an interval on a grid of n points: mass of [j − ½, j + ½)·STEP; none at 0 unless fixed there."""
-    edges = np.maximum((np.arange(n + 1) - 0.5) * STEP, 0.0)
-    mass = np.diff([distribution_function(code, float(x), *parameters) if x > 0 else 0.0 for x in edges])
+def interval_mass(code: int, parameters: Floats, n: int, step: float = STEP) -> Floats:
+    """Distribution of an interval on a grid of n points: mass of [j − ½, j + ½)·step; none at 0 unless fixed there."""
+    edges = np.maximum((np.arange(n + 1) - 0.5) * step, 0.0)
+    mass = np.diff(np.where(edges > 0.0, cumulatives(code, edges, *map(float, parameters)), 0.0))
     if mass[0] < 1.0:
         mass[0] = 0.0
     total = mass.sum()
@@ -465,4 +405,4 @@ def interval_mass(code: int, parameters: Floats, n: int) -> Floats:
     return np.asarray((mass / total if total > 1.0 - 1e-6 else mass)[: int(np.flatnonzero(mass)[-1]) + 1])
 
 
-__all__ = ["Design", "Solver", "Structure", "Task", "interval_mass", "structure"]
+__all__ = ["Design", "Lanes", "Pieces", "Structure", "Task", "interval_mass", "structure"]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from simulator.declaration import evidence as evidence_file
@@ -21,7 +22,7 @@ from simulator.declaration.messages import validated
 from simulator.declaration.model import Model, references
 from simulator.declaration.study import Study
 from simulator.declaration.values import PREFIX, Leaf, Parameters, Problems, Resolver, parameter_leaves
-from simulator.errors import MISSING, ConfigError, DeclarationWarning
+from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
 from simulator.tables import ModelTables
 
 GROUPS = ("cohort", "model", "course", "study")
@@ -166,6 +167,36 @@ def declare(
     )
 
 
+def declare_many(experiment: Experiment, values: Mapping[str, Sequence[Any]]) -> Experiment:
+    """Return an experiment with n parameter sets: the same, but for the values of some parameters.
+
+    Everything that does not depend on the values is checked once, and what is solved is solved for all sets side by
+    side. Each set is what `declare` gives for its values alone, bit for bit, whatever its neighbours are.
+
+    Parameters
+    ----------
+    values : path of a parameter, such as ``response.hazard_ratio`` → n values, as a file or an override would give
+        them: numbers, or texts such as ``"300 d"``.
+
+    Raises
+    ------
+    ConfigError
+        If a path is no parameter of the experiment, or with every problem that was found. What cannot be solved
+        names its parameter set (`Problem.parameter_set`).
+    """
+    wrong = [unknown(PREFIX + path, path, experiment.parameters, what="parameter") for path in values
+             if path not in experiment.parameters]  # fmt: skip
+    if wrong:
+        raise ConfigError(wrong)
+    plain = {path: [v.item() if isinstance(v, np.generic) else v for v in column] for path, column in values.items()}
+    if len({len(column) for column in plain.values()}) != 1:
+        sizes = {path: len(column) for path, column in plain.items()}
+        raise ConfigError(Problem("values", sizes, "must be as many for every parameter, and for one at least"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
+        return declare(experiment.config, overrides=experiment.overrides, varied=plain)
+
+
 def _groups(container: Mapping[str, Any], problems: Problems) -> dict[str, dict[str, Any]]:
     """Return a copy of every group but the evidence; ConfigError where one is missing or a key is unknown."""
     names = (*GROUPS, "parameters", "evidence")
@@ -294,4 +325,4 @@ def _check_targets(
                 problems.unknown(f"{key}.where.{what}", name, seen, what="event or marker of the model")
 
 
-__all__ = ["GROUPS", "Experiment", "Output", "Root", "declare", "references"]
+__all__ = ["GROUPS", "Experiment", "Output", "Root", "declare", "declare_many", "references"]

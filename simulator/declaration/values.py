@@ -66,8 +66,10 @@ class Problems:
 
     found: list[Problem] = field(default_factory=list)
 
-    def add(self, key: str, value: object, allowed: str, near: str | None = None) -> None:
-        problem = Problem(key, value, allowed, near)
+    def add(
+        self, key: str, value: object, allowed: str, near: str | None = None, *, parameter_set: int | None = None
+    ) -> None:
+        problem = Problem(key, value, allowed, near, parameter_set=parameter_set)
         if str(problem) not in map(str, self.found):
             self.found.append(problem)
 

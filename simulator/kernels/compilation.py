@@ -28,6 +28,7 @@ import llvmlite
 import numba
 from llvmlite import binding as llvm
 from numba.core import caching, config
+from numba.core.runtime import rtsys
 from numba.core.types import unliteral  # type: ignore[attr-defined]
 
 CACHE_VARIABLE = "LOBULE_CACHE_DIR"
@@ -192,8 +193,11 @@ class _KernelCache(caching.FunctionCache):
         return any(Path(self._cache_path).glob(f"{self._impl.filename_base}.*.nbc"))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        # Not super()'s: it makes numba ready to compile first, a third of a second. What is loaded needs no more than
+        # the memory of arrays; whatever is compiled later makes numba ready itself.
         try:
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception:  # a damaged file, whatever it raises on being read, is only a missing one
             return None
 

@@ -357,6 +357,28 @@ def _each_inverse(
     return values
 
 
+@kernel
+def _along(family: int, t: Floats, p0: float, p1: float, p2: float, knot_time: Floats, knot_hazard: Floats) -> Floats:
+    """H of one law at times (n,); a loop for each family that vectorises."""
+    values = np.empty(t.size, np.float64)
+    if family == EXPONENTIAL:
+        for i in range(t.size):
+            values[i] = exponential_cumulative(t[i], p0, p1, p2)
+    elif family == WEIBULL:
+        for i in range(t.size):
+            values[i] = weibull_cumulative(t[i], p0, p1, p2)
+    elif family == LOG_LOGISTIC:
+        for i in range(t.size):
+            values[i] = log_logistic_cumulative(t[i], p0, p1, p2)
+    elif family == LOG_NORMAL:
+        for i in range(t.size):
+            values[i] = log_normal_cumulative(t[i], p0, p1, p2)
+    else:
+        for i in range(t.size):
+            values[i] = cumulative_hazard(family, t[i], p0, p1, p2, 0, knot_time.size, knot_time, knot_hazard)
+    return values
+
+
 def cumulative_hazards(
     family: int | Integers,
     t: ArrayLike,
@@ -368,11 +390,14 @@ def cumulative_hazards(
     knot_hazard: ArrayLike = (),
 ) -> Floats:
     """H at arrays of times, families and parameters that broadcast; every `tabulated` reads all knots."""
-    codes, (t, p0, p1, p2), shape = _flattened(family, t, p0, p1, p2)
     times, hazards = (
         np.ascontiguousarray(knot_time, np.float64),
         np.ascontiguousarray(knot_hazard, np.float64),
     )
+    if np.ndim(family) == np.ndim(p0) == np.ndim(p1) == np.ndim(p2) == 0:
+        along = np.array(t, np.float64, order="C")
+        return _along(int(family), along.ravel(), float(p0), float(p1), float(p2), times, hazards).reshape(along.shape)  # type: ignore[arg-type]
+    codes, (t, p0, p1, p2), shape = _flattened(family, t, p0, p1, p2)
     return _each_cumulative(codes, t, p0, p1, p2, times, hazards).reshape(shape)
 
 

@@ -1,4 +1,8 @@
-"""A baseline hazard under a mixture. Knows survival curves on a grid; knows nothing of what they mean."""
+"""A baseline hazard under a mixture. Knows survival curves on a grid; knows nothing of what they mean.
+
+Arrays are (points, lanes): a lane is one curve, and all lanes of a call are worked on side by side, each by the
+arithmetic that it would have alone. Loops over lanes hold few arrays each, so that they vectorise.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ from simulator.kernels.compilation import kernel
 from simulator.kernels.elementary import exp, log
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 NEWTON_STEPS = 60
+NOBODY = 1e-290
+"""A survival below this is nobody's: near the smallest numbers a logarithm has no digits left."""
 
 
 @kernel
-def baseline_hazard(marginal: Floats, onset: Floats, atom: Floats, ratio: float) -> Floats:
-    """Cumulative baseline hazard H₀ such that a mixture over a multiplier has a given survival.
+def baseline_hazards(marginal: Floats, onset: Floats, atom: Floats, ratio: Floats) -> Floats:
+    """Cumulative baseline hazards H₀ such that a mixture over a multiplier has a given survival.
 
     The living are those without the multiplier, ``(1 − G(t))·exp(−H₀(t))``, and those with it since s,
     ``∫₀ᵗ exp(−H₀(s) − r·(H₀(t) − H₀(s))) dG(s)``. Solved forward, one knot at a time, by Newton's method on
@@ -23,53 +30,70 @@ def baseline_hazard(marginal: Floats, onset: Floats, atom: Floats, ratio: float)
 
     Parameters
     ----------
-    marginal : survival at the knots, (n,), 1 at the first, not increasing.
-    onset : G at the knots, (n,): probability that the multiplier has set in, absent death; G[0] = 0.
-    atom : mass of G that sits exactly on a knot, (n,).
-    ratio : hazard ratio r > 0 of the multiplier.
+    marginal : survival at the knots, (n, L), 1 at the first, not increasing.
+    onset : G at the knots, (n, L): probability that the multiplier has set in, absent death; G[0] = 0.
+    atom : mass of G that sits exactly on a knot, (n, L).
+    ratio : hazard ratio r > 0 of the multiplier, (L,).
 
     Returns
     -------
-    H₀ at the knots, (n,), not decreasing.
+    H₀ at the knots, (n, L), not decreasing.
     """
-    n = marginal.size
-    hazard = np.zeros(n)
-    carried = 0.0  # share alive with the multiplier at the last knot
+    n, width = marginal.shape
+    hazard = np.zeros((n, width))
+    carried = np.zeros(width)  # share alive with the multiplier at the last knot
+    spread, fresh, held, target, h, a, b, step = (
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+    )
+    moving = np.empty(width, np.int64)
     for i in range(1, n):
-        previous = hazard[i - 1]
-        if marginal[i] <= 0.0:
-            hazard[i] = previous
-            continue
-        spread = onset[i] - onset[i - 1] - atom[i]
-        fresh = 1.0 - onset[i] + 0.5 * spread + atom[i]
-        held = carried + 0.5 * spread * exp(-previous)
-        target = log(marginal[i])
-        h = previous + (previous - hazard[i - 2] if i > 1 else 0.0)
+        previous, before_that, new = hazard[i - 1], hazard[max(i - 2, 0)], hazard[i]
+        survival, now, before, jump = marginal[i], onset[i], onset[i - 1], atom[i]
+        for k in range(width):
+            spread[k] = now[k] - before[k] - jump[k]
+        for k in range(width):
+            fresh[k] = 1.0 - now[k] + 0.5 * spread[k] + jump[k]
+        for k in range(width):
+            held[k] = carried[k] + 0.5 * spread[k] * exp(-previous[k])
+        for k in range(width):
+            target[k] = log(survival[k])
+        for k in range(width):
+            h[k] = previous[k] + (previous[k] - before_that[k])
+        for k in range(width):
+            moving[k] = 1 if survival[k] > NOBODY else 0
         for _ in range(NEWTON_STEPS):
-            a, b = fresh * exp(-h), held * exp(-ratio * (h - previous))
-            step = (log(a + b) - target) * (a + b) / (a + ratio * b)
-            h = h + step
-            if abs(step) <= 1e-14 * (1.0 + h):
+            for k in range(width):
+                a[k] = fresh[k] * exp(-h[k])
+            for k in range(width):
+                b[k] = held[k] * exp(-ratio[k] * (h[k] - previous[k]))
+            for k in range(width):
+                step[k] = log(a[k] + b[k]) - target[k]
+            for k in range(width):
+                step[k] = step[k] * (a[k] + b[k]) / (a[k] + ratio[k] * b[k])
+            for k in range(width):
+                h[k] = h[k] + step[k] if moving[k] != 0 else h[k]
+            left = 0
+            for k in range(width):
+                moving[k] = moving[k] if abs(step[k]) > 1e-14 * (1.0 + h[k]) else 0
+                left += moving[k]
+            if left == 0:
                 break
-        h = max(h, previous)
-        hazard[i] = h
-        carried = held * exp(-ratio * (h - previous)) + (0.5 * spread + atom[i]) * exp(-h)
+        for k in range(width):
+            new[k] = max(h[k], previous[k]) if survival[k] > NOBODY else previous[k]
+        for k in range(width):
+            a[k] = held[k] * exp(-ratio[k] * (new[k] - previous[k]))
+        for k in range(width):
+            b[k] = (0.5 * spread[k] + jump[k]) * exp(-new[k])
+        for k in range(width):
+            carried[k] = a[k] + b[k] if survival[k] > NOBODY else carried[k]
     return hazard
-
-
-@kernel
-def mixture_survival(hazard: Floats, onset: Floats, atom: Floats, ratio: float) -> Floats:
-    """Survival of the mixture at the knots for a given baseline: the inverse question, same quadrature."""
-    n = hazard.size
-    survival = np.ones(n)
-    carried = 0.0
-    for i in range(1, n):
-        spread = onset[i] - onset[i - 1] - atom[i]
-        kept = exp(-ratio * (hazard[i] - hazard[i - 1]))
-        carried = (carried + 0.5 * spread * exp(-hazard[i - 1])) * kept
-        carried = carried + (0.5 * spread + atom[i]) * exp(-hazard[i])
-        survival[i] = (1.0 - onset[i]) * exp(-hazard[i]) + carried
-    return survival
 
 
 def negative_exponential(hazard: Floats) -> Floats:
@@ -86,13 +110,36 @@ def _negative_exponential(hazard: Floats) -> Floats:
 
 
 @kernel
+def onset_distribution(incidence: Floats, free: Floats, probability: Floats) -> Floats:
+    """G = ∫ p·free dF on the grid, (n, L): the multiplier comes to a share ``probability`` (L,) at times of law F.
+
+    ``free`` (n, L) is the chance that nothing has competed by then. Trapezoids.
+    """
+    n, width = incidence.shape
+    onset = np.zeros((n, width))
+    for i in range(1, n):
+        now, before, risen, last = onset[i], onset[i - 1], incidence[i], incidence[i - 1]
+        for k in range(width):
+            now[k] = (risen[k] - last[k]) * 0.5
+        kept, kept_before = free[i], free[i - 1]
+        for k in range(width):
+            now[k] = now[k] * (kept[k] + kept_before[k]) * probability[k]
+        for k in range(width):
+            now[k] = now[k] + before[k]
+    return onset
+
+
+@kernel
 def convolved(mass: Floats, step: Floats) -> Floats:
     """Distribution of a sum on the grid: mass (n,) of one term, step (m,) of the other; cut at n."""
     n = mass.size
     out = np.zeros(n)
+    first = 0
+    while first < step.size - 1 and step[first] == 0.0:
+        first += 1
     for i in range(n):
         if mass[i] > 0.0:
-            for j in range(min(step.size, n - i)):
+            for j in range(first, min(step.size, n - i)):
                 out[i + j] += mass[i] * step[j]
     return out
 
@@ -111,17 +158,80 @@ def renewal_mass(step: Floats, n: int) -> Floats:
 
 
 @kernel
-def seen_mass(visits: Floats, step: Floats, gained: Floats, kept: Floats) -> Floats:
-    """Mass of onsets first seen at each grid point.
+def seen_masses(
+    visits: Floats,
+    step: Floats,
+    onset: Floats,
+    hazard: Floats,
+    before: Floats,
+    after: Floats,
+    still: Floats,
+    ratio: Floats,
+    followed: int,
+) -> Floats:
+    """Mass of onsets first seen at each grid point, (n, L); nothing is seen from point ``followed`` on.
 
-    An onset in (u, v] is seen at v when u and v are successive visits: ``kept(v)·Σ_u m(u)·f(v − u)·(A(v) −
-    A(u))`` with A the onsets weighted by 1/kept at onset (``gained``) and kept the chance to be seen still.
+    An onset in (u, v] is seen at v when u and v are successive visits, which have the mass ``visits`` (n,) and the
+    intervals ``step`` (m,): ``kept(v)·Σ_u m(u)·f(v − u)·(A(v) − A(u))`` with A the onsets weighted by 1/kept at
+    onset and kept the chance to be alive and in the multiplier's state still. Without visits (n = 0) an onset is
+    seen when it happens.
+
+    Parameters
+    ----------
+    hazard : of the solved death before the multiplier, (n, L); times ``ratio`` (L,) after it.
+    before, after : of other deaths, (n, L). ``still``: of leaving the multiplier's state, (n, L).
     """
-    n = visits.size
-    seen = np.zeros(n)
-    for v in range(1, n):
-        total = 0.0
-        for j in range(1, min(step.size, v + 1)):
-            total += visits[v - j] * step[j] * (gained[v] - gained[v - j])
-        seen[v] = total * kept[v]
+    n, width = onset.shape
+    seen, gained = np.zeros((n, width)), np.zeros((n, width))
+    alive, kept = np.empty(width), np.empty(width)
+    first = 1
+    while first < step.size - 1 and step[first] == 0.0:
+        first += 1
+    for v in range(followed):
+        row, own, other = seen[v], hazard[v], before[v]
+        for k in range(width):
+            alive[k] = exp(-(other[k] + own[k]))
+        now, last = onset[v], onset[max(v - 1, 0)]
+        for k in range(width):
+            alive[k] = (now[k] - (last[k] if v > 0 else 0.0)) * alive[k]
+        if visits.size == 0:
+            row[:] = alive
+            continue
+        other, leaving, total, so_far = after[v], still[v], gained[v], gained[max(v - 1, 0)]
+        for k in range(width):
+            kept[k] = exp(-(other[k] + ratio[k] * own[k] + leaving[k]))
+        for k in range(width):
+            total[k] = so_far[k] + alive[k] / max(kept[k], 1e-300)
+        for j in range(first, min(step.size, v + 1)):
+            weight, then = visits[v - j] * step[j], gained[v - j]
+            if weight != 0.0:
+                for k in range(width):
+                    row[k] += weight * (total[k] - then[k])
+        for k in range(width):
+            row[k] = row[k] * kept[k]
     return seen
+
+
+@kernel
+def totals(mass: Floats, at: Integers) -> tuple[Floats, Floats]:
+    """Sum of each lane's mass (n, L), and how much more than half of it lies below a point (L,), itself by half."""
+    n, width = mass.shape
+    whole, below = np.zeros(width), np.zeros(width)
+    for i in range(n):
+        for k in range(width):
+            whole[k] += mass[i, k]
+        for k in range(width):
+            if at[k] == i:
+                below[k] = whole[k] - 0.5 * mass[i, k]
+    for k in range(width):
+        below[k] -= 0.5 * whole[k]
+    return whole, below
+
+
+@kernel
+def chances(visit: Floats, never: float, free: Floats, ever: float, will: Floats) -> float:
+    """∫ (never·free + ever·will) dV over the mass of a visit's time, all (n,)."""
+    total = 0.0
+    for i in range(visit.size):
+        total += visit[i] * (never * free[i] + ever * will[i])
+    return total

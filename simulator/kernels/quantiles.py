@@ -155,6 +155,15 @@ def cumulative(code: int, x: float, p0: float, p1: float, p2: float) -> float:
 
 
 @kernel
+def cumulatives(code: int, x: Floats, p0: float, p1: float, p2: float) -> Floats:
+    """`cumulative` at each of (n,) values."""
+    values = np.empty(x.size)
+    for i in range(x.size):
+        values[i] = cumulative(code, x[i], p0, p1, p2)
+    return values
+
+
+@kernel
 def _each_quantile(code: Integers, u: Floats, p0: Floats, p1: Floats, p2: Floats) -> Floats:
     values = np.empty(u.size, np.float64)
     for i in range(u.size):

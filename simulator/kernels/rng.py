@@ -10,6 +10,7 @@ each in [0, 2^32); the tables see to that range, and a kernel keeps the low 32 b
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -82,11 +83,8 @@ def stream_numbers(names: Iterable[str]) -> dict[str, int]:
 
 
 @inlined_kernel
-def philox4x32(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word, rounds: int) -> Words:
-    """Four 32-bit words from a counter of four and a key of two, after `rounds` rounds (10; 7 in tests).
-
-    Salmon et al. 2011, section 3.3. Words travel in 64-bit lanes, cleaned of upper halves at the end.
-    """
+def _rounds(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word, rounds: int) -> Any:
+    """Counter and key after so many rounds. Words travel in 64-bit lanes, whose upper halves mean nothing."""
     a = np.uint64(c0)
     b = np.uint64(c1)
     c = np.uint64(c2)
@@ -102,6 +100,16 @@ def philox4x32(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word, round
         d = product_0
         key_0 = key_0 + _WEYL_0
         key_1 = key_1 + _WEYL_1
+    return a, b, c, d, key_0, key_1
+
+
+@inlined_kernel
+def philox4x32(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word, rounds: int) -> Words:
+    """Four 32-bit words from a counter of four and a key of two, after `rounds` rounds (10; 7 in tests).
+
+    Salmon et al. 2011, section 3.3.
+    """
+    a, b, c, d, _, _ = _rounds(c0, c1, c2, c3, k0, k1, rounds)
     return a & _WORD, b & _WORD, c & _WORD, d & _WORD
 
 
@@ -113,9 +121,31 @@ def uniform_from_words(low: Word, high: Word) -> float:
 
 
 @inlined_kernel
+def _leading_bits(k0: Word, k1: Word, patient: Word, replicate: Word, stream: Word, occurrence: Word) -> Word:
+    """x >> 12 of the draw x at this address: the first two words of Philox, whose last round computes no others."""
+    _, b, c, _, key_0, _ = _rounds(patient, replicate, stream, occurrence, k0, k1, 9)
+    product = (c & _WORD) * _MULTIPLIER_1
+    x = ((product << _U32) | (product >> _U32)) ^ ((b ^ key_0) & _WORD)
+    return x >> _U12
+
+
+@inlined_kernel
 def _uniform(k0: Word, k1: Word, patient: Word, replicate: Word, stream: Word, occurrence: Word) -> float:
-    low, high, _, _ = philox4x32(patient, replicate, stream, occurrence, k0, k1, 10)
-    return uniform_from_words(low, high)
+    bits = _leading_bits(k0, k1, patient, replicate, stream, occurrence)
+    return (float_from_bits(bits | _BITS_TWO_52) - _TWO_52 + 0.5) * _TWO_MINUS_52
+
+
+@inlined_kernel
+def bits_below(probability: float) -> Any:
+    """The number that `leading_bits` are below exactly where the uniform of the same address is below a probability."""
+    return np.int64(math.ceil(probability * _TWO_52 - 0.5))  # exact: a power of two, and no bit is lost by the half
+
+
+@inlined_kernel
+def leading_bits(seed: int, patient: int, replicate: int, stream: int, occurrence: int) -> Word:
+    """First 52 bits of the draw at this address: its uniform is (bits + ½)·2^-52. In kernels only."""
+    key = np.uint64(seed)
+    return _leading_bits(key & _WORD, key >> _U32, patient, replicate, stream, occurrence)
 
 
 def uniform(seed: int, patient: int, replicate: int, stream: int, occurrence: int) -> float:

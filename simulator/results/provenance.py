@@ -12,6 +12,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,7 @@ def record(
         "parameters": _json(parameters),
         "python_version": platform.python_version(),
     }
-    made |= {f"{package}_version": metadata.version(package) for package in _PACKAGES}
-    commit = _commit_of_this_checkout()
-    return made | ({"source_commit": commit} if commit else {})
+    return made | _installed()
 
 
 def config_of(tree: xr.DataTree) -> dict[str, Any]:
@@ -127,6 +126,14 @@ def _without_path_lines(fact: str | int | float) -> str | int | float:
 
 def _is_path(value: object) -> bool:
     return isinstance(value, str) and bool(_ABSOLUTE_PATH.match(value))
+
+
+@cache
+def _installed() -> Record:
+    """Versions of what runs, as they were when first asked for: a process goes on with what it has loaded."""
+    commit = _commit_of_this_checkout()
+    versions: Record = {f"{package}_version": metadata.version(package) for package in _PACKAGES}
+    return versions | ({"source_commit": commit} if commit else {})
 
 
 def _commit_of_this_checkout() -> str | None:

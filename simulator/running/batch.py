@@ -56,16 +56,18 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Yield what each experiment brings, in order; each is what it would bring alone, bit for bit.
 
+    One of several parameter sets (`declaration.schema.declare_many`) brings as many outcomes, in their order.
+
     ``progress`` is called with the number of patients finished and their total. No result depends on ``threads``
     (`workers.processors`).
     """
-    total = sum(e.study.replicates * int(e.tables.patients.n_patients[0]) for e in experiments)
+    total = sum(e.study.replicates * int(e.tables.patients.n_patients.sum()) for e in experiments)
     finished = _Finished(total, progress)
     # SimPy's threads would wait for each other: it gets more than one only if it is told to.
     by_simpy = any(engine_of(experiment) == "reference" for experiment in experiments)
     workers = 1 if by_simpy and threads is None else processors(threads)
     simulated = finished.more if workers == 1 else None
-    studies = (_Study(experiment, simulated) for experiment in experiments)
+    studies = (_Study(experiment, b, simulated) for experiment in experiments for b in range(experiment.tables.n_sets))
     tasks = ((study, block) for study in studies for block in study.blocks())
     for (study, block), reduced in in_order(lambda task: task[0].reduce(task[1]), tasks, workers):
         study.append(block, reduced)
@@ -75,8 +77,31 @@ def outcomes(
             yield study.outcome()
 
 
+def targets(experiment: Experiment, *, threads: int | None = None) -> Floats:
+    """What the simulated studies of each parameter set report, (sets, replicates, targets); nothing else is kept.
+
+    The `Outcome.targets` of its parameter sets, for many of them at a fraction of the price: sets share blocks.
+    """
+    tables, statistics = experiment.tables, [entry.statistic for entry in experiment.selection.targets]
+    sizes, replicates = tables.patients.n_patients, range(experiment.study.replicates)
+    if sizes.max() * len(replicates) > BLOCK_PATIENTS or np.unique(sizes).size > 1:
+        return np.stack([outcome.targets for outcome in outcomes([experiment], threads=threads)])
+    design = design_of(experiment)
+
+    def reduce(sets: range) -> Floats:
+        histories = trajectories_of(experiment, replicates, parameter_sets=sets)
+        data = observe(histories, design, seed=experiment.root.seed)
+        return conclude(gather(data, statistics), statistics, len(sets) * len(replicates))
+
+    step = max(1, BLOCK_PATIENTS // int(sizes[0] * len(replicates)))
+    blocks = (range(b, min(b + step, tables.n_sets)) for b in range(0, tables.n_sets, step))
+    workers = 1 if threads is None and engine_of(experiment) == "reference" else processors(threads)
+    found = [values for _, values in in_order(reduce, blocks, workers)]
+    return np.concatenate(found).reshape(tables.n_sets, len(replicates), len(statistics))
+
+
 def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:
-    """Return the results tree of what an experiment brought."""
+    """Return the results tree of what an experiment of one parameter set brought."""
     from simulator.results import tree as results
 
     output, targets = experiment.root.output, experiment.selection.targets
@@ -108,17 +133,20 @@ class _Reduced:
 
 
 class _Study:
-    """An experiment's studies as they are reduced: in any order, and put together in the order of patients."""
+    """Studies of one parameter set as they are reduced: in any order, and put together in the order of patients."""
 
-    def __init__(self, experiment: Experiment, simulated: Callable[[int], None] | None = None) -> None:
-        self.experiment, self.simulated = experiment, simulated  # told of the patients simulated since it was last
+    def __init__(
+        self, experiment: Experiment, parameter_set: int = 0, simulated: Callable[[int], None] | None = None
+    ) -> None:
+        self.experiment, self.parameter_sets = experiment, range(parameter_set, parameter_set + 1)
+        self.simulated = simulated  # told of the patients simulated since it was last
         self.keep = experiment.root.output.patients or experiment.root.output.events
         self.design = design_of(experiment)
         self.statistics = [entry.statistic for entry in experiment.selection.targets]
-        self.n_patients = int(experiment.tables.patients.n_patients[0])
+        self.n_patients = int(experiment.tables.patients.n_patients[parameter_set])
         self.binned = self.n_patients > EXACT_PATIENTS
         self.targets = np.full((experiment.study.replicates, len(self.statistics)), np.nan)
-        self.pooled = Accumulator(time_grid(experiment))
+        self.pooled = Accumulator(time_grid(experiment, parameter_set))
         self._kept: list[StudyData] = []
         self._pools: list[Pool] = []
 
@@ -139,7 +167,13 @@ class _Study:
 
     def reduce(self, block: Block) -> _Reduced:
         """Simulate and observe a block, and take what is needed of it."""
-        histories = trajectories_of(self.experiment, block.replicates, patients=block.patients, progress=self.simulated)
+        histories = trajectories_of(
+            self.experiment,
+            block.replicates,
+            parameter_sets=self.parameter_sets,
+            patients=block.patients,
+            progress=self.simulated,
+        )
         data = observe(histories, self.design, seed=self.experiment.root.seed)
         gathered = gather(data, self.statistics)
         if block.patients is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypedDict
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from simulator.errors import ConfigError, Problem
 from simulator.study.design import Population, StudyDesign
 from simulator.tables import Floats
 from simulator.trajectories import Trajectories
+
+
+class Whom(TypedDict):
+    """Whom an engine simulates."""
+
+    replicates: range
+    parameter_sets: range | None
+    patients: range | None
 
 
 def design_of(experiment: Experiment) -> StudyDesign:
@@ -47,24 +56,24 @@ def trajectories_of(
     experiment: Experiment,
     replicates: range,
     *,
+    parameter_sets: range | None = None,
     patients: range | None = None,
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
-    """Simulate the given replicates of an experiment, or the given patients of each."""
+    """Simulate the given replicates of an experiment, of some parameter sets (None: all), or some patients of each."""
     tables, seed = experiment.tables, experiment.root.seed
+    whom: Whom = {"replicates": replicates, "parameter_sets": parameter_sets, "patients": patients}
     if engine_of(experiment) == "reference":
-        return reference.simulate(tables, seed=seed, replicates=replicates, patients=patients, progress=progress)
+        return reference.simulate(tables, seed=seed, **whom, progress=progress)
     from simulator.engines import compiled
 
-    return compiled.simulate(
-        tables, seed=seed, replicates=replicates, patients=patients, threads=threads, progress=progress
-    )
+    return compiled.simulate(tables, seed=seed, **whom, threads=threads, progress=progress)
 
 
-def time_grid(experiment: Experiment) -> Floats:
+def time_grid(experiment: Experiment, parameter_set: int = 0) -> Floats:
     """Times of curves: from 0 in steps of ``output.time_step`` to the horizon, which is the last."""
-    horizon = float(experiment.tables.horizon[0])
+    horizon = float(experiment.tables.horizon[parameter_set])
     step = float(experiment.root.output.time_step)
     grid: Floats = np.arange(int(np.ceil(horizon / step)), dtype=float) * step
     return np.append(grid, horizon)

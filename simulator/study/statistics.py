@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from simulator.study.observe import StudyData, states_entered
 from simulator.study.pooling import EXACT_PATIENTS, Pool
 from simulator.study.ranks import order_statistics
 from simulator.study.survival import Ordered, at_risk_at, curve_at
-from simulator.study.tallies import real, tally_course, tally_events, tally_group
+from simulator.study.tallies import histogram_quantiles, real, tally_course, tally_events, tally_group
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Trajectories
 
@@ -283,12 +284,12 @@ class Accumulator:
         most = max(counts.given.shape[1] for counts in self._idle)
         given = [np.pad(counts.given, [(0, 0), (0, most - counts.given.shape[1])]) for counts in self._idle]
         sums = {
-            spec.name: np.sum([getattr(counts, spec.name) for counts in self._idle], axis=0)
+            spec.name: reduce(np.add, [getattr(counts, spec.name) for counts in self._idle])  # one is not copied
             for spec in fields(_Counts)
             if spec.name != "given"
         }
-        sums["at_risk"] += self._at_risk
-        sums["at_risk_square"] += self._at_risk_square
+        sums["at_risk"] = sums["at_risk"] + self._at_risk
+        sums["at_risk_square"] = sums["at_risk_square"] + self._at_risk_square
         total = np.sum(given, axis=0)
         return _Counts(given=total[:, : int(np.flatnonzero(total.any(axis=0)).max()) + 1], **sums)
 
@@ -323,8 +324,8 @@ class Accumulator:
         meaning = "share in whom the event has happened (true)"
         table.share("cumulative_incidence", "group event time", happened, n, meaning)
         for what, verb, times in (("true", "happened", counts.true), ("observed", "was seen", counts.observed)):
-            found = [_histogram_quantiles(known.by_group(each), known.bin) for each in times]
-            values, errors = (np.stack(part, axis=1) for part in zip(*found, strict=True))
+            found = histogram_quantiles(times, known.groups.cells, np.array(QUANTILES), known.bin)
+            values, errors = (each.swapaxes(0, 1) for each in found)
             meaning = f"time to the event among those in whom it {verb}, in steps of {known.bin:g} d"
             table.estimate(f"time_to_event_{what}", "group event quantile", values, errors, meaning, "d")
 
@@ -489,26 +490,6 @@ def _events(model: ModelTables, assessed: Flags) -> list[tuple[str, list[int]]]:
     own = {model.events[e] for e in deaths}
     names = {cause: cause if cause in own else f"death.{cause}" for cause in causes}
     return found + [(names[cause], [e for e in deaths if model.causes[e] == cause]) for cause in causes]
-
-
-def _histogram_quantiles(histogram: Integers, width: float) -> tuple[Floats, Floats]:
-    """Quantiles of binned times, lower edge of the bin, and their standard errors, each (G, quantiles).
-
-    Error: half the distance between the quantiles one binomial standard error to either side (Woodruff 1952).
-    """
-    cumulative = histogram.cumsum(axis=1)
-    values = np.full((histogram.shape[0], len(QUANTILES)), np.nan)
-    errors = values.copy()
-    for group, row in enumerate(cumulative):
-        n = int(row[-1])
-        if n == 0:
-            continue
-        level = np.array(QUANTILES)
-        step = np.sqrt(level * (1 - level) / n)
-        rank = [np.clip(np.ceil(n * p), 1, n) for p in (level - step, level, level + step)]
-        low, values[group], high = (width * np.searchsorted(row, r, side="left") for r in rank)
-        errors[group] = (high - low) / 2
-    return values, errors
 
 
 class _Table:

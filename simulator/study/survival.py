@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc
 
 from simulator.kernels.compilation import kernel
 from simulator.kernels.elementary import float_bits, float_from_bits
@@ -295,6 +294,8 @@ def log_rank(time: Floats, event: Flags, member: Flags, treated: Flags) -> tuple
     tied = np.take_along_axis(deaths, last, axis=1) - before
     excess = np.where(group.event, mine - share, 0.0).sum(axis=1)
     variance = np.where(group.event, share * (1 - share) * (n - tied) / np.maximum(n - 1, 1), 0.0).sum(axis=1)
+    from scipy.special import chdtrc  # a slow import, for this alone
+
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.where(variance > 0, excess**2 / variance, np.nan)
     return statistic, np.asarray(chdtrc(1.0, statistic))

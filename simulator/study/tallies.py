@@ -190,6 +190,50 @@ def tally_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk:
 
 
 @kernel
+def histogram_quantiles(counts: Integers, cells: Integers, levels: Floats, width: float) -> tuple[Floats, Floats]:
+    """Quantiles of binned times of groups, lower edge of the bin, and their standard errors, each (I, G, levels).
+
+    ``counts`` (I, C, bins); ``cells`` (G, C): which cells a group has. NaN for a group that nothing happened in.
+    Error: half the distance between the quantiles one binomial standard error to either side (Woodruff 1952).
+    """
+    n_kinds, n_cells, n_bins = counts.shape
+    values = np.full((n_kinds, len(cells), levels.size), np.nan)
+    errors = np.full((n_kinds, len(cells), levels.size), np.nan)
+    cumulative, places = np.empty((n_cells, n_bins), np.int64), np.empty(3)
+    for kind in range(n_kinds):
+        for c in range(n_cells):
+            total = 0
+            for bin_ in range(n_bins):
+                total += counts[kind, c, bin_]
+                cumulative[c, bin_] = total
+        for group in range(len(cells)):
+            n = 0
+            for c in range(n_cells):
+                n += cells[group, c] * cumulative[c, n_bins - 1]
+            if n == 0:
+                continue
+            for q in range(levels.size):
+                level = levels[q]
+                step = np.sqrt(level * (1.0 - level) / n)
+                for side in range(3):
+                    rank = min(max(np.ceil(n * (level + (side - 1) * step)), 1.0), n)
+                    low, high = 0, n_bins - 1  # first bin by which so many are reached
+                    while low < high:
+                        middle = (low + high) >> 1
+                        reached = 0
+                        for c in range(n_cells):
+                            reached += cells[group, c] * cumulative[c, middle]
+                        if reached < rank:
+                            low = middle + 1
+                        else:
+                            high = middle
+                    places[side] = width * low
+                values[kind, group, q] = places[1]
+                errors[kind, group, q] = (places[2] - places[0]) / 2.0
+    return values, errors
+
+
+@kernel
 def place_of(time: float, grid: Floats, per_day: float) -> int:
     """First place of the grid that is not before a time, the size of the grid if all are; a guess and a look."""
     if time > grid[grid.size - 1]:

@@ -324,7 +324,8 @@ def assert_summaries(case: Case, histories: Trajectories) -> None:
     codes = range(case.tables.log_codes.end_of_course + 1)
     first = np.array([histories.first_time(e) for e in range(len(case.tables.events))])
     assert summaries.first_time.tobytes() == first.tobytes(), str(case)
-    assert np.array_equal(summaries.count, [histories.count(code) for code in codes]), str(case)
+    counts = [summaries.count(code) for code in codes]
+    assert np.array_equal(counts, [histories.count(code) for code in codes]), str(case)
 
 
 def test_summaries_say_of_the_histories_what_they_say_of_themselves():

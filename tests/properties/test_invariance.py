@@ -435,7 +435,7 @@ def repeated(size):
     """An engine whose patients all live as the first block of patients does."""
     known = {}
 
-    def trajectories_of(experiment, replicates, *, patients, progress=None):
+    def trajectories_of(experiment, replicates, *, patients, parameter_sets=None, progress=None):
         if not known:
             known["histories"] = reference.simulate(
                 prepared(f"cohort.n_patients={size}").tables, seed=SEED, replicates=range(1)

@@ -158,3 +158,20 @@ def test_a_kernel_says_whether_it_has_been_compiled_here_or_before(tmp_path):
     env = environment(tmp_path / "cache")
     assert run(program, env, tmp_path) == "False True"
     assert run(program, env, tmp_path) == "True True"
+
+
+def test_a_process_that_has_loaded_kernels_can_compile_others(tmp_path):
+    """Loading makes numba less ready than compiling does."""
+    package = copy_of_the_kernels(tmp_path)
+    (package / "kernels" / "late.py").write_text(
+        "import numpy as np\nfrom simulator.kernels.compilation import kernel\n"
+        "from simulator.kernels.elementary import log\n"
+        "@kernel\ndef late(x):\n    return np.sort(np.array([log(x), -1.0])).sum()\n"
+    )
+    env = environment(tmp_path / "cache", tmp_path)
+    assert run(PROGRAM, env, tmp_path) == LOG_2
+    program = (
+        PROGRAM
+        + "; from simulator.kernels.late import late; print(late(2.0), sum(elementary.log.stats.cache_hits.values()))"
+    )
+    assert run(program, env, tmp_path) == f"{LOG_2}\n{float(LOG_2) - 1.0} 1"

@@ -28,13 +28,13 @@ from simulator.engines.compiled.blocks import (
     deficit_cells,
     run_blocks,
 )
-from simulator.engines.compiled.columns import BEST, Columns, columns_for, empty_log, empty_visits
+from simulator.engines.compiled.columns import BEST, empty_log, empty_visits, workplace
 from simulator.engines.compiled.output import Rows, empty_rows, more_rows
 from simulator.engines.compiled.plan import plan_of, too_large
 from simulator.errors import SimulationError
 from simulator.kernels import compilation
 from simulator.tables import Floats, Integers, ModelTables
-from simulator.trajectories import Summaries, Trajectories
+from simulator.trajectories import Summaries, Trajectories, counted_codes
 
 BLOCK = 2_048
 """Patients of a block: their columns stay in the processor's cache."""
@@ -112,7 +112,7 @@ def summarise(
     """Simulate likewise, and keep of each patient when each event first happened and how often everything did."""
     work = _Work(model, seed, replicates, parameter_sets, patients, block)
     first = np.empty((len(model.events), work.n))
-    count = np.empty((model.log_codes.end_of_course + 1, work.n), dtype=np.int32)
+    count = np.empty((len(counted_codes(model)), work.n), dtype=np.int32)
     work.run(threads, progress, lambda start, stop: work.summaries(start, stop, first, count))
     return Summaries(model, first, count)
 
@@ -148,7 +148,6 @@ class _Work:
         sequence, cells = _cells(model, sets, first, int(size.max(initial=0)))
         self.call = Call(sets, size, base, np.array(replicates, dtype=np.int64), first, sequence, cells)
         self.n = int(base[-1])
-        self.idle: list[Columns] = []
 
     def run(self, threads: int, progress: Progress | None, task: Callable[[int, int], T]) -> list[T]:
         """Do every task, in threads, and return what they bring in order."""
@@ -173,30 +172,33 @@ class _Work:
         self, start: int, stop: int, keep: bool, rows: Rows, people: People, first: Floats, count: NDArray[np.int32]
     ) -> tuple[Rows, int]:
         size = min(self.block, max(stop - start, 1))
-        columns = self._columns(size)
-        log, visits = empty_log(16 * size), empty_visits(16 if keep else 0, size)
         fault, done = np.full(5, -1, dtype=np.int64), np.array([start, 0], dtype=np.int64)
         kept = (people, first, count, fault, done)
-        while status := run_blocks(
-            self.plan, self.seed, self.call, start, stop, size, keep, columns, log, visits, rows, *kept
-        ):
-            if status == BROKEN:
-                raise SimulationError(self._fault(*fault[1:].tolist(), day=float(columns.real[BEST, 0])))
-            if status == LOG_FULL:
-                log = empty_log(2 * log.code.size)
-            elif status == VISITS_FULL:
-                visits = empty_visits(2 * visits.harmed.shape[0], size)
-            else:
-                rows = more_rows(rows, int(done[FILLED]))
-        if size == self.block:
-            self.idle.append(columns)  # for the next task: new memory costs more than it seems
+        with workplace(self.plan, size) as work:
+            while status := run_blocks(
+                self.plan,
+                self.seed,
+                self.call,
+                start,
+                stop,
+                size,
+                keep,
+                work.columns,
+                work.log,
+                work.visits,
+                rows,
+                *kept,
+            ):
+                if status == BROKEN:
+                    day = float(work.columns.real[BEST, 0])
+                    raise SimulationError(self._fault(*fault[1:].tolist(), day=day))
+                if status == LOG_FULL:
+                    work.log = empty_log(2 * work.log.code.size)
+                elif status == VISITS_FULL:
+                    work.visits = empty_visits(2 * work.visits.harmed.shape[0], size)
+                else:
+                    rows = more_rows(rows, int(done[FILLED]))
         return rows, int(done[FILLED])
-
-    def _columns(self, size: int) -> Columns:
-        try:
-            return self.idle.pop() if size == self.block else columns_for(self.plan, size)
-        except IndexError:
-            return columns_for(self.plan, size)
 
     def _fault(self, event: int, parameter_set: int, replicate: int, patient: int, *, day: float) -> str:
         return (
@@ -226,38 +228,47 @@ def _told(results: Iterator[T], cuts: list[tuple[int, int]], progress: Progress 
 
 def _cells(model: ModelTables, sets: Integers, first: int, size: int) -> tuple[Integers, NDArray[np.int16]]:
     """Cells of patients ``first`` to ``first + size`` by the deficit rule: one sequence for equal shares."""
-    shares, sequence = np.unique(model.patients.share[sets], axis=0, return_inverse=True)
     if model.n_cells == 1 or not size:
         return np.zeros(sets.size, dtype=np.int64), np.zeros((1, 1), dtype=np.int16)
-    cells = np.empty((len(shares), size), dtype=np.int16)
-    for row, share in zip(cells, shares, strict=True):
-        deficits = _deficits(share.tobytes())
-        deficit_cells(share, deficits.counts_before(first), first, row)
-    return sequence.ravel().astype(np.int64), cells
+    shares, sequence = np.unique(model.patients.share[sets], axis=0, return_inverse=True)
+    cells = [_deficits(share.tobytes()).cells(first, first + size) for share in shares]
+    return sequence.ravel().astype(np.int64), cells[0][None] if len(cells) == 1 else np.stack(cells)
 
 
 class _Deficits:
-    """How many patients each cell has had, remembered every so many patients."""
+    """The cell of every patient under one mix: the first ones are kept, others found from counts kept now and then."""
 
     EVERY = 65_536
+    REMEMBERED = 2**20
 
     def __init__(self, share: Floats) -> None:
         self.share = share
         self.known = [np.zeros(share.size, dtype=np.int64)]
+        self.first = np.empty(0, dtype=np.int16)
         self.lock = Lock()
 
-    def counts_before(self, patient: int) -> Integers:
-        """Patients of each cell among patients 0 … patient − 1."""
+    def cells(self, start: int, stop: int) -> NDArray[np.int16]:
+        """Cells of patients start … stop − 1."""
         with self.lock:
-            scratch = np.empty(self.EVERY, dtype=np.int16)
-            while len(self.known) <= patient // self.EVERY:
-                counts = self.known[-1].copy()
-                deficit_cells(self.share, counts, (len(self.known) - 1) * self.EVERY, scratch)
-                self.known.append(counts)
-            counts = self.known[patient // self.EVERY].copy()
-            rest = patient % self.EVERY
-            deficit_cells(self.share, counts, patient - rest, scratch[:rest])
-            return counts
+            if stop <= self.REMEMBERED:
+                if stop > self.first.size:
+                    n = min(max(stop, 2 * self.first.size), self.REMEMBERED)
+                    self.first = self._computed(0, n)
+                return self.first[start:stop]
+            return self._computed(start, stop)
+
+    def _computed(self, start: int, stop: int) -> NDArray[np.int16]:
+        scratch = np.empty(self.EVERY, dtype=np.int16)
+        while len(self.known) <= start // self.EVERY:
+            counts = self.known[-1].copy()
+            deficit_cells(self.share, counts, (len(self.known) - 1) * self.EVERY, scratch)
+            self.known.append(counts)
+        counts = self.known[start // self.EVERY].copy()
+        before = start % self.EVERY
+        deficit_cells(self.share, counts, start - before, scratch[:before])
+        cells = np.empty(stop - start, dtype=np.int16)
+        deficit_cells(self.share, counts, start, cells)
+        return cells
 
 
 @lru_cache(maxsize=16)

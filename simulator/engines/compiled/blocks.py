@@ -105,9 +105,9 @@ def run_blocks(
         if fault[0] >= 0:
             s = fault[0]
             fault[2], fault[3], fault[4] = (
-                columns.whole[ROW, s] // plan.fact[N_CELLS],
-                columns.whole[REPLICATE, s],
-                columns.whole[PATIENT, s],
+                columns.address[ROW, s] // plan.fact[N_CELLS],
+                columns.address[REPLICATE, s],
+                columns.address[PATIENT, s],
             )
             return BROKEN
         counted = plan.fact[ANY_COURSE] and not plan.fact[FEEDBACK]
@@ -121,10 +121,10 @@ def run_blocks(
                 return ROWS_FULL
             progress[FILLED] = filled
             for s in range(n):
-                people.parameter_set[at + s] = columns.whole[ROW, s] // plan.fact[N_CELLS]
-                people.replicate[at + s] = columns.whole[REPLICATE, s]
-                people.patient[at + s] = columns.whole[PATIENT, s]
-                people.cell[at + s] = columns.whole[CELL, s]
+                people.parameter_set[at + s] = columns.address[ROW, s] // plan.fact[N_CELLS]
+                people.replicate[at + s] = columns.address[REPLICATE, s]
+                people.patient[at + s] = columns.address[PATIENT, s]
+                people.cell[at + s] = columns.address[CELL, s]
             for x in range(plan.fact[N_COVARIATES]):
                 for s in range(n):
                     people.covariates[at + s, x] = columns.covariate[x, s]
@@ -138,12 +138,6 @@ def run_blocks(
 def fill(plan: Plan, seed: int, call: Call, begin: int, n: int, columns: Columns) -> None:
     """Put the patients ``begin`` and following of a call into the slots: numbers, cells, covariates, horizon."""
     n_cells = plan.fact[N_CELLS]
-    patients, replicates, rows, cells = (
-        columns.whole[PATIENT],
-        columns.whole[REPLICATE],
-        columns.whole[ROW],
-        columns.whole[CELL],
-    )
     which = 0
     while call.base[which + 1] <= begin:
         which += 1
@@ -153,21 +147,31 @@ def fill(plan: Plan, seed: int, call: Call, begin: int, n: int, columns: Columns
     while done < n:
         size = min(n - done, call.size[which] - patient)
         b, number, sequence = call.sets[which], call.replicates[replicate], call.cells[call.sequence[which]]
+        # Slices: numba would ask of a sum whether it is negative, and store one by one.
+        patients, replicates = (
+            columns.address[PATIENT, done : done + size],
+            columns.address[REPLICATE, done : done + size],
+        )
+        rows, cells = columns.address[ROW, done : done + size], columns.address[CELL, done : done + size]
         for k in range(size):
-            patients[done + k] = call.first + patient + k
-            replicates[done + k] = number
+            patients[k] = call.first + patient + k
+            replicates[k] = number
         if plan.fact[RANDOM_ALLOCATION]:
             for k in range(size):
                 u = uniform(seed, call.first + patient + k, number, ALLOCATION, 0)
                 cell = 0
                 while u >= plan.allocation[b, cell]:
                     cell += 1
-                cells[done + k] = cell
-        else:
+                cells[k] = cell
+        elif n_cells == 1:
             for k in range(size):
-                cells[done + k] = sequence[patient + k] if n_cells > 1 else 0
+                cells[k] = 0
+        else:
+            following = sequence[patient : patient + size]
+            for k in range(size):
+                cells[k] = following[k]
         for k in range(size):
-            rows[done + k] = b * n_cells + cells[done + k]
+            rows[k] = b * n_cells + cells[k]
         done += size
         patient += size
         if patient == call.size[which]:
@@ -176,12 +180,13 @@ def fill(plan: Plan, seed: int, call: Call, begin: int, n: int, columns: Columns
         while which < call.sets.size and replicate * call.size[which] == call.base[which + 1] - call.base[which]:
             replicate = 0
             which += 1
+    row = columns.address[ROW]
     end = columns.real[END]
     for s in range(n):
-        end[s] = plan.number[HORIZON, rows[s]]
+        end[s] = plan.number[HORIZON, row[s]]
     for x in range(plan.fact[N_COVARIATES]):
         code, stream = plan.covariate_of[0, x], plan.covariate_of[1, x]
         for s in range(n):
-            u = uniform(seed, patients[s], replicates[s], stream, 0)
-            p0, p1, p2 = plan.covariate[x, 0, rows[s]], plan.covariate[x, 1, rows[s]], plan.covariate[x, 2, rows[s]]
+            u = uniform(seed, columns.address[PATIENT, s], columns.address[REPLICATE, s], stream, 0)
+            p0, p1, p2 = plan.covariate[x, 0, row[s]], plan.covariate[x, 1, row[s]], plan.covariate[x, 2, row[s]]
             columns.covariate[x, s] = quantile(code, u, p0, p1, p2)

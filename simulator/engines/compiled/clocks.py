@@ -45,7 +45,7 @@ from simulator.tables import NONE, Floats
 def ratio(plan: Plan, columns: Columns, s: int, e: int, effects: int) -> float:
     """Hazard ratio of event e in slot s under the effects whose bits are set: see `passes.ratios`."""
     first, last = plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
-    row = columns.whole[ROW, s]
+    row = columns.address[ROW, s]
     value = 1.0
     for f in range(first, last):
         if effects >> (f - first) & 1:
@@ -57,10 +57,10 @@ def ratio(plan: Plan, columns: Columns, s: int, e: int, effects: int) -> float:
 def is_susceptible(plan: Plan, seed: int, columns: Columns, s: int, e: int) -> bool:
     """Whether the event can ever occur in this patient: one draw a patient and event, kept."""
     if columns.status[SUSCEPTIBLE, e, s] < 0:
-        probability = plan.law[e, EVER, columns.whole[ROW, s]]
+        probability = plan.law[e, EVER, columns.address[ROW, s]]
         able = probability >= 1.0
         if not able:
-            u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], plan.event[e, EVER_STREAM], 0)
+            u = uniform(seed, columns.address[PATIENT, s], columns.address[REPLICATE, s], plan.event[e, EVER_STREAM], 0)
             able = u < probability
         columns.status[SUSCEPTIBLE, e, s] = 1 if able else 0
     return columns.status[SUSCEPTIBLE, e, s] == 1
@@ -76,7 +76,7 @@ def settle(plan: Plan, seed: int, columns: Columns, s: int, now: float, e: int, 
     spent = columns.status[SPENT, e, s] == 1
     if rate == before and not renew and not spent:
         return
-    row = columns.whole[ROW, s]
+    row = columns.address[ROW, s]
     family = plan.code[e, FAMILY_CODE, row]
     p0, p1, p2 = plan.law[e, 0, row], plan.law[e, 1, row], plan.law[e, 2, row]
     start, stop = plan.code[e, FIRST_KNOT, row], plan.code[e, LAST_KNOT, row]
@@ -96,8 +96,8 @@ def settle(plan: Plan, seed: int, columns: Columns, s: int, now: float, e: int, 
         columns.status[OCCURRENCE, e, s] += 1
         u = uniform(
             seed,
-            columns.whole[PATIENT, s],
-            columns.whole[REPLICATE, s],
+            columns.address[PATIENT, s],
+            columns.address[REPLICATE, s],
             plan.event[e, STREAM],
             columns.status[OCCURRENCE, e, s],
         )

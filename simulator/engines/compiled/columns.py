@@ -6,6 +6,11 @@ block does not use. Columns of one kind share an array, and a name here is a col
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -14,19 +19,24 @@ from numpy.typing import NDArray
 from simulator.engines.compiled.plan import N_CELLS, N_COVARIATES, N_EVENTS, N_TERMS, Plan
 from simulator.tables import Floats, Integers
 
-Slots = NDArray[np.int32]
+Slots = NDArray[np.uint32]
+"""Unsigned, since numba asks of every signed index whether it counts from the end, which keeps gathers scalar."""
 
 # Of `Columns.real`.
-END, STOPPED, COMPLETED, DELAYED, LAST_DELAY, DOSE_SCALE, TIMES = 0, 1, 2, 3, 4, 5, 6
-SCRATCH = 7  # and following
+END, STOPPED, ABSORBED, COMPLETED, DELAYED, LAST_DELAY, DOSE_SCALE, TIMES, UNTIL = 0, 1, 2, 3, 4, 5, 6, 7, 8
+SCRATCH = 9  # and following
 N_SCRATCH = 14
 BEST, AT, LAWS = SCRATCH + 8, SCRATCH + 9, SCRATCH + 10  # LAWS and two more: parameters of a hazard
 FOUND = SCRATCH + 13
 # Of `Columns.whole`.
-PATIENT, REPLICATE, ROW, CELL, PLANNED_NUMBER, N_GIVEN, N_VISITS, ON_COURSE = 0, 1, 2, 3, 4, 5, 6, 7
-WINNER, TARGET, HELD, LEFT, ROWS, PLACE, HARMED = 8, 9, 10, 11, 12, 13, 14
-LISTED = 15  # and two more: patient, replicate and occurrence of the slots of a list
-N_WHOLE = 18
+PLANNED_NUMBER, N_GIVEN, N_VISITS, ON_COURSE = 0, 1, 2, 3
+WINNER, TARGET, HELD, LEFT, PLACE, HARMED = 4, 5, 6, 7, 8, 9
+N_WHOLE = 10
+# Of `Columns.address`.
+PATIENT, REPLICATE, ROW, CELL, ROWS = 0, 1, 2, 3, 4
+LISTED = 5  # and two more: patient, replicate and occurrence of the slots of a list
+NUMBER_GIVEN, HIT = 8, 9
+N_ADDRESS = 10
 # Of `Columns.event`, and of `Columns.count_of`.
 DUE, REMAINING, ANCHOR, ORIGIN, RATE, OWN_FACTOR, FIRST = 0, 1, 2, 3, 4, 5, 6
 N_EVENT = 7
@@ -50,11 +60,13 @@ class Columns(NamedTuple):
 
     real: Floats  # (SCRATCH + N_SCRATCH, N)
     whole: Integers  # (N_WHOLE, N)
+    address: Slots  # (N_ADDRESS, N): unsigned as slots are
     event: Floats  # (N_EVENT, E + 1, N): the last is the visit's, which is only due
     status: Integers  # (N_STATUS, E, N)
     covariate: Floats  # (X, N)
     harm: Floats  # (T, N): probability of each term per administration
-    counts: Integers  # (codes, N): of events that happen once only at the end
+    limit: Slots  # (2, T, N): the same as bits of a draw (`rng.bits_below`), high and low word
+    counts: Slots  # (codes, N): not of events that happen once
     slots: Slots  # (N_SLOTS, N)
     lists: Slots  # (Z, N)
     table: Integers  # (Z, STOPS + C)
@@ -90,13 +102,15 @@ def columns_for(plan: Plan, size: int) -> Columns:
     return Columns(
         real=np.empty((SCRATCH + N_SCRATCH, size)),
         whole=whole(N_WHOLE, size),
+        address=np.empty((N_ADDRESS, size), dtype=np.uint32),
         event=np.empty((N_EVENT, n_events + 1, size)),
         status=whole(N_STATUS, n_events, size),
         covariate=np.empty((int(plan.fact[N_COVARIATES]), size)),
         harm=np.empty((n_terms, size)),
-        counts=whole(n_events + n_terms + 2, size),
-        slots=np.empty((N_SLOTS, size), dtype=np.int32),
-        lists=np.empty((n_configurations, size), dtype=np.int32),
+        limit=np.empty((2, n_terms, size), dtype=np.uint32),
+        counts=np.empty((n_events + n_terms + 2, size), dtype=np.uint32),
+        slots=np.empty((N_SLOTS, size), dtype=np.uint32),
+        lists=np.empty((n_configurations, size), dtype=np.uint32),
         table=np.zeros((n_configurations, STOPS + n_cells), dtype=np.int64),
         leads=whole(2, n_configurations, n_events),
         bucket=whole(2 * n_configurations + 1),
@@ -106,9 +120,44 @@ def columns_for(plan: Plan, size: int) -> Columns:
 
 def empty_log(rows: int) -> Log:
     """Return a log with room for this many rows."""
-    return Log(np.empty((2, rows), dtype=np.int32), np.empty(rows, dtype=np.int16), np.empty((2, rows)))
+    return Log(np.empty((2, rows), dtype=np.uint32), np.empty(rows, dtype=np.int16), np.empty((2, rows)))
 
 
 def empty_visits(most: int, size: int) -> Visits:
     """Return room for so many administrations of each of ``size`` patients."""
     return Visits(np.empty((2, most, size)), np.empty((most, size), dtype=np.int64))
+
+
+@dataclass
+class Workplace:
+    """What a thread needs to simulate blocks. Log and visits may be replaced by larger ones."""
+
+    columns: Columns
+    log: Log
+    visits: Visits
+
+
+_idle: OrderedDict[tuple[tuple[int, ...], ...], list[Workplace]] = OrderedDict()
+_lock = Lock()
+_KEPT = 4  # kinds of models, by the shapes of their columns
+
+
+@contextmanager
+def workplace(plan: Plan, size: int) -> Iterator[Workplace]:
+    """Lend a workplace for blocks of ``size`` patients: one used before if there is one, since new memory is slow.
+
+    Nothing in it is read before it is written, so what it was used for makes no difference.
+    """
+    sizes = plan.fact[[N_EVENTS, N_TERMS, N_CELLS, N_COVARIATES]].tolist()
+    kind = ((size, *sizes), plan.outcome_set.shape)
+    with _lock:
+        idle = _idle.get(kind)
+        mine = idle.pop() if idle else None
+    if mine is None:
+        mine = Workplace(columns_for(plan, size), empty_log(16 * size), empty_visits(16, size))
+    yield mine
+    with _lock:  # not after an error
+        _idle.setdefault(kind, []).append(mine)
+        _idle.move_to_end(kind)
+        if len(_idle) > _KEPT:
+            _idle.popitem(last=False)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.columns import COMPLETED, FIRST, FULL, N_GIVEN, PLACE, Columns, Log, Visits
+from simulator.engines.compiled.columns import COMPLETED, FIRST, FULL, N_GIVEN, PLACE, STOPPED, Columns, Log, Visits
 from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, RECURRENT, Plan
 from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY
@@ -37,23 +37,30 @@ def more_rows(rows: Rows, filled: int) -> Rows:
 
 @bare_kernel
 def summarise_block(plan: Plan, columns: Columns, n: int, first: Floats, count: NDArray[np.int32], at: int) -> None:
-    """Copy first times (E, …) and counts (codes, …) of a block to patients ``at`` and following."""
+    """Copy first times (E, …) and counts of a block to patients ``at`` and following.
+
+    ``count`` has a row for each code but those of events that happen once.
+    """
     n_events = plan.fact[N_EVENTS]
     end_of_course = n_events + 1 + plan.fact[N_TERMS]
     for e in range(n_events):
-        when, count_of = columns.event[FIRST, e], columns.counts[e]
+        when, out = columns.event[FIRST, e], first[e, at : at + n]
         for s in range(n):
-            first[e, at + s] = when[s]
-        for s in range(0 if plan.event[e, RECURRENT] else n):
-            count_of[s] = 1 if when[s] < INFINITY else 0
+            out[s] = when[s]
     for s in range(n):
         columns.counts[n_events, s] = columns.whole[N_GIVEN, s]
-        columns.counts[end_of_course, s] = (
-            1 if columns.real[COMPLETED, s] < INFINITY else columns.counts[end_of_course, s]
-        )
-    for code in range(columns.counts.shape[0]):
+    if not plan.fact[FEEDBACK]:
+        stopped, completed, ended = columns.real[STOPPED], columns.real[COMPLETED], columns.counts[end_of_course]
+        for s in range(n):  # or it had ended at entry
+            ended[s] = 1 if (stopped[s] < INFINITY) | (completed[s] < INFINITY) else ended[s]
+    row = 0
+    for code in range(end_of_course + 1):
+        if code < n_events and not plan.event[code, RECURRENT]:
+            continue
+        number, counted = columns.counts[code], count[row, at : at + n]
         for s in range(n):
-            count[code, at + s] = columns.counts[code, s]
+            counted[s] = number[s]
+        row += 1
 
 
 @bare_kernel

@@ -58,7 +58,7 @@ from simulator.kernels.elementary import (
     tail_quantile,
 )
 from simulator.kernels.rng import uniform
-from simulator.tables import Clock, Floats, Integers
+from simulator.tables import Clock, Floats
 
 HIGH, LOW = SCRATCH + 6, SCRATCH + 7
 RESET_CLOCK, FORWARD_CLOCK = int(Clock.RESET), int(Clock.FORWARD)
@@ -79,11 +79,11 @@ def gather(values: Any, slots: Slots, out: Any) -> None:
 @bare_kernel
 def draw(seed: int, columns: Columns, slots: Slots, everyone: bool, stream: int, occurrence: int, out: Floats) -> None:
     """Uniforms of one decision: out[k] that of slot slots[k]. ``everyone``: the slots are all there are, in order."""
-    patient, replicate = columns.whole[PATIENT], columns.whole[REPLICATE]
+    patient, replicate = columns.address[PATIENT], columns.address[REPLICATE]
     if not everyone:
-        patient, replicate = columns.whole[LISTED], columns.whole[LISTED + 1]
-        gather(columns.whole[PATIENT], slots, patient)
-        gather(columns.whole[REPLICATE], slots, replicate)
+        patient, replicate = columns.address[LISTED], columns.address[LISTED + 1]
+        gather(columns.address[PATIENT], slots, patient)
+        gather(columns.address[REPLICATE], slots, replicate)
     for k in range(slots.size):
         out[k] = uniform(seed, patient[k], replicate[k], stream, occurrence)
 
@@ -91,9 +91,9 @@ def draw(seed: int, columns: Columns, slots: Slots, everyone: bool, stream: int,
 @bare_kernel
 def draw_next(seed: int, columns: Columns, slots: Slots, e: int, stream: int, out: Floats) -> None:
     """As `draw`, each slot at its own next occurrence of event e, which is counted on."""
-    patient, replicate, number = columns.whole[LISTED], columns.whole[LISTED + 1], columns.whole[LISTED + 2]
-    gather(columns.whole[PATIENT], slots, patient)
-    gather(columns.whole[REPLICATE], slots, replicate)
+    patient, replicate, number = columns.address[LISTED], columns.address[LISTED + 1], columns.address[LISTED + 2]
+    gather(columns.address[PATIENT], slots, patient)
+    gather(columns.address[REPLICATE], slots, replicate)
     occurrence = columns.status[OCCURRENCE, e]
     for k in range(slots.size):
         s = slots[k]
@@ -107,7 +107,7 @@ def draw_next(seed: int, columns: Columns, slots: Slots, e: int, stream: int, ou
 
 
 @bare_kernel
-def law(plan: Plan, columns: Columns, e: int, row: Integers, n: int) -> None:
+def law(plan: Plan, columns: Columns, e: int, row: Slots, n: int) -> None:
     """Parameters of event e's hazard in row[k], side by side in `LAWS` and the two columns after it."""
     for p in range(3):
         out, values = columns.real[LAWS + p], plan.law[e, p]
@@ -120,7 +120,7 @@ def law(plan: Plan, columns: Columns, e: int, row: Integers, n: int) -> None:
 
 
 @bare_kernel
-def inverse(plan: Plan, columns: Columns, e: int, row: Integers, n: int, x: Floats, out: Floats) -> None:
+def inverse(plan: Plan, columns: Columns, e: int, row: Slots, n: int, x: Floats, out: Floats) -> None:
     """out[k] = H⁻¹(x[k]) of event e in row[k], for k < n."""
     family = plan.event[e, FAMILY]
     p0, p1, p2 = columns.real[LAWS], columns.real[LAWS + 1], columns.real[LAWS + 2]
@@ -185,7 +185,7 @@ def log_normal_inverse(median: Floats, sigma: Floats, n: int, x: Floats, z: Floa
 
 
 @bare_kernel
-def cumulative(plan: Plan, columns: Columns, e: int, row: Integers, n: int, t: Floats, out: Floats) -> None:
+def cumulative(plan: Plan, columns: Columns, e: int, row: Slots, n: int, t: Floats, out: Floats) -> None:
     """out[k] = H(t[k]) of event e in row[k], for k < n."""
     family = plan.event[e, FAMILY]
     p0, p1, p2 = columns.real[LAWS], columns.real[LAWS + 1], columns.real[LAWS + 2]
@@ -228,7 +228,7 @@ def cumulative(plan: Plan, columns: Columns, e: int, row: Integers, n: int, t: F
 
 
 @bare_kernel
-def ratios(plan: Plan, columns: Columns, slots: Slots, row: Integers, e: int, effects: int, out: Floats) -> None:
+def ratios(plan: Plan, columns: Columns, slots: Slots, row: Slots, e: int, effects: int, out: Floats) -> None:
     """Hazard ratios under the effects whose bits are set, in declared order, then the patient's own factor."""
     n, first, last = slots.size, plan.event[e, FIRST_EFFECT], plan.event[e, LAST_EFFECT]
     weighed = False
@@ -279,7 +279,7 @@ def begin(
     due, remaining = columns.event[DUE, e], columns.event[REMAINING, e]
     anchors, origins = columns.event[ANCHOR, e], columns.event[ORIGIN, e]
     budget, x, hazard, ratio, kept_time, since = scratch(columns)
-    row, rows, chosen, time = columns.whole[ROW], columns.whole[ROWS], slots, now
+    row, rows, chosen, time = columns.address[ROW], columns.address[ROWS], slots, now
     kept = event[LAST_EFFECT] > event[FIRST_EFFECT]
     n = slots.size
     if event[CLOCK] == RESET_CLOCK:
@@ -363,7 +363,7 @@ def reanchor(
     due, remaining = columns.event[DUE, e], columns.event[REMAINING, e]
     anchors, origins = columns.event[ANCHOR, e], columns.event[ORIGIN, e]
     left, x, hazard, ratio, before, since = scratch(columns)
-    row, rows, n = columns.whole[ROW], columns.whole[ROWS], slots.size
+    row, rows, n = columns.address[ROW], columns.address[ROWS], slots.size
     gather(row, slots, rows)
     ratios(plan, columns, slots, rows, e, effects_before, before)
     ratios(plan, columns, slots, rows, e, effects_after, ratio)

@@ -12,6 +12,7 @@ import numpy as np
 
 from simulator.engines.compiled.clocks import settle_each
 from simulator.engines.compiled.columns import (
+    ABSORBED,
     AT,
     BEST,
     CELL,
@@ -26,6 +27,7 @@ from simulator.engines.compiled.columns import (
     HELD,
     LEFT,
     LENGTH,
+    LISTED,
     N_GIVEN,
     OCCURRENCE,
     ON_COURSE,
@@ -154,8 +156,9 @@ def enter(plan: Plan, seed: int, columns: Columns, n: int, log: Log) -> tuple[in
     """
     fact = plan.fact
     n_events = fact[N_EVENTS]
-    columns.counts[:, :n] = 0
+    columns.counts[n_events:, :n] = 0
     columns.real[STOPPED, :n] = INFINITY
+    columns.real[ABSORBED, :n] = INFINITY
     columns.real[COMPLETED, :n] = INFINITY
     columns.real[TIMES, :n] = 0.0
     columns.whole[N_GIVEN, :n] = 0
@@ -174,11 +177,11 @@ def enter(plan: Plan, seed: int, columns: Columns, n: int, log: Log) -> tuple[in
         return 0, start
     used = 0
     for s in range(n):
-        due = plan.number[START, columns.whole[ROW, s]]
+        due = plan.number[START, columns.address[ROW, s]]
         target[s] = start
         if columns.whole[ON_COURSE, s]:
             target[s] = treated if due == 0.0 else start
-            reason = columns.table[target[s], STOPS + columns.whole[CELL, s]]
+            reason = columns.table[target[s], STOPS + columns.address[CELL, s]]
             if reason:
                 used, target[s] = leave(plan, columns, log, used, s, 0.0, target[s], reason)
         attends = columns.whole[ON_COURSE, s] == 1 and due < columns.real[END, s]
@@ -191,6 +194,8 @@ def prepare(plan: Plan, columns: Columns, n: int, e: int) -> None:
     """Columns of one event as they are before entry; of a plain event as few as it has."""
     event = plan.event[e]
     columns.event[FIRST, e, :n] = INFINITY
+    if event[RECURRENT]:
+        columns.counts[e, :n] = 0
     if event[CLOCK] == AGE_CLOCK:
         age, origin = columns.covariate[plan.fact[AGE]], columns.event[ORIGIN, e]
         for s in range(n):
@@ -198,7 +203,7 @@ def prepare(plan: Plan, columns: Columns, n: int, e: int) -> None:
     else:
         columns.event[ORIGIN, e, :n] = 0.0
     if event[FACTORED]:
-        factor, row = columns.event[OWN_FACTOR, e], columns.whole[ROW]
+        factor, row = columns.event[OWN_FACTOR, e], columns.address[ROW]
         for s in range(n):
             factor[s] = plan.law[e, RATIO, row[s]]
         for g in range(plan.slope_of.shape[0]):
@@ -242,13 +247,20 @@ def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int, everyone
             if not everyone:
                 gather(due, slots, found)
                 due = found
-            for k in range(n):
-                winner[k] = e if due[k] < best[k] else winner[k]
-                best[k] = due[k] if due[k] < best[k] else best[k]
+            compare(due, n, e, best, winner)
     present = 0
     for k in range(n):
         present |= 1 << winner[k]
     return present & risk
+
+
+@bare_kernel
+def compare(due: Floats, n: int, e: int, best: Floats, winner: Integers) -> None:
+    """Event e wins where it is due before the best so far. Not inlined: between other loops it does not vectorise."""
+    for k in range(n):
+        mine, least, leader = due[k], best[k], winner[k]
+        winner[k] = e if mine < least else leader
+        best[k] = mine if mine < least else least
 
 
 @inlined_bare_kernel
@@ -305,11 +317,10 @@ def happen(
         outcome[:] = NONE
         for k in range(n):
             s = slots[k]
-            u = uniform(
-                seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], event[CHOICE_STREAM], max(count[s] - 1, 0)
-            )
+            number = count[s] - 1 if event[RECURRENT] else 0
+            u = uniform(seed, columns.address[PATIENT, s], columns.address[REPLICATE, s], event[CHOICE_STREAM], number)
             chosen = 0
-            while u >= plan.outcome_cdf[event[FIRST_OUTCOME] + chosen, columns.whole[ROW, s]]:
+            while u >= plan.outcome_cdf[event[FIRST_OUTCOME] + chosen, columns.address[ROW, s]]:
                 chosen += 1
             if outcome[chosen] == NONE:
                 outcome[chosen] = lead(plan, columns, e, c, plan.outcome_set[event[FIRST_OUTCOME] + chosen])
@@ -337,14 +348,18 @@ def happen(
 @inlined_bare_kernel
 def note_stop(plan: Plan, columns: Columns, slots: Slots, now: Floats, to: int) -> None:
     """As `check_course`, for many slots of which no log is kept, where visits are counted after the race."""
-    stopped, cell = columns.real[STOPPED], columns.whole[CELL]
-    ended, stop = columns.counts[plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]], columns.table[to, STOPS:]
-    on_course = columns.whole[ON_COURSE]
-    for k in range(slots.size):
-        s = slots[k]
-        ends = (stop[cell[s]] != 0) & (stopped[s] == INFINITY) & (on_course[s] != 0)
-        stopped[s] = now[k] if ends else stopped[s]
-        ended[s] = 1 if ends else ended[s]
+    n, stopped, stop = slots.size, columns.real[STOPPED], columns.table[to, STOPS:]
+    cells, before, on_course = columns.address[LISTED], columns.real[FOUND], columns.whole[HELD]
+    gather(columns.address[CELL], slots, cells)
+    gather(columns.whole[ON_COURSE], slots, on_course)
+    gather(stopped, slots, before)
+    for k in range(n):
+        on_course[k] = on_course[k] if stop[cells[k]] != 0 else 0
+    for k in range(n):
+        since = before[k]
+        before[k] = now[k] if (since == INFINITY) & (on_course[k] != 0) else since
+    for k in range(n):
+        stopped[slots[k]] = before[k]
 
 
 @inlined_bare_kernel
@@ -353,15 +368,13 @@ def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now:
 
     Returns rows of the log used, and the configuration that it then enters.
     """
-    reason = columns.table[to, STOPS + columns.whole[CELL, s]]
+    reason = columns.table[to, STOPS + columns.address[CELL, s]]
     if reason and columns.whole[ON_COURSE, s] and columns.real[STOPPED, s] == INFINITY:
         columns.real[STOPPED, s] = now
         if plan.fact[FEEDBACK]:
             return leave(plan, columns, log, used, s, now, to, reason)
         # Unless `count_visits` finds that it had ended before.
-        code = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
-        columns.counts[code, s] = 1
-        return write(log, used, s, now, code, float(reason)), to
+        return write(log, used, s, now, plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS], float(reason)), to
     return used, to
 
 
@@ -403,20 +416,21 @@ def go(
                 rest += 0 if here else 1
         waiting = rest
         if plan.fact[ABSORBING] >> columns.table[to, STATE] & 1:
-            stopped = columns.real[STOPPED]
+            absorbed = columns.real[ABSORBED]
             for j in range(m):
-                stopped[same[j]] = min(stopped[same[j]], at[j])
+                absorbed[same[j]] = at[j]
             continue
         settle(plan, seed, columns, same[:m], at[:m], c, to, winner, c == VOID and m == size)
-        n, joined = columns.table[to, LENGTH], columns.lists[to]
+        n = columns.table[to, LENGTH]
+        joined = columns.lists[to, n:]
         if held == 0:
             for j in range(m):
-                joined[n + j] = same[j]
+                joined[j] = same[j]
             columns.table[to, LENGTH] = n + m
         else:
             for k in range(slots.size):
                 if target[k] == to and columns.whole[HELD, k] == 0:
-                    joined[n] = slots[k]
+                    columns.lists[to, n] = slots[k]
                     n += 1
             columns.table[to, LENGTH] = n
 

@@ -7,8 +7,13 @@ patient (`attend`, `leave`).
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from simulator.engines.compiled.clocks import is_susceptible
 from simulator.engines.compiled.columns import (
+    ABSORBED,
     CELL,
     COMPLETED,
     DELAYED,
@@ -17,10 +22,12 @@ from simulator.engines.compiled.columns import (
     END,
     HARMED,
     HELD,
+    HIT,
     LAST_DELAY,
     MARKERS,
     N_GIVEN,
     N_VISITS,
+    NUMBER_GIVEN,
     ON_COURSE,
     PATIENT,
     PENDING,
@@ -33,6 +40,7 @@ from simulator.engines.compiled.columns import (
     STOPS,
     TARGET,
     TIMES,
+    UNTIL,
     Columns,
     Log,
     Slots,
@@ -71,7 +79,7 @@ from simulator.engines.compiled.plan import (
 from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
 from simulator.kernels.elementary import INFINITY, normal_cdf, normal_quantile
 from simulator.kernels.quantiles import FIXED, quantile
-from simulator.kernels.rng import STREAMS, uniform
+from simulator.kernels.rng import STREAMS, bits_below, leading_bits, uniform
 from simulator.tables import NONE, Floats
 
 VISIT, COURSE_PLANNED, DOSE = STREAMS["visit"], STREAMS["course.planned"], STREAMS["course.dose"]
@@ -87,7 +95,7 @@ def begin_course(plan: Plan, seed: int, columns: Columns, slots: Slots) -> None:
     ``slots`` are 0, 1, … as at entry.
     """
     fact, n = plan.fact, slots.size
-    row, ever, planned = columns.whole[ROW], columns.whole[HARMED], columns.whole[PLANNED_NUMBER]
+    row, ever, planned = columns.address[ROW], columns.whole[HARMED], columns.whole[PLANNED_NUMBER]
     u, on_course = columns.real[SCRATCH], columns.whole[ON_COURSE]
     for s in range(n):
         on_course[s] = plan.choice[GIVEN, row[s]]
@@ -125,11 +133,11 @@ def begin_course(plan: Plan, seed: int, columns: Columns, slots: Slots) -> None:
 @inlined_bare_kernel
 def dose_of(plan: Plan, seed: int, columns: Columns, s: int, number: int) -> float:
     """Dose level of one administration, before any reduction."""
-    row, levels = columns.whole[ROW, s], plan.dose.shape[1]
+    row, levels = columns.address[ROW, s], plan.dose.shape[1]
     if levels == 1:
         return plan.dose[0, 0, row]
     occurrence = 0 if plan.fact[DOSE_PER_PATIENT] else number
-    u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], DOSE, occurrence)
+    u = uniform(seed, columns.address[PATIENT, s], columns.address[REPLICATE, s], DOSE, occurrence)
     level = 0
     while u >= plan.dose[1, level, row]:
         level += 1
@@ -139,13 +147,13 @@ def dose_of(plan: Plan, seed: int, columns: Columns, s: int, number: int) -> flo
 @inlined_bare_kernel
 def next_visit(plan: Plan, seed: int, columns: Columns, s: int, now: float) -> float:
     """Time of the next visit: start + k·interval, or a running sum of random intervals; plus delays."""
-    row = columns.whole[ROW, s]
+    row = columns.address[ROW, s]
     columns.whole[N_VISITS, s] += 1
     code = plan.choice[INTERVAL_CODE, row]
     p0, p1, p2 = plan.number[INTERVAL, row], plan.number[INTERVAL + 1, row], plan.number[INTERVAL + 2, row]
     if code == FIXED:
         return plan.number[START, row] + columns.whole[N_VISITS, s] * p0 + columns.real[DELAYED, s]
-    u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], VISIT, columns.whole[N_VISITS, s] - 1)
+    u = uniform(seed, columns.address[PATIENT, s], columns.address[REPLICATE, s], VISIT, columns.whole[N_VISITS, s] - 1)
     return now + quantile(code, u, p0, p1, p2) + columns.real[LAST_DELAY, s]
 
 
@@ -196,7 +204,7 @@ def attend_one(
     plan: Plan, seed: int, columns: Columns, s: int, now: float, c: int, log: Log, used: int
 ) -> tuple[int, int, int]:
     """`attend` for one slot: rows of the log used, the configuration to go to, 1 where the course ends by its plan."""
-    n_events, row = plan.fact[N_EVENTS], columns.whole[ROW, s]
+    n_events, row = plan.fact[N_EVENTS], columns.address[ROW, s]
     columns.event[DUE, n_events, s] = INFINITY
     if columns.whole[N_GIVEN, s] >= columns.whole[PLANNED_NUMBER, s]:
         return used, c, 1
@@ -210,7 +218,7 @@ def attend_one(
         used, markers, number = administer(plan, seed, columns, s, now, before, log, used)
         c = with_markers(plan, columns, c, markers)
         try_events(plan, seed, columns, s, now, c, number)
-        reason = columns.table[c, STOPS + columns.whole[CELL, s]] if markers != before else 0
+        reason = columns.table[c, STOPS + columns.address[CELL, s]] if markers != before else 0
         if reason:
             used, c = leave(plan, columns, log, used, s, now, c, reason)
             for e in range(n_events):  # dropped here: where c is as before, nothing more is settled
@@ -230,7 +238,7 @@ def administer(
     plan: Plan, seed: int, columns: Columns, s: int, now: float, markers: int, log: Log, used: int
 ) -> tuple[int, int, int]:
     """Give one administration and draw its harm. Returns rows of the log used, markers after it, its number."""
-    n_events, row, number = plan.fact[N_EVENTS], columns.whole[ROW, s], columns.whole[N_GIVEN, s]
+    n_events, row, number = plan.fact[N_EVENTS], columns.address[ROW, s], columns.whole[N_GIVEN, s]
     columns.whole[N_GIVEN, s] = number + 1
     dose = dose_of(plan, seed, columns, s, number) * columns.real[DOSE_SCALE, s]
     used = write(log, used, s, now, n_events, dose)
@@ -238,7 +246,7 @@ def administer(
     if number == 0:
         markers |= plan.fact[ON_TREATMENT]
     for t in range(plan.fact[N_TERMS]):
-        u = uniform(seed, columns.whole[PATIENT, s], columns.whole[REPLICATE, s], plan.term[0, t], number)
+        u = uniform(seed, columns.address[PATIENT, s], columns.address[REPLICATE, s], plan.term[0, t], number)
         if u < columns.harm[t, s]:
             used = write(log, used, s, now, n_events + 1 + t, float(number))
             columns.counts[n_events + 1 + t, s] += 1
@@ -254,7 +262,7 @@ def administer(
 @inlined_bare_kernel
 def try_events(plan: Plan, seed: int, columns: Columns, s: int, now: float, c: int, number: int) -> None:
     """An administration may bring about events after a lag, in patients at risk of them."""
-    row, patient, replicate = columns.whole[ROW, s], columns.whole[PATIENT, s], columns.whole[REPLICATE, s]
+    row, patient, replicate = columns.address[ROW, s], columns.address[PATIENT, s], columns.address[REPLICATE, s]
     for e in range(plan.fact[N_EVENTS]):
         if plan.event[e, BY_HAZARD] or columns.status[PENDING, e, s] or not columns.table[c, RISK] >> e & 1:
             continue
@@ -275,49 +283,62 @@ def try_events(plan: Plan, seed: int, columns: Columns, s: int, now: float, c: i
 def count_visits(plan: Plan, seed: int, columns: Columns, n: int, visits: Visits, keep: bool) -> bool:
     """Count the administrations of slots 0 … n − 1 until the course stopped or its plan was done.
 
-    `STOPPED` is when a rule, death or the horizon stopped the course: a visit at that very time comes after it.
+    `UNTIL` becomes when a rule, death or the horizon stopped the course: a visit at that very time comes after it.
     `COMPLETED` becomes when the planned number had been given. With ``keep`` times, doses and harm go into
     ``visits``; returns whether it had room for them.
     """
     on_course, stopped, end = columns.whole[ON_COURSE], columns.real[STOPPED], columns.real[END]
+    absorbed, until = columns.real[ABSORBED], columns.real[UNTIL]
     for s in range(n):
-        last = stopped[s] if stopped[s] < end[s] else end[s]
-        stopped[s] = last if on_course[s] else -1.0
+        stop, last = stopped[s], absorbed[s]
+        until[s] = stop if stop < last else last
+    for s in range(n):
+        last, horizon = until[s], end[s]
+        last = last if last < horizon else horizon
+        until[s] = last if on_course[s] else -1.0
+    for t in range(plan.fact[N_TERMS]):
+        harm, high, low = columns.harm[t], columns.limit[0, t], columns.limit[1, t]
+        for s in range(n):
+            limit = bits_below(harm[s])
+            high[s], low[s] = limit >> 32, limit & 0xFFFFFFFF
     if plan.fact[PLAIN_VISITS]:
         for first in range(0, n, STRIP):
             last = min(first + STRIP, n)
             most = count_plain(plan, columns, first, last)
+            for s in range(first, last):
+                columns.address[NUMBER_GIVEN, s] = columns.whole[N_GIVEN, s]
             if keep and most > visits.harmed.shape[0]:
                 return False
             for number in range(most):
-                draw_harm(plan, seed, columns, first, last, number)
+                draw_harm(plan, seed, columns, first, last, number, keep)
                 for s in range(first, last if keep else first):
-                    due = plan.number[START, columns.whole[ROW, s]]
-                    due = due + number * plan.number[INTERVAL, columns.whole[ROW, s]] if number else due
+                    due = plan.number[START, columns.address[ROW, s]]
+                    due = due + number * plan.number[INTERVAL, columns.address[ROW, s]] if number else due
                     if number < columns.whole[N_GIVEN, s]:
                         keep_visit(plan, seed, columns, s, number, due, visits)
         return True
     due, number = columns.real[TIMES], 0
     for s in range(n):
-        due[s] = plan.number[START, columns.whole[ROW, s]]
+        due[s] = plan.number[START, columns.address[ROW, s]]
     while True:
         given = 0
         for s in range(n):
-            here = due[s] < stopped[s]
+            here = due[s] < until[s]
             done = here and number >= columns.whole[PLANNED_NUMBER, s]
             columns.real[COMPLETED, s] = due[s] if done else columns.real[COMPLETED, s]
             due[s] = INFINITY if done or not here else due[s]
             columns.whole[N_GIVEN, s] += 1 if due[s] < INFINITY else 0
+            columns.address[NUMBER_GIVEN, s] = columns.whole[N_GIVEN, s]
             given += 1 if due[s] < INFINITY else 0
         if given == 0:
             return True
         if keep and number >= visits.harmed.shape[0]:
             return False
-        draw_harm(plan, seed, columns, 0, n, number)
+        draw_harm(plan, seed, columns, 0, n, number, True)
         for s in range(n):
             if not due[s] < INFINITY:
                 continue
-            harmed, row = columns.whole[HARMED, s] != 0, columns.whole[ROW, s]
+            harmed, row = columns.whole[HARMED, s] != 0, columns.address[ROW, s]
             if keep:
                 keep_visit(plan, seed, columns, s, number, due[s], visits)
             if plan.choice[INTERVAL_CODE, row] == NONE:
@@ -333,46 +354,55 @@ def count_visits(plan: Plan, seed: int, columns: Columns, n: int, visits: Visits
 @bare_kernel
 def count_plain(plan: Plan, columns: Columns, first: int, last: int) -> int:
     """Visits of slots first … last − 1 at start + k·interval, without delays. Returns the most given to anybody."""
-    stopped, completed = columns.real[STOPPED, first:last], columns.real[COMPLETED, first:last]
+    until, completed = columns.real[UNTIL, first:last], columns.real[COMPLETED, first:last]
     given, planned = columns.whole[N_GIVEN, first:last], columns.whole[PLANNED_NUMBER, first:last]
-    start, interval, row = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.whole[ROW, first:last]
-    most = 0
+    start, interval, row = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.address[ROW, first:last]
     for s in range(last - first):
         start[s] = plan.number[START, row[s]]
         interval[s] = plan.number[INTERVAL, row[s]]
-        most = max(most, planned[s])
-    for number in range(most):
-        for s in range(last - first):
-            due = start[s] + number * interval[s] if number else start[s]
-            given[s] += 1 if (due < stopped[s]) & (number < planned[s]) else 0
+    for s in range(last - first):
+        # The first visit that is too late is at most one away from where division says, which is clipped before.
+        most = float(planned[s])
+        guess = (until[s] - start[s]) / interval[s]
+        guess = guess if guess < most else most
+        number = math.floor(guess if guess > 1.0 else 1.0) - 1.0
+        number += 1.0 if start[s] + number * interval[s] < until[s] else 0.0
+        number += 1.0 if start[s] + number * interval[s] < until[s] else 0.0
+        number += 1.0 if start[s] + number * interval[s] < until[s] else 0.0
+        number = number if number < most else most
+        given[s] = int(number)
     most = 0
     for s in range(last - first):
-        due = start[s] + planned[s] * interval[s] if planned[s] else start[s]
-        completed[s] = due if due < stopped[s] else INFINITY
+        due = start[s] + planned[s] * interval[s]
+        completed[s] = due if due < until[s] else INFINITY
         most = max(most, given[s])
     return most
 
 
 @bare_kernel
-def draw_harm(plan: Plan, seed: int, columns: Columns, first: int, last: int, number: int) -> None:
-    """Draw the adverse events of one administration of slots first … last − 1: `HARMED` gets bit t for term t.
+def draw_harm(plan: Plan, seed: int, columns: Columns, first: int, last: int, number: int, note: bool) -> None:
+    """Draw and count the adverse events of one administration of slots first … last − 1.
 
-    Those who are not given it have none.
+    Those who are not given it have none. With ``note`` `HARMED` gets bit t for term t. Words are of 32 bits: in twice
+    as many lanes the rounds of two draws overlap.
     """
-    patient, replicate = columns.whole[PATIENT, first:last], columns.whole[REPLICATE, first:last]
-    given, harmed = columns.whole[N_GIVEN, first:last], columns.whole[HARMED, first:last]
-    u = columns.real[SCRATCH]
-    harmed[:] = 0
+    patient, replicate = columns.address[PATIENT, first:last], columns.address[REPLICATE, first:last]
+    given, hit = columns.address[NUMBER_GIVEN, first:last], columns.address[HIT, first:last]
+    harmed = columns.whole[HARMED, first:last]
+    for s in range(last - first if note else 0):
+        harmed[s] = 0
     for t in range(plan.fact[N_TERMS]):
-        probability = columns.harm[t, first:last]
+        high, low = columns.limit[0, t, first:last], columns.limit[1, t, first:last]
         count = columns.counts[plan.fact[N_EVENTS] + 1 + t, first:last]
-        stream = plan.term[0, t]
+        stream, words = plan.term[0, t], np.uint64(32)
         for s in range(last - first):
-            u[s] = uniform(seed, patient[s], replicate[s], stream, number)
+            bits = leading_bits(seed, patient[s], replicate[s], stream, number)
+            limit = (np.uint64(high[s]) << words) | np.uint64(low[s])
+            hit[s] = 1 if (bits < limit) & (np.uint32(number) < given[s]) else 0
         for s in range(last - first):
-            hit = 1 if (u[s] < probability[s]) & (number < given[s]) else 0
-            count[s] += hit
-            harmed[s] |= hit << t
+            count[s] += hit[s]
+        for s in range(last - first if note else 0):
+            harmed[s] |= np.int64(hit[s]) << t
 
 
 @inlined_bare_kernel
@@ -382,4 +412,4 @@ def keep_visit(plan: Plan, seed: int, columns: Columns, s: int, number: int, tim
     visits.real[1, number, s] = dose_of(plan, seed, columns, s, number) * columns.real[DOSE_SCALE, s]
     visits.harmed[number, s] = columns.whole[HARMED, s]
     if columns.whole[HARMED, s]:
-        columns.real[DOSE_SCALE, s] *= plan.number[FACTOR, columns.whole[ROW, s]]
+        columns.real[DOSE_SCALE, s] *= plan.number[FACTOR, columns.address[ROW, s]]

@@ -1,0 +1,346 @@
+"""The baseline of a mixture, and the latent response behind an observed one. Knows equations; knows no declaration.
+
+Two equations a stratum: the share in whom the multiplier is seen is the printed one, and half of those in whom it is
+seen, in all strata together, have been seen by the printed median. The unknowns are a latent probability by stratum
+and one latent median. Newton's method, Broyden's formula for its matrices (Broyden 1965), from where a coarse grid
+ends; what does not converge so is searched with care, and what cannot be solved is named.
+
+Parameter sets are worked on side by side, and none knows its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simulator.declaration.latent import EARLY, SPREAD, STEP, Design, Lanes, Pieces, Task
+from simulator.kernels.marginal import baseline_hazards, onset_distribution, seen_masses, totals
+from simulator.tables import Flags, Floats
+
+DIGITS = 9
+"""Significant digits kept of a solved number, so that rounding in the solver never reaches a trajectory."""
+COARSE = 8.0 * STEP
+"""Grid step on which the search begins, days."""
+WIDTH = 48
+"""Lanes that are worked on together, about: their arrays stay in the processor's cache."""
+MOST_STEPS = 25
+SETTLED = 1e-10
+"""A step in a logarithm after which the next would be far below the digits kept."""
+MOVED = 1e-4
+"""By how much an unknown's logarithm is moved to see what changes."""
+
+
+def significant(value: float) -> float:
+    """Round to the digits kept of a solved number."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """What was solved in one parameter set: latent probabilities (strata,), common median, baselines (n, strata)."""
+
+    probability: Floats
+    median: float | None
+    baseline: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What papers print, by parameter set of some lanes: shares (k, strata), medians (k,); None: it is latent."""
+
+    share: Floats
+    median: Floats | None
+    solve_share: bool
+
+
+@dataclass(eq=False)
+class _State:
+    """Where a search stands: logarithms of the unknowns, and the matrix of each lane (two equations by two)."""
+
+    probability: Floats  # (k, strata)
+    median: Floats  # (k,)
+    slope: Floats  # (k, strata, 2, 2): of log share and of half, by log probability and log median
+    settled: Flags  # (k,)
+
+
+Knots = tuple[Floats, Floats, float]
+"""Times and cumulative hazards of a tabulated baseline, and its slope after the last."""
+
+Errors = Callable[[_State], Floats]
+
+
+class Solver:
+    """Solves the baselines and latent values of one task's multiplier at one design."""
+
+    def __init__(self, task: Task, design: Design) -> None:
+        self.task, self.design = task, design
+        self.pieces = Pieces(task, design)
+        self._coarse = Pieces(task, design, step=COARSE)
+
+    def alike(self, sets: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """Parameter sets that can be worked on side by side."""
+        return self.pieces.alike(sets, max(1, WIDTH // self.pieces.n_strata))
+
+    def solve(self, sets: Sequence[int], wanted: Wanted, fixed: Sequence[Floats] | None) -> list[Latent]:
+        """Return what was solved in each of the parameter sets, in their order.
+
+        ``fixed``: baselines (n, strata) to hold, instead of solving them with the probabilities (`causal`).
+        """
+        found: dict[int, Latent] = {}
+        place = {b: i for i, b in enumerate(sets)}
+        for some in self.alike(sets):
+            rows = [place[b] for b in some]
+            mine = Wanted(
+                wanted.share[rows], None if wanted.median is None else wanted.median[rows], wanted.solve_share
+            )
+            held = None if fixed is None else np.concatenate([fixed[row] for row in rows], axis=1)
+            found |= zip(some, self._solve(some, mine, held), strict=True)
+        return [found[b] for b in sets]
+
+    def baselines(self, lanes: Lanes, probability: Floats, median: Floats | None) -> tuple[Floats, Floats]:
+        """Baselines of all lanes for given latent values, and the atoms of the onset's distribution, each (n, L)."""
+        onset, atom = self._onset(self.pieces, lanes, probability, median)
+        return self._baseline(self.pieces, lanes, onset, atom), atom
+
+    # -- equations ----------------------------------------------------------------------------------
+    def _onset(self, pieces: Pieces, lanes: Lanes, probability: Floats, median: Floats | None) -> tuple[Floats, Floats]:
+        """G on the grid and its atoms, for latent probabilities (k, strata) and medians (k,)."""
+        if pieces.driven:
+            mass = lanes.administered * probability.ravel() * lanes.free
+            return np.cumsum(mass, axis=0), mass
+        incidence = pieces.incidences(lanes, median)
+        onset = onset_distribution(incidence, lanes.free, np.ascontiguousarray(probability).ravel())
+        return onset, np.zeros_like(onset)
+
+    def _baseline(self, pieces: Pieces, lanes: Lanes, onset: Floats, atom: Floats) -> Floats:
+        """H₀ of the solved death at the grid, so that the mixture's net survival is the calibrated curve."""
+        if pieces.solved is None or np.all(lanes.ratio == 1.0):
+            return lanes.own
+        solved = baseline_hazards(lanes.marginal, onset, atom, lanes.ratio)
+        return np.where(lanes.ratio == 1.0, lanes.own, solved)
+
+    def _seen(
+        self, pieces: Pieces, lanes: Lanes, probability: Floats, median: Floats | None, at: Floats, fixed: Floats | None
+    ) -> tuple[Floats, Floats]:
+        """Shares in whom the multiplier is seen, and how many more than half of them are by ``at``, (k, strata)."""
+        onset, atom = self._onset(pieces, lanes, probability, median)
+        base = self._baseline(pieces, lanes, onset, atom) if fixed is None else fixed
+        seen = seen_masses(
+            lanes.visits, lanes.step, onset, base, lanes.before, lanes.after, lanes.still, lanes.ratio, lanes.followed
+        )
+        places = np.minimum(np.rint(np.repeat(at, pieces.n_strata) / pieces.step), lanes.time.size - 1)
+        share, more = totals(seen, places.astype(np.int64))
+        return share.reshape(probability.shape), more.reshape(probability.shape)
+
+    # -- solving ------------------------------------------------------------------------------------
+    def _solve(self, sets: tuple[int, ...], wanted: Wanted, fixed: Floats | None) -> list[Latent]:
+        """Solve parameter sets that are alike."""
+        lanes = self.pieces.lanes(sets)
+        probability, median = wanted.share.copy(), None if wanted.median is None else wanted.median.copy()
+        if wanted.solve_share or median is not None:
+            with np.errstate(all="ignore"):  # what is no number ends a search
+                state = self._search(self.pieces, lanes, wanted, self._start(sets, wanted, fixed), fixed)
+                probability, median = self._rounded(state, wanted)
+            for row in np.flatnonzero(~(state.settled & (probability <= 1.0).all(axis=1))):
+                held = None if fixed is None else fixed.reshape(len(fixed), len(sets), -1)[:, row]
+                alone = Wanted(
+                    wanted.share[row : row + 1],
+                    None if wanted.median is None else wanted.median[row : row + 1],
+                    wanted.solve_share,
+                )
+                probability[row], found = self._carefully(sets[row], alone, held)
+                if median is not None:
+                    median[row] = found
+        base = self.baselines(lanes, probability, median)[0] if fixed is None else fixed
+        by_set = base.reshape(len(base), len(sets), -1)
+        return [
+            Latent(probability[row], None if median is None else float(median[row]), by_set[:, row])
+            for row in range(len(sets))
+        ]
+
+    def _start(self, sets: tuple[int, ...], wanted: Wanted, fixed: Floats | None) -> _State | None:
+        """Where the search on a coarse grid ends."""
+        held = fixed
+        lanes = self._coarse.lanes(sets)
+        if fixed is not None:
+            held = fixed[np.minimum(np.arange(lanes.time.size) * round(COARSE / STEP), len(fixed) - 1)]
+        return self._search(self._coarse, lanes, wanted, None, held)
+
+    def _search(
+        self, pieces: Pieces, lanes: Lanes, wanted: Wanted, start: _State | None, fixed: Floats | None
+    ) -> _State:
+        """Search in all sets at once; a set that has settled, or failed, stays where it is."""
+        free = wanted.solve_share & (wanted.share > 0.0)
+        weight = self._weights(lanes.sets)
+
+        def errors(at: _State) -> Floats:
+            """What is not as printed yet, (k, strata, 2): log of the share over the printed, and half seen by then."""
+            p = np.where(free, np.exp(at.probability), wanted.share)
+            m = None if wanted.median is None else np.exp(at.median)
+            by = np.zeros(len(p)) if wanted.median is None else wanted.median
+            share, more = self._seen(pieces, lanes, p, m, by, fixed)
+            return np.stack([np.where(free, np.log(share / wanted.share), 0.0), more], axis=-1)
+
+        state = self._first(wanted, free, start)
+        error = errors(state)
+        fresh = ~state.settled  # no matrix yet
+        if fresh.any():
+            self._look_around(state, errors, error, wanted, free, fresh)
+        state.settled = np.zeros(len(free), dtype=bool)
+        moving = np.ones(len(free), dtype=bool)
+        for _ in range(MOST_STEPS):
+            step = self._step(state, error, weight, free, solve_median=wanted.median is not None)
+            size = np.abs(step).max(axis=(1, 2))
+            moving &= np.isfinite(size)
+            near = moving & (size <= SETTLED)
+            state.settled |= near
+            step = np.where(moving[:, None, None], np.clip(step, -1.5, 0.7), 0.0)
+            moving &= ~near
+            before = state.probability
+            state.probability = np.minimum(before + step[..., 0], 0.0)
+            state.median = state.median + step[:, 0, 1]
+            if not moving.any():
+                break
+            moved = np.stack([state.probability - before, step[..., 1]], axis=-1)
+            then, error = error, errors(state)
+            lost = error - then - (state.slope @ moved[..., None])[..., 0]
+            length = (moved**2).sum(axis=-1)
+            turned = lost[..., :, None] * moved[..., None, :] / np.where(length > 0.0, length, 1.0)[..., None, None]
+            state.slope = state.slope + np.where(moving[:, None, None, None], turned, 0.0)
+        return state
+
+    @staticmethod
+    def _first(wanted: Wanted, free: Flags, start: _State | None) -> _State:
+        """Where to begin: where an earlier search has settled, else at what is printed."""
+        k, n_strata = wanted.share.shape
+        probability = np.log(np.where(free, wanted.share, 1.0))
+        median = np.zeros(k) if wanted.median is None else np.log(wanted.median)
+        slope, settled = np.tile(np.eye(2), (k, n_strata, 1, 1)), np.zeros(k, dtype=bool)
+        if start is not None:
+            settled = start.settled & (start.probability <= 0.0).all(axis=1)
+            probability = np.where(settled[:, None], start.probability, probability)
+            median = np.where(settled, start.median, median)
+            slope = np.where(settled[:, None, None, None], start.slope, slope)
+        return _State(probability, median, slope, settled)
+
+    @staticmethod
+    def _look_around(state: _State, errors: Errors, error: Floats, wanted: Wanted, free: Flags, fresh: Flags) -> None:
+        """Fill in the matrices of fresh sets from differences."""
+        where = fresh[:, None, None]
+        if wanted.solve_share:
+            moved = errors(replace(state, probability=state.probability - MOVED))
+            change = np.where(free[..., None], (error - moved) / MOVED, [1.0, 0.0])
+            state.slope[..., 0] = np.where(where, change, state.slope[..., 0])
+        if wanted.median is not None:
+            moved = errors(replace(state, median=state.median - MOVED))
+            state.slope[..., 1] = np.where(where, (error - moved) / MOVED, state.slope[..., 1])
+
+    @staticmethod
+    def _step(state: _State, error: Floats, weight: Floats, free: Flags, *, solve_median: bool) -> Floats:
+        """Newton's step, (k, strata, 2): strata share the median, and nothing else."""
+        (share_p, share_m), (half_p, half_m) = np.moveaxis(state.slope, (2, 3), (0, 1))
+        step = np.zeros_like(error)
+        if solve_median:
+            left = (weight * (error[..., 1] - half_p * error[..., 0] / share_p)).sum(axis=1)
+            step[..., 1] = (-left / (weight * (half_m - half_p * share_m / share_p)).sum(axis=1))[:, None]
+        step[..., 0] = np.where(free, -(error[..., 0] + share_m * step[..., 1]) / share_p, 0.0)
+        return step
+
+    def _rounded(self, state: _State, wanted: Wanted) -> tuple[Floats, Floats | None]:
+        """Solved numbers with the digits that are kept: the median first, the probabilities where it then stands."""
+        median, logarithm = None, state.probability
+        if wanted.median is not None:
+            median = np.array([significant(m) for m in np.exp(state.median).tolist()])
+            shift = (np.log(median) - state.median)[:, None]
+            logarithm = logarithm - state.slope[..., 0, 1] / state.slope[..., 0, 0] * shift
+            state.settled &= (median >= wanted.median / 50.0) & (median <= wanted.median * 3.0)
+        if not wanted.solve_share:
+            return wanted.share.copy(), median
+        solved = np.array([[significant(p) for p in row] for row in np.exp(logarithm).tolist()])
+        return np.where(wanted.share > 0.0, solved, 0.0), median
+
+    def _weights(self, sets: tuple[int, ...]) -> Floats:
+        shares = self.task.shares[list(sets)]
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+    def _carefully(self, b: int, wanted: Wanted, fixed: Floats | None) -> tuple[Floats, float]:
+        """One set, by fixed-point iteration inside a bracket; names what cannot be solved."""
+        lanes, weight, target = self.pieces.lanes((b,)), self._weights((b,)), wanted.share
+        by = np.zeros(1) if wanted.median is None else wanted.median
+        free = wanted.solve_share & (target > 0.0)
+        last = target.copy()
+
+        def given(median: float) -> tuple[Floats, Floats, Floats]:
+            """Probabilities for a latent median, shares seen, and how many more than half of them by the printed."""
+            nonlocal last
+            at = None if wanted.median is None else np.array([median])
+            p = last
+            for _ in range(60):
+                share, more = self._seen(self.pieces, lanes, p, at, by, fixed)
+                with np.errstate(all="ignore"):
+                    better = np.where(share > 0.0, p * target / share, 1.1)
+                better = np.where(free, np.minimum(better, 1.0), p)
+                settled = np.abs(better - p) <= 1e-11
+                p = better
+                if settled.all():
+                    break
+            last = p
+            return p, share, more
+
+        median = np.nan
+        name, problems = self.pieces.names[self.pieces.parts.multiplier], self.task.resolver.problems
+        key = f"model.events.{name}.hazard"
+        which = b if self.task.resolver.parameters.n_sets > 1 else None
+        if wanted.median is not None:
+            from scipy.optimize import brentq
+
+            printed = float(wanted.median[0])
+            low, high = np.log(printed / 50.0), np.log(printed * 3.0)
+
+            def gap(logarithm: float) -> float:
+                return float((weight * given(float(np.exp(logarithm)))[2]).sum())
+
+            if gap(low) < 0.0 or gap(high) > 0.0:
+                problems.add(
+                    f"{key}.median",
+                    printed,
+                    "cannot be the median time at which the event is seen on the reference assessment grid, whatever"
+                    " the latent median; give it a larger value or a shorter reference assessment interval",
+                    parameter_set=which,
+                )
+                return target[0], printed
+            median = significant(float(np.exp(brentq(gap, low, high, xtol=1e-11, rtol=1e-12))))
+        p, share, _ = given(median)
+        for s in np.flatnonzero(free[0] & (p[0] >= 1.0) & (share[0] < target[0] * (1.0 - 1e-9))):
+            problems.add(
+                f"{key}.probability",
+                float(target[0, s]),
+                f"cannot be the observed share in stratum {self.task.resolver.strata[s]!r}: even if every patient were"
+                f" to have {name}, it would be seen in {share[0, s]:.3f} (death, progression and the assessment grid"
+                " hide the rest)",
+                parameter_set=which,
+            )
+        return np.array([significant(x) for x in p[0].tolist()]), median
+
+
+def knots(own: Floats, mass: Floats | None, start: Floats) -> Knots:
+    """Knots of a solved baseline (n,): thinned at absolute times, atoms (n,) kept; the slope after the last one.
+
+    ``start`` (FINEST + 1,): cumulative hazard of the calibrated curve inside the first grid cell and at its end.
+    """
+    n = own.size
+    spaced = np.round(SPREAD * np.arange(int(np.sqrt(n / SPREAD)) + 2) ** 2).astype(np.int64)
+    stepped = np.zeros(0, dtype=np.int64) if mass is None else np.flatnonzero(mass > 1e-9)
+    chosen = np.unique(np.concatenate([spaced, stepped, np.maximum(stepped - 1, 0)]))
+    chosen = chosen[chosen < n]
+    time, hazard = chosen * STEP, np.maximum.accumulate(own[chosen])
+    slope = float((hazard[-1] - hazard[-2]) / (time[-1] - time[-2]))
+    if start[-1] > 0.0 and chosen[1] == 1:
+        time = np.concatenate([time[:1], EARLY, time[1:]])
+        hazard = np.concatenate([hazard[:1], start[:-1] * (hazard[1] / start[-1]), hazard[1:]])
+    return time, hazard, slope
+
+
+__all__ = ["Knots", "Latent", "Solver", "Wanted", "knots", "significant"]
