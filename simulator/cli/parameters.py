@@ -4,9 +4,9 @@ Knows the keys of a file of parameters that are no parameters, and tables of dra
 
 | `parameters=` | |
 |---|---|
-| (nothing) | what the cohort names: calibrated point values if it has been calibrated, or else starting values |
+| (nothing) | what the cohort names |
 | `start` | the values that calibration started from |
-| `calibrated` | calibrated point values |
+| `calibrated` | calibrated point values: of the file that the cohort names, or of `<that file>_calibrated` |
 | `posterior` | `parameters.draws` draws of the posterior, 100 if nothing is said |
 | a name, a path | that file, or the `parameters.yaml` of a folder; with `parameters.draws=N` its draws |
 """
@@ -23,6 +23,8 @@ from simulator.declaration import posterior as table_of_draws
 from simulator.errors import ConfigError, Problem
 
 DRAWS = 100
+CALIBRATED_FILE = "_calibrated"
+"""How the name of a file of parameters ends that was calibrated from the one before the ending."""
 
 
 def composed_with_parameters(library: Library, made: Overrides) -> Composition:
@@ -37,6 +39,11 @@ def composed_with_parameters(library: Library, made: Overrides) -> Composition:
             allowed = "is not there; the parameters of the cohort were calibrated from it"
             raise ConfigError(Problem(f"{PARAMETERS}.{table_of_draws.START}", started_from, allowed))
         composed = compose(library, {**made.choices, PARAMETERS: started_from}, made.values)
+        group = composed.container[PARAMETERS]
+    beside = f"{composed.choices.get(PARAMETERS)}{CALIBRATED_FILE}"
+    wanting = made.source in (CALIBRATED, POSTERIOR) and table_of_draws.POSTERIOR not in group
+    if wanting and beside in library.options(PARAMETERS):
+        composed = compose(library, {**made.choices, PARAMETERS: beside}, made.values)
         group = composed.container[PARAMETERS]
     if made.source in (CALIBRATED, POSTERIOR) and table_of_draws.POSTERIOR not in group:
         allowed = f"{composed.choices.get(PARAMETERS, 'the cohort')} has not been calibrated; use {START}, its values"

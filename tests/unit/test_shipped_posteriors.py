@@ -63,7 +63,20 @@ def test_they_are_what_calibration_makes_today(cohort):
 
 
 @pytest.mark.parametrize("cohort", SHIPPED)
-def test_the_simulator_takes_them_by_name_and_finds_the_starting_values(cohort):
+def test_the_simulator_takes_them_by_what_they_are_and_finds_the_starting_values(cohort):
+    parameters = {
+        source: prepare([f"cohort={cohort}", f"parameters={source}"]).container["parameters"]
+        for source in ("start", "calibrated", "posterior", cohort, f"{cohort}_calibrated")
+    }
+    assert parameters["start"] == parameters[cohort] != parameters["calibrated"]
+    assert parameters["calibrated"] == parameters[f"{cohort}_calibrated"]
+    assert parameters["posterior"]["draws"] == 100
+    again = prepare([f"cohort={cohort}", f"parameters={cohort}_calibrated"]).container["parameters"]
+    assert again == parameters["calibrated"]
+
+
+@pytest.mark.parametrize("cohort", SHIPPED)
+def test_they_are_read_by_name_with_draws(cohort):
     chosen = [f"cohort={cohort}", f"parameters={cohort}_calibrated"]
     point = prepare(chosen).experiment
     calibrated = [path for path, leaf in point.parameters.items() if leaf.provenance == "calibrated"]
