@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: run test lint clean constraints
+.PHONY: run test lint clean constraints posteriors
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed-run
@@ -22,6 +22,16 @@ lint: $(VENV)/.installed-test
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+# The shipped posteriors, each from the starting values of its cohort.
+posteriors: $(VENV)/.installed-run
+	@set -eu; made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
+	for path in configs/calibration/*.yaml; do \
+		cohort=$$(basename "$$path" .yaml); name="configs/parameters/$${cohort}_calibrated"; \
+		$(PY) -m calibration cohort="$$cohort" hydra.run.dir="$$made/$$cohort"; \
+		sed "s/^posterior: .*/posterior: $${cohort}_calibrated.csv/" "$$made/$$cohort/parameters.yaml" > "$$name.yaml"; \
+		cp "$$made/$$cohort/draws.csv" "$$name.csv"; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

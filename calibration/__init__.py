@@ -1,6 +1,6 @@
 """Calibration of a cohort's parameters to published numbers.
 
-Knows the simulator; the simulator knows nothing of it. Knows its one public name; imports nothing heavy until it is
+Knows the simulator; the simulator knows nothing of it. Knows its public names; imports nothing heavy until they are
 used.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from calibration.cli import calibrate
+    from calibration.cli import calibrate, rerun
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "rerun"]
 
 
 def __getattr__(name: str) -> Any:

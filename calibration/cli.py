@@ -5,6 +5,7 @@ Knows arguments, files and exit codes, the simulator's own; computes nothing. Hy
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,16 +14,19 @@ from typing import TYPE_CHECKING
 
 import simulator
 from calibration.schema import Calibration, load
-from simulator.cli.commands import exit_code_of
+from simulator.cli.commands import claimed, exit_code_of, tell_files
 from simulator.cli.compose import shipped_folder
-from simulator.cli.files import read
-from simulator.cli.preflight import RUN, prepare, read_arguments
+from simulator.cli.files import dump, read
+from simulator.cli.preflight import RUN, Prepared, prepare, read_arguments
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 if TYPE_CHECKING:
     from calibration.fit import Fit
 
 GROUP = "calibration"
+FOLDER = "outputs/calibration/${hydra:runtime.choices.cohort}/${now:%Y-%m-%d_%H-%M-%S-%f}"
+RESULTS, PARAMETERS, DRAWS = "calibration.nc", "parameters.yaml", "draws.csv"
+STARTING_VALUES = "parameters=start"
 HELP = """\
 Lobule calibrates a cohort's parameters to what was published about it, with the paper's own estimators.
 
@@ -32,10 +36,13 @@ Usage
   cohort=NAME         the cohort; the default is the simulator's
   calibration=NAME    its priors and targets, calibration/NAME.yaml; the default is the cohort's name
   key=value           any key of the simulator's: seed=7, study.reading=..., cohort.mix.stomach=0.2
+  hydra.run.dir=FOLDER  where to write, instead of outputs/calibration/<cohort>/<date>_<time>
   --config-dir FOLDER  your own files: FOLDER/calibration/NAME.yaml beside FOLDER/cohort/ and the others
   --help, --version
 
-It prints prior and posterior of every parameter, and the evidence of every reading. Calibrated so far: {known}
+It prints prior and posterior of every parameter, and the evidence of every reading, and writes calibration.nc (xarray,
+in the layout of ArviZ), parameters.yaml and draws.csv, which the simulator takes: python -m simulator
+parameters=FOLDER. Calibrated so far: {known}
 Exit codes: 0 done, 1 an error of ours, 2 bad input, 130 interrupted.\
 """
 
@@ -56,9 +63,37 @@ def _obey(argv: Sequence[str]) -> None:
     if arguments.command != RUN or arguments.cfg or arguments.multirun:
         what = "--cfg" if arguments.cfg else "--multirun" if arguments.multirun else arguments.command
         raise ConfigError(Problem(what, MISSING, "belongs to python -m simulator"))
-    from calibration.report import report
+    prepared, declared = _prepared(arguments.overrides, arguments.config_dir, output=True)
+    calibrate_and_write(prepared, declared)
 
-    print(report(calibrate(arguments.overrides, config_dir=arguments.config_dir)), end="")
+
+def calibrate_and_write(prepared: Prepared, declared: Calibration) -> Path:
+    """Calibrate, print what was found, write it into a folder of its own. Returns the folder."""
+    assert prepared.folder is not None  # prepared with an output folder
+    with claimed(prepared.folder, PARAMETERS) as folder:
+        from calibration.draws import posterior_draws, prior_draws
+        from calibration.fit import fit
+        from calibration.parameter_file import draws_table, parameters_of
+        from calibration.report import report
+        from calibration.results import tree_of
+        from simulator.results.store import save
+
+        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+        n = declared.search.draws
+        draws = posterior_draws(fitted, n)
+        content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
+        (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
+        save(tree_of(fitted, draws, prior_draws(fitted, n), fitted.rows()), folder / RESULTS)
+        title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
+        (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
+    print(report(fitted), end="")
+    files = {
+        RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
+        PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",
+        DRAWS: "draws for the simulator: the same, with parameters.draws=100",
+    }
+    tell_files(folder, files)
+    return folder
 
 
 def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Fit:
@@ -78,13 +113,43 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     """
     from calibration.fit import fit
 
+    prepared, declared = _prepared(overrides, config_dir, output=False)
+    return fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+
+
+def rerun(path: str | os.PathLike[str]) -> Fit:
+    """Calibrate again what a ``calibration.nc`` records; every draw is reproduced exactly.
+
+    Raises
+    ------
+    ConfigError
+        If there is no calibration at the path, or what it records is no valid one for this version.
+    """
+    from calibration.fit import fit
+    from simulator.results.provenance import config_of
+    from simulator.results.store import open_results
+
+    tree = open_results(path)
+    config, overrides = config_of(tree), str(tree.attrs.get("overrides", "")).split("\n")
+    if GROUP not in tree.attrs:
+        raise ConfigError(
+            Problem("results", os.fspath(path), f"must be a {RESULTS}: these are results of a simulation")
+        )
+    return fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
+
+
+def _prepared(
+    overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, *, output: bool
+) -> tuple[Prepared, Calibration]:
+    """Return what is calibrated: the cohort, from its starting values if nothing else is said, and its file."""
     chosen = [text.partition("=")[2] for text in overrides if text.startswith(f"{GROUP}=")]
     if len(chosen) > 1:
         raise ConfigError(Problem(GROUP, ", ".join(chosen), "is given twice; keep one"))
     others = [text for text in overrides if not text.startswith(f"{GROUP}=")]
-    prepared = prepare(others, config_dir=config_dir, hydra=False)
-    declared = declaration(chosen[0] if chosen else prepared.cohort, config_dir=config_dir)
-    return fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+    if not any(text.startswith("parameters=") for text in others):
+        others.append(STARTING_VALUES)
+    prepared = prepare(others, config_dir=config_dir, output=FOLDER if output else False, hydra=output)
+    return prepared, declaration(chosen[0] if chosen else prepared.cohort, config_dir=config_dir)
 
 
 def _progress() -> Callable[[str], None] | None:

@@ -27,7 +27,7 @@ from calibration.summary import Row, row
 from calibration.targets import terms_of
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration.evidence import EvidenceFile
-from simulator.declaration.schema import declare
+from simulator.declaration.schema import Experiment, declare
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
 from simulator.tables import Floats
 
@@ -66,11 +66,13 @@ class Component:
 
 @dataclass(frozen=True, eq=False)
 class ReadingFit:
-    """The posterior under one reading: ``chosen`` alternatives by question."""
+    """The posterior under one reading: ``chosen`` alternatives by question, the ``experiment`` as it reads then."""
 
     chosen: Mapping[str, str]
     components: tuple[Component, ...]
     seed: int
+    experiment: Experiment
+    kinds: Mapping[str, str]  # how the model reads a parameter (`values.DIMENSIONS`)
 
     @property
     def log_evidence(self) -> float:
@@ -87,16 +89,27 @@ class ReadingFit:
         """Whether every component's search ended before its stages ran out."""
         return all(component.draws.converged for component in self.components)
 
-    def draws(self, n: int) -> dict[str, Floats]:
-        """Return n equally weighted draws of every number, (n,) each, dependence between parameters kept.
+    def coordinates(self, n: int) -> list[Floats]:
+        """Return, for each component, the coordinates (n, d) of n equally weighted draws.
 
         Components are independent: each is resampled systematically and put in an order of its own.
         """
-        out: dict[str, Floats] = {}
+        found = []
         for component in self.components:
             rows = resampled(component.draws.weights, n)
             order = np.argsort(normal_scores(n, 1, seed=self.seed, stream=_stream("order", component))[:, 0])
-            out |= {name: values[rows[order]] for name, values in component.values.items()}
+            found.append(component.draws.coordinates[rows[order]])
+        return found
+
+    def prior_coordinates(self, n: int) -> list[Floats]:
+        """Return, for each component, the coordinates (n, d) of n draws from the prior."""
+        return [c.prior.draw(n, seed=self.seed, stream=_stream("prior", c)) for c in self.components]
+
+    def draws(self, n: int) -> dict[str, Floats]:
+        """Return n equally weighted draws of every number, (n,) each, dependence between parameters kept."""
+        out: dict[str, Floats] = {}
+        for component, z in zip(self.components, self.coordinates(n), strict=True):
+            out |= component.prior.parameter_sets(z).values
         return out
 
 
@@ -108,6 +121,19 @@ class Fit:
     alternatives: Alternatives
     declared: schema.Calibration
     evidence: EvidenceFile
+    config: Mapping[str, Any]  # the composed configuration it was made from
+    overrides: tuple[str, ...]
+
+    @property
+    def seed(self) -> int:
+        return self.readings[0].seed
+
+    @property
+    def default(self) -> int:
+        """Index of the reading that a run takes if nothing is said, or else of the most probable one."""
+        usual = {question: reading.default for question, reading in self.evidence.readings.items()}
+        found = [i for i, reading in enumerate(self.readings) if reading.chosen == usual]
+        return found[0] if found else int(np.argmax(self.probabilities))
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -158,20 +184,20 @@ def fit(
                 problems.setdefault(str(problem), (problem, []))[1].append(under)
     if problems:
         raise ConfigError([_under(problem, names, len(chosen)) for problem, names in problems.values()])
-    _refuse_other_targets(chosen, [terms for _, terms in prepared])
+    _refuse_other_targets(chosen, [one.terms for one in prepared])
     seed = int(container.get("seed", 0))
     fits = []
-    for alternatives, (prior, terms) in zip(chosen, prepared, strict=True):
+    for alternatives, one in zip(chosen, prepared, strict=True):
         found = []
-        for part, mine in components(prior, terms):
+        for part, mine in components(one.prior, one.terms):
             component = _searched(part, mine, declared.search, seed)
             found.append(component)
             if told is not None and mine:
                 size, stages = component.draws.effective_size, component.draws.stages
                 told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
-        fits.append(ReadingFit(alternatives, tuple(found), seed))
+        fits.append(ReadingFit(alternatives, tuple(found), seed, one.experiment, one.kinds))
     names = tuple(tuple(alternatives.values()) for alternatives in chosen)
-    return Fit(tuple(fits), Alternatives(names, tuple(weights)), declared, evidence)
+    return Fit(tuple(fits), Alternatives(names, tuple(weights)), declared, evidence, container, tuple(overrides))
 
 
 def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
@@ -234,12 +260,22 @@ def _readings(
     return chosen, total
 
 
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What is fitted under one reading."""
+
+    experiment: Experiment
+    prior: Prior
+    terms: tuple[Term, ...]
+    kinds: Mapping[str, str]
+
+
 def _prepared(
     container: Mapping[str, Any],
     declared: schema.Calibration,
     overrides: Sequence[str],
     alternatives: Mapping[str, str],
-) -> tuple[Prior, tuple[Term, ...]]:
+) -> _Prepared:
     """Return prior and likelihood under one reading, or refuse with everything that is wrong."""
     study = {**container["study"], "reading": list(alternatives.values()) or None}
     with warnings.catch_warnings():  # of a reading that nobody chose: what is inert in it is no news
@@ -257,7 +293,7 @@ def _prepared(
         wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))
     if wrong:
         raise ConfigError(wrong)
-    return prior, terms
+    return _Prepared(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, closed.kinds))
 
 
 def _searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:

@@ -214,7 +214,7 @@ def prior_of(declared: Calibration, leaves: Mapping[str, Leaf], kinds: Mapping[s
     blocks: list[Block] = []
     for key, paths in keys.items():
         prior, here = declared.parameters[key], f"{ROOT}.parameters.{key}"
-        kind = next((kinds[path] for path in paths if path in kinds), _kind(leaves[paths[0]].value))
+        kind = _kind_of(paths, leaves, kinds)
         if prior.dirichlet is not None:
             order = [path.rpartition(".")[2] for path in paths]
             blocks.append(Dirichlet(key, {member: prior.dirichlet[member] for member in order}))
@@ -233,6 +233,18 @@ def prior_of(declared: Calibration, leaves: Mapping[str, Leaf], kinds: Mapping[s
                 blocks += [Single(path, law) for path in paths]
     problems.raise_any()
     return Prior(tuple(blocks))
+
+
+def kinds_of(
+    keys: Mapping[str, tuple[str, ...]], leaves: Mapping[str, Leaf], kinds: Mapping[str, str]
+) -> dict[str, str]:
+    """Return how every parameter is read: ``keys`` as `expanded` gives them, the others as for `prior_of`."""
+    return {path: _kind_of(paths, leaves, kinds) for paths in keys.values() for path in paths}
+
+
+def _kind_of(paths: tuple[str, ...], leaves: Mapping[str, Leaf], kinds: Mapping[str, str]) -> str:
+    """How the parameters of one key are read: alike."""
+    return next((kinds[path] for path in paths if path in kinds), _kind(leaves[paths[0]].value))
 
 
 def _kind(value: Any) -> str:

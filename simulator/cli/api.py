@@ -30,7 +30,7 @@ def simulate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str
     from simulator.cli.preflight import prepare
 
     prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False)
-    from simulator.running.batch import run
+    from simulator.running.draws import run
 
     return run(prepared.experiment)
 
@@ -46,7 +46,7 @@ def rerun(path: str | os.PathLike[str]) -> DataTree:
     from simulator.declaration.schema import declare
     from simulator.results.provenance import config_of
     from simulator.results.store import open_results
-    from simulator.running.batch import run
+    from simulator.running.draws import run
 
     tree = open_results(path)
     try:

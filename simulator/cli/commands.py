@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -83,31 +83,39 @@ def run_and_write(prepared: Prepared) -> Path:
     """Simulate, write the results into a folder of their own, print the table. Returns the folder."""
     listen(prepared.verbose)
     assert prepared.folder is not None  # prepared with an output folder
-    with _claimed(prepared.folder) as folder:
+    with claimed(prepared.folder, CONFIG) as folder:
         (folder / CONFIG).write_text(dump(prepared.container), encoding="utf-8")
         _log.debug("simulating %s into %s", prepared.cohort, folder)
         from simulator.results.store import save
-        from simulator.running.batch import run
+        from simulator.running.draws import run
         from simulator.running.experiment import is_compiled
 
         if sys.stderr.isatty() and not is_compiled(prepared.experiment):
             print("compiling the engine, once on this machine: about a minute …", file=sys.stderr, flush=True)
         with _progress() as progress:
-            tree = run(prepared.experiment, progress=progress)
+            solved = None if progress is None else progress.solved
+            tree = run(prepared.experiment, progress=progress, solved=solved)
         save(tree, folder / RESULTS)
     from simulator.views import figures
     from simulator.views.tables import targets_table
 
     figures.save(figures.survival(tree), folder / PICTURE)
-    _show(targets_table(tree))
-    print(f"\n{folder}{os.sep}")
-    for name, what in (
-        (RESULTS, f'the results: simulator.open_results("{(folder / RESULTS).as_posix()}")'),
-        (CONFIG, "what was simulated"),
-        (PICTURE, "survival, simulated and reported"),
-    ):
-        print(f"  {name:12}  {what}")
+    show(targets_table(tree))
+    files = {
+        RESULTS: f'the results: simulator.open_results("{(folder / RESULTS).as_posix()}")',
+        CONFIG: "what was simulated",
+        PICTURE: "survival, simulated and reported",
+    }
+    tell_files(folder, files)
     return folder
+
+
+def tell_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Print what lies in a folder of a run."""
+    width = max(map(len, files))
+    print(f"\n{folder}{os.sep}")
+    for name, what in files.items():
+        print(f"  {name:{width}}  {what}")
 
 
 def _explained(prepared: Prepared) -> str:
@@ -120,18 +128,19 @@ def _show_evidence(prepared: Prepared) -> None:
     from simulator.declaration.evidence import load
     from simulator.views.tables import evidence_table
 
-    _show(evidence_table(load(prepared.container["evidence"])))
+    show(evidence_table(load(prepared.container["evidence"])))
 
 
-def _show(renderable: Any) -> None:
+def show(renderable: Any) -> None:
+    """Print tables as wide as the terminal."""
     from rich.console import Console
 
     Console(file=sys.stdout, highlight=False).print(renderable)
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[Path]:
-    """Make a folder that is ours alone; take away what was made if nothing comes of it."""
+def claimed(folder: Path, first: str) -> Iterator[Path]:
+    """Make a folder that is ours alone, with an empty file of this name; take both away if nothing comes of it."""
     made: list[Path] = []
     try:
         for path in [*reversed(folder.parents), folder]:
@@ -143,9 +152,9 @@ def _claimed(folder: Path) -> Iterator[Path]:
             except FileExistsError:  # another run may have made it just now
                 if not path.is_dir():
                     raise
-        config = folder / CONFIG
-        config.touch(exist_ok=False)
-        made.append(config)
+        file = folder / first
+        file.touch(exist_ok=False)
+        made.append(file)
     except FileExistsError:
         _remove(made)
         problem = Problem("hydra.run.dir", str(folder), "is in use by another run; name a new folder")
@@ -167,9 +176,25 @@ def _remove(made: Sequence[Path]) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
 
 
+class _Bar:
+    """A bar that patients and draws of parameters move."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar, self.task = bar, bar.add_task("preparing", total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        self._show(f"simulating {done:,} of {total:,}", done, total)
+
+    def solved(self, done: int, total: int) -> None:
+        self._show(f"solving draw {done:,} of {total:,}", done, total)
+
+    def _show(self, description: str, done: int, total: int) -> None:
+        self.bar.update(self.task, completed=done, total=total, description=description)
+
+
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Give a callback that draws a bar on a terminal, and None where nobody watches."""
+def _progress() -> Iterator[_Bar | None]:
+    """Give callbacks that move a bar on a terminal, and None where nobody watches."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -184,10 +209,7 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("preparing", total=None)
-        yield lambda done, total: bar.update(
-            task, completed=done, total=total, description=f"simulating {done:,} of {total:,}"
-        )
+        yield _Bar(bar)
 
 
 def _failed(message: str, code: int) -> int:

@@ -61,6 +61,7 @@ class Library:
     own: Path | None = None
     own_label: str = ""
     shipped: Path = field(default_factory=shipped_folder)
+    given: list[str] = field(default_factory=list)  # groups of which a file was given by its path
     _read: dict[str, ConfigFile] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -86,6 +87,29 @@ class Library:
     def options(self, group: str) -> tuple[str, ...]:
         """Names of the files of a group, shipped ones first."""
         return tuple(self._options[group])
+
+    def add(self, group: str, path: str, *, usual: str) -> str:
+        """Take a file at a path, or the ``usual`` one of a folder, into a group; return the name it gets.
+
+        Raises ConfigError if there is none.
+        """
+        found = Path(path).expanduser()
+        try:
+            file = found / usual if found.is_dir() else found
+            if not file.is_file():
+                allowed = f"has no {usual}" if found.is_dir() else "there is no such file, and no folder with one"
+                raise ConfigError(Problem(group, path, allowed))
+        except (OSError, ValueError) as error:
+            raise ConfigError(Problem(group, path, f"cannot be read: {getattr(error, 'strerror', error)}")) from None
+        name = f"given_{group}"
+        self.given.append(group)
+        self._options[group][name] = (file, path if file == found else f"{path.rstrip('/')}/{usual}")
+        return name
+
+    def beside(self, group: str, name: str, file: str) -> tuple[Path, str]:
+        """Return path and label of a file that lies beside one of a group."""
+        path, label = self._options[group][name]
+        return path.with_name(file), f"{label.rpartition('/')[0] or '.'}/{file}"
 
     def file(self, config_path: str) -> ConfigFile:
         """Return the file of ``group/name``, or the primary one, read once. Raises ConfigError."""

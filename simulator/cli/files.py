@@ -107,9 +107,11 @@ def read(path: Path, *, label: str, trusted: bool = False) -> ConfigFile:
     return ConfigFile(label, content, comment[1].strip() if comment else None, reader.lines)
 
 
-def dump(container: Mapping[str, Any]) -> str:
-    """Write a configuration so that every reader of YAML reads back what it is."""
-    text: str = yaml.dump(dict(container), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+def dump(container: Mapping[str, Any], *, compact: bool = False) -> str:
+    """Write a configuration so that every reader of YAML reads back what it is; ``compact``: a parameter a line."""
+    dumper = _Compact if compact else _Dumper
+    width = 10_000 if compact else 110
+    text: str = yaml.dump(dict(container), Dumper=dumper, sort_keys=False, allow_unicode=True, width=width)
     return text
 
 
@@ -125,6 +127,20 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc] # PyYAML has no types
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)
+
+
+class _Compact(_Dumper):
+    """Writes a parameter with its provenance, and a list, on one line."""
+
+    def represent_one_line(self, data: Mapping[str, Any] | list[Any]) -> yaml.Node:
+        flow = isinstance(data, list) or "value" in data
+        represent = self.represent_sequence if isinstance(data, list) else self.represent_mapping
+        tag = "tag:yaml.org,2002:seq" if isinstance(data, list) else "tag:yaml.org,2002:map"
+        return represent(tag, data if isinstance(data, list) else data.items(), flow_style=flow)
+
+
+_Compact.add_representer(dict, _Compact.represent_one_line)
+_Compact.add_representer(list, _Compact.represent_one_line)
 
 
 def _text(path: Path, label: str) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import simulator
-from simulator.cli.compose import COHORT, EXPERIMENT, NAMED_BY_COHORT, Library, compose
+from simulator.cli.compose import COHORT, EXPERIMENT, NAMED_BY_COHORT, Library
 from simulator.cli.overrides import read_overrides
+from simulator.cli.parameters import composed_with_parameters
 from simulator.cli.preflight import open_library
 from simulator.errors import ConfigError
 
@@ -25,7 +26,7 @@ def help_text(texts: Sequence[str], *, config_dir: str | None = None) -> str:
     made = read_overrides(texts, library)
     if problems := [*library.problems(), *made.problems]:
         raise ConfigError(problems)
-    composed = compose(library, made.choices, made.values)
+    composed = composed_with_parameters(library, made)
     cohorts = {name: _about(library, f"{COHORT}/{name}") for name in library.options(COHORT)}
     width = max(map(len, cohorts))
     template = string.Template(library.primary["hydra"]["help"]["template"])
@@ -58,7 +59,7 @@ def _settings(container: Mapping[str, Any], library: Library) -> Iterator[tuple[
 
 def _below(key: str, value: Any, *, depth: int) -> Iterator[tuple[str, str]]:
     """Yield a key and its value, or the keys below it, as far as `depth` names and what fits on a line."""
-    if key.rpartition(".")[2] in ("name", "title", "description", "reference"):
+    if key.rpartition(".")[2] in ("name", "title", "description", "reference", "under"):
         return
     if isinstance(value, Mapping) and "value" in value:
         value = value["value"]

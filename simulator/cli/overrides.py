@@ -20,19 +20,20 @@ from hydra.errors import HydraException
 
 from simulator.cli.compose import COHORT, EXPERIMENT, Library, hydra_lock
 from simulator.cli.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
-from simulator.errors import MISSING, Problem, nearest, unknown
+from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 
 LONGEST = 2000
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose")
 SWEEPS = ("choice", "range", "interval", "glob", "sort", "shuffle", "tag")
 PARAMETERS = "parameters"
-START = "start"
-LATER_PARAMETERS = ("calibrated", "posterior")
+START, CALIBRATED, POSTERIOR = SOURCES = ("start", "calibrated", "posterior")
+"""What a run may take of the parameters that a cohort names: see `parameters`."""
 
 SWEEP_REFUSED = "several values are a sweep, which needs --multirun"
 _COMMA_REFUSED = f"has a comma: write a decimal point if it is one number; {SWEEP_REFUSED}"
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*))*")
 _NEEDS_QUOTES = re.compile(r"[^\w\s/\\+.$%*@?|:,=()\[\]{}'\"-]", re.ASCII)
+_PATH = re.compile(r"[/\\]|\.(ya?ml|nc)$")
 _SIGN = re.compile(r"\+{0,2}")
 
 
@@ -41,6 +42,7 @@ class Overrides:
     """What was set, by what it does; and what is wrong with it."""
 
     choices: dict[str, str] = field(default_factory=dict)
+    source: str | None = None
     values: list[tuple[str, Any]] = field(default_factory=list)
     hydra: dict[str, str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
@@ -148,19 +150,23 @@ def _read_one(text: str, key: str, given: str, library: Library, made: Overrides
 
 
 def _choose(group: str, given: str, value: object, library: Library, made: Overrides) -> Problem | None:
-    options = library.options(group)
-    if group == PARAMETERS and value == START:
-        return None  # what the cohort names
-    if isinstance(value, str) and value in options:
-        made.choices[group] = value
+    if group == PARAMETERS and value in SOURCES:
+        made.source = str(value)
         made.texts.append(f"{group}={value}")
         return None
-    if group == PARAMETERS and (given in LATER_PARAMETERS or re.search(r"[/\\]|\.(ya?ml|nc)$", given)):
-        return Problem(group, given, f"calibrated parameters come with a later version; use {START}, "
-                       "the values that the cohort names")  # fmt: skip
+    if group == PARAMETERS and isinstance(value, str) and _PATH.search(value):
+        try:
+            value = library.add(group, value, usual="parameters.yaml")
+        except ConfigError as error:
+            return error.problems[0]
+    options = library.options(group)
+    if isinstance(value, str) and value in options:
+        made.choices[group] = value
+        made.texts.append(f"{group}={given}")
+        return None
     if not isinstance(value, str):
         return Problem(group, given, f"must be the name of one {group}: {', '.join(options)}")
-    known = (START, *options) if group == PARAMETERS else options
+    known = (*SOURCES, *options) if group == PARAMETERS else options
     problem = unknown(group, value, known, what=group if group == COHORT else f"{group} file")
     stem = value.removesuffix(".yaml")
     return Problem(group, value, problem.allowed, stem) if stem in known else problem

@@ -55,6 +55,7 @@ class Prepared:
     experiment: Experiment
     cohort: str
     overrides: tuple[str, ...]
+    parameters: str | None = None  # name of the file of parameters that was taken; None if it was given by a path
     folder: Path | None = None
     verbose: str = "false"
 
@@ -130,12 +131,13 @@ def prepare(
     texts: Sequence[str],
     *,
     config_dir: str | os.PathLike[str] | None = None,
-    output: bool = False,
+    output: bool | str = False,
     hydra: bool = True,
 ) -> Prepared:
     """Check everything and return the experiment.
 
-    With `output`, also where it may be written; without `hydra`, keys of Hydra's own are refused.
+    With `output`, also where it may be written: the folder that the primary configuration names, or this one, both
+    with cohort and time to be filled in. Without `hydra`, keys of Hydra's own are refused.
 
     Raises
     ------
@@ -149,17 +151,18 @@ def prepare(
     problems = [*library.problems(), *made.problems]
     composed = None
     if not misleads(problems, library):
-        from simulator.cli.compose import compose
+        from simulator.cli.parameters import composed_with_parameters
 
         try:
-            composed = compose(library, made.choices, made.values)
+            composed = composed_with_parameters(library, made)
         except ConfigError as error:
             problems += error.problems
     problems += unknown_roots(made, library, composed.container if composed else {})
     cohort = composed.choices["cohort"] if composed else ""
     folder = None
     if output and composed:
-        folder, refused = _output_folder(made, library, cohort)
+        template = output if isinstance(output, str) else str(library.primary["hydra"]["run"]["dir"])
+        folder, refused = _output_folder(made, _filled(template, cohort))
         problems += refused
     if not hydra:
         problems += [Problem(key, value, "belongs to the command line; leave it out")
@@ -177,6 +180,7 @@ def prepare(
         experiment=experiment,
         cohort=cohort,
         overrides=tuple(made.texts),
+        parameters=composed.choices.get("parameters") if "parameters" not in library.given else None,
         folder=folder,
         verbose=made.hydra.get("hydra.verbose", "false"),
     )
@@ -258,12 +262,10 @@ def _keys(container: Mapping[str, Any], before: str = "") -> Iterator[str]:
             yield from _keys(value, f"{before}{key}.")
 
 
-def _output_folder(made: Overrides, library: Library, cohort: str) -> tuple[Path | None, list[Problem]]:
+def _output_folder(made: Overrides, usual: str) -> tuple[Path | None, list[Problem]]:
     """Return where a run writes, or why it cannot. Creates nothing."""
     key = "hydra.run.dir"
-    given = made.hydra.get(key)
-    template = str(library.primary["hydra"]["run"]["dir"])
-    shown = given if given is not None else _filled(template, cohort)
+    shown = made.hydra.get(key, usual)
     try:
         folder = Path(shown).expanduser()
         if folder.is_dir():

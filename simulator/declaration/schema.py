@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from simulator.declaration import evidence as evidence_file
+from simulator.declaration import posterior
 from simulator.declaration.base import Declared, Time, lay_over
 from simulator.declaration.baseline import Solved
 from simulator.declaration.cohort import Cohort
@@ -83,7 +84,8 @@ def declare(
 
     Parameters
     ----------
-    container : the composed configuration as plain Python values, without ``hydra``.
+    container : the composed configuration as plain Python values, without ``hydra``. Of parameters that come with
+        draws of a posterior the point values are taken; `posterior.configurations` has one for each draw.
     overrides : the user's ``key=value`` texts; they win over a reading's patches, and
         ``cohort.mix.<stratum>=share`` rescales the other strata.
     varied : parameter path → one value a parameter set, for a batch of parameter sets.
@@ -96,15 +98,23 @@ def declare(
     problems = Problems()
     groups = _groups(container, problems)
     evidence = _evidence(container["evidence"], problems)
+    posterior.check(groups["parameters"], problems)
     selection = _select(evidence, groups, overrides, problems) if evidence is not None else None
     _rescale_mix(groups["cohort"], overrides, problems)
     top = {k: v for k, v in container.items() if k not in {*GROUPS, "parameters", "evidence"}}
     root = validated(Root, top, "", problems.found)
+    if root is not None and posterior.has_draws(container):
+        for what in ("patients", "events"):
+            if getattr(root.output, what):
+                allowed = "keeps histories of one parameter set: leave it out, or take point values"
+                problems.add(f"output.{what}", True, allowed)
     elsewhere = len(problems.found)  # these do not keep the numbers of the other groups from being read
     model = validated(Model, groups["model"], "model", problems.found)
     cohort = validated(Cohort, groups["cohort"], "cohort", problems.found)
     course = validated(Course, groups["course"], "course", problems.found)
     study = validated(Study, groups["study"], "study", problems.found)
+    for key in posterior.KEYS:
+        groups["parameters"].pop(key, None)
     reference = groups["parameters"].pop("reference", None) or {}
     leaves = parameter_leaves(groups["parameters"], problems)
     if model is not None:
@@ -225,6 +235,7 @@ def _select(
     by_hand = {key for key, _ in map(_split, overrides)}
     for name in OPEN:
         lay_over(groups[name], getattr(selection, name), name, by_hand)
+    posterior.lay_reading_over(groups["parameters"], selection.chosen, by_hand)
     return selection
 
 

@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 NEWTON_STEPS = 60
+NOBODY = 1e-290
+"""A survival below this is nobody's: near the smallest numbers a logarithm has no digits left."""
 
 
 @kernel
@@ -65,7 +67,7 @@ def baseline_hazards(marginal: Floats, onset: Floats, atom: Floats, ratio: Float
         for k in range(width):
             h[k] = previous[k] + (previous[k] - before_that[k])
         for k in range(width):
-            moving[k] = 1 if survival[k] > 0.0 else 0
+            moving[k] = 1 if survival[k] > NOBODY else 0
         for _ in range(NEWTON_STEPS):
             for k in range(width):
                 a[k] = fresh[k] * exp(-h[k])
@@ -84,13 +86,13 @@ def baseline_hazards(marginal: Floats, onset: Floats, atom: Floats, ratio: Float
             if left == 0:
                 break
         for k in range(width):
-            new[k] = max(h[k], previous[k]) if survival[k] > 0.0 else previous[k]
+            new[k] = max(h[k], previous[k]) if survival[k] > NOBODY else previous[k]
         for k in range(width):
             a[k] = held[k] * exp(-ratio[k] * (new[k] - previous[k]))
         for k in range(width):
             b[k] = (0.5 * spread[k] + jump[k]) * exp(-new[k])
         for k in range(width):
-            carried[k] = a[k] + b[k] if survival[k] > 0.0 else carried[k]
+            carried[k] = a[k] + b[k] if survival[k] > NOBODY else carried[k]
     return hazard
 
 

@@ -20,6 +20,9 @@ import xarray as xr
 from simulator.errors import ConfigError, LobuleError, Problem
 from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
 
+FILES = ("results.nc", "calibration.nc")
+"""Names under which a run leaves its results, a simulation's and a calibration's."""
+
 LOADED_BELOW = 256 * 2**20
 """Trees smaller than this many bytes are read whole and their file is closed."""
 
@@ -60,7 +63,7 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
 
 
 def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
-    """Open the results of a run or of a sweep: the file or store, or the folder that holds it.
+    """Open the results of a run, a calibration or a sweep: the file or store, or the folder that holds it.
 
     Trees of less than 256 MiB are loaded and the file closed. Larger ones are read as they are used and
     keep the file open until ``tree.close()``; the file may be replaced or deleted meanwhile. A sweep is always read
@@ -153,8 +156,9 @@ def _sweep_at(path: Path) -> Path | None:
 
 
 def _located(path: Path) -> Path:
-    if path.is_dir() and (path / "results.nc").is_file():
-        return path / "results.nc"
+    for name in FILES:
+        if (path / name).is_file():
+            return path / name
     if path.is_dir() and (path / "zarr.json").is_file():
         raise _refused(path, f"must be a results.nc or a {SWEEP}: this is a Zarr store of another name")
     if path.is_dir():

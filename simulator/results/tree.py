@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from simulator import units
 from simulator.declaration.reported import EvidenceEntry
+from simulator.study.crossed import error_of_share, spreads
 from simulator.study.observe import StudyData
 from simulator.study.ranks import CENTRAL, TOLERANCE, mid_rank, order_statistics
 from simulator.study.statistics import EVERYBODY, Variable
@@ -39,6 +40,7 @@ def build(
     record: Mapping[str, str | int | float],
     patients: xr.Dataset | None = None,
     events: xr.Dataset | None = None,
+    spread: xr.Dataset | None = None,
 ) -> xr.DataTree:
     """Return the tree of a run: the record as its attributes, a node for each dataset that is given.
 
@@ -47,8 +49,18 @@ def build(
     ValueError
         If a variable has no ``long_name`` or no ``units``; each is named.
     """
-    nodes = {"targets": targets, "statistics": statistics, "patients": patients, "events": events}
-    given = {name: node for name, node in nodes.items() if node is not None}
+    nodes = {
+        "targets": targets,
+        "statistics": statistics,
+        "spread": spread,
+        "patients": patients,
+        "events": events,
+    }
+    return assembled({name: node for name, node in nodes.items() if node is not None}, record)
+
+
+def assembled(given: Mapping[str, xr.Dataset], record: Mapping[str, str | int | float]) -> xr.DataTree:
+    """Return a tree with these nodes and a record as its attributes. Raises ValueError as `build`."""
     bare = [
         f"{name}.{variable}: no {attribute}"
         for name, node in given.items()
@@ -72,54 +84,105 @@ def targets_dataset(entries: Sequence[EvidenceEntry], simulated: ArrayLike, *, b
     values = np.asarray(simulated, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(entries):
         raise ValueError(f"simulated targets: shape {values.shape}, expected (replicates, {len(entries)})")
-    reported = np.array([_reported(entry) for entry in entries], dtype=np.float64)
-    half_width = np.array([entry.half_width or 0.0 for entry in entries], dtype=np.float64)
-    every_replicate = {"long_name": "value in each simulated study; +inf not reached, NaN undefined"}
+    return _targets(entries, [entries], values[None], ("replicate", "target"), binned)
+
+
+def targets_over_draws(
+    entries: Sequence[Sequence[EvidenceEntry]], simulated: ArrayLike, draws: Sequence[int], *, binned: str = ""
+) -> xr.Dataset:
+    """Return the same of studies whose parameters are draws of a posterior, and the spreads apart.
+
+    ``simulated`` has the shape (draw, replicate, target), ``entries`` are those of each draw, since a draw may read
+    the text in another way; they have the same ids. ``draws`` are the draws' numbers. Median, interval and percentile
+    are over all studies of all draws.
+    """
+    values = np.asarray(simulated, dtype=np.float64)
+    if values.ndim != 3 or values.shape[::2] != (len(draws), len(entries[0])) or len(entries) != len(draws):
+        raise ValueError(f"simulated targets: shape {values.shape}, expected (draws, replicates, targets)")
+    dataset = _targets(entries[0], entries, values, ("draw", "replicate", "target"), binned)
+    found = [spreads(values[:, :, k]) for k in range(values.shape[2])]
+    apart = {
+        "mean": ("mean", "mean over all studies of all draws"),
+        "study_sd": ("study", "study sampling: standard deviation over the studies of one draw"),
+        "study_sd_standard_error": ("study_error", "Monte-Carlo standard error of study_sd"),
+        "parameter_sd": ("parameter", "parameters: standard deviation over draws, apart from luck"),
+        "parameter_sd_standard_error": ("parameter_error", "Monte-Carlo standard error of parameter_sd"),
+        "monte_carlo_error": ("monte_carlo", "Monte Carlo: standard error of mean, over draws and replicates"),
+    }
+    variables = {
+        name: _of_target([getattr(each, attribute) for each in found], long_name, _STORED)
+        for name, (attribute, long_name) in apart.items()
+    }
+    return dataset.assign(variables).assign_coords(draw=_draw(draws))
+
+
+def _targets(
+    entries: Sequence[EvidenceEntry],
+    of_draws: Sequence[Sequence[EvidenceEntry]],
+    values: Floats,
+    dims: tuple[str, ...],
+    binned: str,
+) -> xr.Dataset:
+    reported = np.array([[_reported(entry) for entry in each] for each in of_draws], dtype=np.float64)
+    half_width = np.array([[entry.half_width or 0.0 for entry in each] for each in of_draws], dtype=np.float64)
+    every_study = {"long_name": "value in each simulated study; +inf not reached, NaN undefined"}
+    replicate = ("replicate", np.arange(values.shape[1]), _REPLICATE)
     return xr.Dataset(
         {
-            "reported": _of_target(reported, "reported value", _STORED),
-            "simulated": (("replicate", "target"), values, every_replicate | {"units": _STORED}),
+            "reported": _of_target(reported[0], "reported value", _STORED),
+            "simulated": (dims, values.reshape(values.shape[-len(dims) :]), every_study | {"units": _STORED}),
             **_spread(values, reported, half_width),
         },
-        coords={
-            "target": _of_target([entry.id for entry in entries], "evidence id", ""),
-            "replicate": ("replicate", np.arange(len(values)), _REPLICATE),
-            **{
-                name: _of_target([text(entry) for entry in entries], long_name, "")
-                for name, (long_name, text) in _TEXTS.items()
-            },
-            "time": _of_target([_time(entry) for entry in entries], "time of a landmark", "d"),
-            "scale": _of_target([_scale(entry) for entry in entries], "printed units per stored unit", "1"),
-            "decimals": _of_target([entry.decimals or 0 for entry in entries], "decimals as printed", "1"),
-            "half_width": _of_target(half_width, "half a printed unit, half a patient if counted", _STORED),
-        },
+        coords=target_coordinates(entries) | {"replicate": replicate},
         attrs={"binned": binned} if binned else {},
     )
 
 
+def _draw(draws: Sequence[int]) -> Column:
+    return "draw", np.asarray(draws, dtype=np.int64), {"long_name": "draw of the posterior", "units": "1"}
+
+
+def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, Column]:
+    """Return what is known of each target, by the name of the coordinate, all along ``target``."""
+    half_width = np.array([entry.half_width or 0.0 for entry in entries], dtype=np.float64)
+    return {
+        "target": _of_target([entry.id for entry in entries], "evidence id", ""),
+        **{
+            name: _of_target([text(entry) for entry in entries], long_name, "")
+            for name, (long_name, text) in _TEXTS.items()
+        },
+        "time": _of_target([_time(entry) for entry in entries], "time of a landmark", "d"),
+        "scale": _of_target([_scale(entry) for entry in entries], "printed units per stored unit", "1"),
+        "decimals": _of_target([entry.decimals or 0 for entry in entries], "decimals as printed", "1"),
+        "half_width": _of_target(half_width, "half a printed unit, half a patient if counted", _STORED),
+    }
+
+
 def _spread(values: Floats, reported: Floats, half_width: Floats) -> dict[str, Column]:
-    """Where the replicates lie and where the reported value falls among them, with Monte-Carlo errors."""
-    each = list(zip(values.T, reported, half_width, strict=True))
-    ranks = [mid_rank(column, float(number), float(width)) for column, number, width in each]
-    percentile = np.array([rank.percentile for rank in ranks], dtype=np.float64)
+    """Where the studies (draw, replicate, target) lie and where the reported value falls among them, with errors.
+
+    ``reported`` and ``half_width`` have the shape (draw, target).
+    """
+    targets = range(values.shape[2])
+    ranks = [mid_rank(values[:, :, k], reported[:, k], half_width[:, k]) for k in targets]
     n_undefined = np.array([rank.n_undefined for rank in ranks], dtype=np.int64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        percentile_error = np.sqrt(percentile * (1 - percentile) / (len(values) - n_undefined))
-    median = order_statistics(values, (0.5,))[0] if len(values) else np.full(reported.size, np.nan)
+    pooled = values.reshape(-1, len(targets))
+    median = order_statistics(pooled, (0.5,))[0] if len(pooled) else np.full(len(targets), np.nan)
     found = {
         "median": (median, "median over the simulated studies"),
         "lower": ([rank.lower for rank in ranks], "2.5 % quantile over the simulated studies"),
         "upper": ([rank.upper for rank in ranks], "97.5 % quantile over the simulated studies"),
     }
     spread = {name: _of_target(data, long_name, _STORED) for name, (data, long_name) in found.items()}
+    percentile = [rank.percentile for rank in ranks]
     spread["percentile"] = _of_target(percentile, "mid-rank of the reported value among the simulated", "1")
     for name, level in (("median", 0.5), ("lower", CENTRAL[0]), ("upper", CENTRAL[1])):
-        errors = [_error(column, level) for column in values.T]
+        errors = [_error(values[:, :, k], level) for k in targets]
         what = f"Monte-Carlo standard error of {name}"
         spread[f"{name}_standard_error"] = _of_target(errors, what, _STORED)
     what = "Monte-Carlo standard error of percentile"
-    spread["percentile_standard_error"] = _of_target(percentile_error, what, "1")
-    misses = [_miss_probability(column, float(width)) for column, _, width in each]
+    spread["percentile_standard_error"] = _of_target([rank.percentile_error for rank in ranks], what, "1")
+    misses = [_miss_probability(pooled[:, k], float(half_width[0, k])) for k in targets]
     what = "probability that one of the simulated studies itself falls outside the central 95 %"
     spread["miss_probability"] = _of_target(misses, what, "1")
     not_reached = np.array([rank.n_not_reached for rank in ranks], dtype=np.int64)
@@ -141,6 +204,76 @@ def statistics_dataset(variables: Mapping[str, Variable], *, binned: str = "") -
         },
         attrs={"binned": binned} if binned else {},
     )
+
+
+def statistics_over_draws(
+    parts: Sequence[Mapping[str, Variable]], draws: Sequence[int], *, binned: str = ""
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the node of the statistics with a dimension ``draw``, and the node ``spread``: what draws do to them.
+
+    Histories of single patients are left out. An administration that nobody got in some draw is given to a share of
+    0 there. In ``spread`` a statistic is its mean over draws; beside it stand ``_lower`` and ``_upper``, the central
+    95 % of draws, ``_parameter_sd``, their standard deviation, and ``_monte_carlo_error``, that of the mean: the luck
+    of the patients, which all draws share, and the number of draws.
+
+    Raises
+    ------
+    ValueError
+        If draws differ in a dimension other than the number of administrations.
+    """
+    first, statistics, spread = parts[0], {}, {}
+    for name, variable in first.items():
+        if {"patient", "history"} & set(variable.dims):
+            continue
+        columns = _equally_long([part[name].values for part in parts], variable.dims)
+        attrs = {"units": _units_of(columns[0])} | variable.attrs
+        if variable.dims == (name,) or columns[0].dtype == object:
+            longest = max(columns, key=len)
+            statistics[name] = spread[name] = (variable.dims, _column(longest), attrs)
+            continue
+        stacked = np.stack(columns)
+        statistics[name] = (("draw", *variable.dims), stacked, attrs)
+        if name.endswith("_standard_error"):
+            continue
+        error = f"{name}_standard_error"
+        errors = np.stack(_equally_long([p[error].values for p in parts], variable.dims)) if error in first else None
+        spread |= _over_draws(name, variable.dims, stacked, errors, attrs)
+    attributes = {"binned": binned} if binned else {}
+    over = xr.Dataset(statistics, coords={"draw": _draw(draws)}, attrs=attributes)
+    return over, xr.Dataset(spread, attrs=attributes)
+
+
+def _over_draws(
+    name: str, dims: tuple[str, ...], values: NDArray[Any], errors: NDArray[Any] | None, attrs: Mapping[str, Any]
+) -> dict[str, Column]:
+    """Mean over draws (draw, …), and the spread of draws where the statistic has a Monte-Carlo error."""
+
+    def column(data: NDArray[Any], what: str) -> Column:
+        return dims, data, {**attrs, "long_name": f"{attrs.get('long_name', name)}, {what}"}
+
+    with np.errstate(invalid="ignore"):
+        out = {name: column(values.mean(axis=0), "mean over draws")}
+        if errors is None:
+            return out
+        lower, upper = order_statistics(values, CENTRAL)
+        sd = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
+        monte_carlo = np.sqrt((errors**2).mean(axis=0) + sd**2 / len(values))
+    out[f"{name}_lower"] = column(lower, "2.5 % quantile over draws")
+    out[f"{name}_upper"] = column(upper, "97.5 % quantile over draws")
+    out[f"{name}_parameter_sd"] = column(sd, "standard deviation over draws")
+    out[f"{name}_monte_carlo_error"] = column(monte_carlo, "Monte-Carlo standard error of the mean over draws")
+    return out
+
+
+def _equally_long(columns: Sequence[NDArray[Any]], dims: tuple[str, ...]) -> list[NDArray[Any]]:
+    """Pad shares of administrations with 0, up to the most that anybody got."""
+    if "visit" in dims:
+        axis = dims.index("visit")
+        most = max(column.shape[axis] for column in columns)
+        columns = [np.pad(c, [(0, most - c.shape[axis] if a == axis else 0) for a in range(c.ndim)]) for c in columns]
+    if len({column.shape for column in columns}) > 1:
+        raise ValueError(f"draws differ in the size of {', '.join(dims)}")
+    return list(columns)
 
 
 def patients_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
@@ -240,16 +373,21 @@ def events_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
 
 
 def _error(values: Floats, level: float) -> float:
-    """Monte-Carlo standard error of a quantile over the replicates.
+    """Monte-Carlo standard error of a quantile over the studies (draw, replicate).
 
-    Half the distance between the order statistics one binomial standard deviation of the rank to either side:
-    0 where the replicates repeat one value there, +inf where one of them is not reached.
+    Half the distance between the order statistics one standard deviation of the rank to either side, binomial where
+    there is one draw: 0 where the studies repeat one value there, +inf where one of them is not reached.
     """
     ranked = np.sort(values[~np.isnan(values)])
     n = ranked.size
     if n == 0:
         return np.nan
-    rank, reach = int(np.ceil(level * n)) - 1, int(np.ceil(np.sqrt(n * level * (1 - level))))
+    rank = int(np.ceil(level * n)) - 1
+    if len(values) == 1:
+        reach = int(np.ceil(np.sqrt(n * level * (1 - level))))
+    else:
+        below = np.where(np.isnan(values), np.nan, values <= ranked[rank])
+        reach = int(np.ceil(n * error_of_share(below)))
     low, high = ranked[max(rank - reach, 0)], ranked[min(rank + reach, n - 1)]
     return 0.0 if low == high else float((high - low) / 2)
 

@@ -10,8 +10,8 @@ from simulator.declaration.schema import Experiment
 from simulator.tables import NONE
 
 
-def record_of(experiment: Experiment, *, engine: str) -> dict[str, Any]:
-    """Return the run record of an experiment (`results.provenance.record`)."""
+def record_of(experiment: Experiment, *, engine: str, **facts: Any) -> dict[str, Any]:
+    """Return the run record of an experiment (`results.provenance.record`), and these facts of the run."""
     from simulator.results.provenance import record
 
     parameters = {
@@ -38,6 +38,7 @@ def record_of(experiment: Experiment, *, engine: str) -> dict[str, Any]:
         n_patients=int(experiment.tables.patients.n_patients[0]),
         overrides="\n".join(experiment.overrides),
         assumed=assumption(experiment),
+        **facts,
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulator.study.crossed import error_of_share
 from simulator.tables import Floats
 
 CENTRAL = (0.025, 0.975)
@@ -15,34 +16,38 @@ TOLERANCE = 1e-12
 
 
 class Rank(NamedTuple):
-    """Mid-rank of a reported number, the central 95 % of the replicates, and replicates that are special."""
+    """Mid-rank of a reported number, the central 95 % of the studies, and studies that are special."""
 
-    percentile: float  # 0 to 1, NaN if every replicate is undefined
+    percentile: float  # 0 to 1, NaN if every study is undefined
     lower: float
     upper: float
     n_not_reached: int
     n_undefined: int
+    percentile_error: float  # its Monte-Carlo standard error
 
 
-def mid_rank(simulated: Floats, reported: float, half_width: float) -> Rank:
-    """Rank a reported number among simulated ones (R,): share below plus half the share equal.
+def mid_rank(simulated: Floats, reported: float | Floats, half_width: float | Floats) -> Rank:
+    """Rank a reported number among simulated ones: share below plus half the share equal.
 
-    A simulated value is equal if it rounds to the printed one: it lies within ``half_width``, half a printed
-    unit (half a patient for a count). "Not reached" (+inf) ranks highest and equals a reported +inf;
-    "undefined" (NaN) is left out. Both are counted.
+    ``simulated`` has the shape (R,) of replicates, or (D, R) of draws and replicates; then what is reported, and its
+    half width, may be (D,), one a draw. A simulated value is equal if it rounds to the printed one: it lies within
+    ``half_width``, half a printed unit (half a patient for a count). "Not reached" (+inf) ranks highest and equals a
+    reported +inf; "undefined" (NaN) is left out. Both are counted.
     """
-    values = simulated[~np.isnan(simulated)]
-    n_undefined = simulated.size - values.size
-    if values.size == 0:
-        return Rank(math.nan, math.nan, math.nan, 0, n_undefined)
-    if math.isinf(reported):
-        equal = values == reported
-    else:
-        equal = np.abs(values - reported) <= half_width + TOLERANCE * max(1.0, abs(reported))
-    below = (values < reported) & ~equal
-    percentile = (below.sum() + equal.sum() / 2) / values.size
-    lower, upper = order_statistics(values[:, None], CENTRAL)[:, 0]
-    return Rank(float(percentile), float(lower), float(upper), int(np.isinf(values).sum()), n_undefined)
+    studies = np.atleast_2d(simulated)
+    n_undefined = int(np.isnan(studies).sum())
+    if n_undefined == studies.size:
+        return Rank(math.nan, math.nan, math.nan, 0, n_undefined, math.nan)
+    number, width = (np.reshape(np.asarray(x, np.float64), (-1, 1)) for x in (reported, half_width))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(studies - number) <= width + TOLERANCE * np.maximum(1.0, np.abs(number))
+    equal = np.where(np.isinf(number), studies == number, near)
+    below = (studies < number) & ~equal
+    flags = np.where(np.isnan(studies), np.nan, below + equal / 2)
+    percentile = float((below.sum() + equal.sum() / 2) / (studies.size - n_undefined))
+    lower, upper = order_statistics(studies.reshape(-1, 1), CENTRAL)[:, 0]
+    n_not_reached = int(np.isinf(studies).sum())
+    return Rank(percentile, float(lower), float(upper), n_not_reached, n_undefined, error_of_share(flags))
 
 
 def order_statistics(values: Floats, levels: tuple[float, ...]) -> Floats:

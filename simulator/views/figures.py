@@ -42,6 +42,7 @@ _MARKERS = {
     "kaplan_meier_landmark": ("o", "reported landmark"),
 }
 _ROLES = {"held_out": ("#000000", "o"), "fitted": ("#FFFFFF", "o"), "borrowed": ("#E69F00", "^")}
+_BETWEEN = ("overall_survival_lower", "overall_survival_upper")  # of draws, where there are any
 _LEAST_AT_RISK = 1.0
 _NEAR = 0.3  # of the width of a panel: what a note takes
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
@@ -49,6 +50,9 @@ _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
 
 def survival(tree: xr.DataTree, ax: Axes | None = None, *, groups: Sequence[str] | None = None) -> Figure:
     """Draw simulated survival by group, what one study would show of it, and what was reported.
+
+    Of a run over draws of a posterior: the mean over draws, how much survival varies between draws, and, apart from
+    that, what one study would show of an average draw.
 
     Without ``ax`` a figure is made with a panel for each group and the numbers at risk beneath it; with
     ``ax`` all groups are drawn there. ``groups`` are values of the coordinate ``group`` of the statistics.
@@ -58,7 +62,7 @@ def survival(tree: xr.DataTree, ax: Axes | None = None, *, groups: Sequence[str]
     ConfigError
         If there is no group of a name.
     """
-    statistics = tree["statistics"].to_dataset()
+    statistics = tree["spread" if "spread" in tree.children else "statistics"].to_dataset()
     known = [str(name) for name in statistics["group"].values]
     chosen = known if groups is None else list(groups)
     problems = [unknown("groups", name, known, what="group") for name in chosen if name not in known]
@@ -246,7 +250,7 @@ def _panels(
     shown = [point for point in points if point.group in groups]
     dotted = bool((statistics["number_at_risk"].sel(group=list(groups), time=slice(0, end)) < _LEAST_AT_RISK).any())
     figure.legend(
-        handles=_legend(shown, dotted=dotted),
+        handles=_legend(shown, dotted=dotted, draws=_BETWEEN[0] in statistics),
         loc="outside upper center",
         ncols=3,
         frameon=False,
@@ -255,11 +259,17 @@ def _panels(
     return figure
 
 
-def _legend(points: Sequence[_Point], *, dotted: bool) -> list[Any]:
+def _legend(points: Sequence[_Point], *, dotted: bool, draws: bool = False) -> list[Any]:
     handles: list[Any] = [
         Line2D([], [], color=_INK, linewidth=1.8, label="simulated survival"),
         Patch(color=_INK, alpha=0.18, linewidth=0, label="Kaplan–Meier of one study, 95 % band"),
     ]
+    if draws:
+        handles = [
+            Line2D([], [], color=_INK, linewidth=1.8, label="simulated survival, mean of draws"),
+            Patch(facecolor="none", edgecolor=_INK, hatch="////", linewidth=0, label="parameters: 95 % of draws"),
+            Patch(color=_INK, alpha=0.18, linewidth=0, label="study sampling: 95 % band of one study, average draw"),
+        ]
     for marker, label in dict.fromkeys((point.marker, point.label) for point in points):
         handles.append(Line2D([], [], linestyle="none", marker=marker, color=_INK, label=label))
     if any(point.fitted for point in points):
@@ -280,6 +290,11 @@ def _draw_survival(ax: Axes, group: xr.Dataset, colour: str, *, label: str | Non
         time, group["kaplan_meier_lower"].values, group["kaplan_meier_upper"].values,
         where=observed.tolist(), color=colour, alpha=0.18, linewidth=0, step="post",
     )  # fmt: skip
+    if _BETWEEN[0] in group:
+        lower, upper = (group[name].values for name in _BETWEEN)
+        ax.fill_between(time, lower, upper, facecolor="none", edgecolor=colour, hatch="////", linewidth=0, alpha=0.7)
+        for end in (lower, upper):
+            ax.plot(time, end, color=colour, linewidth=0.7, linestyle="--")
     ax.plot(time, np.where(observed, share, np.nan), color=colour, linewidth=1.8, label=label)
     ax.plot(time, np.where(~observed, share, np.nan), color=colour, linewidth=1.0, linestyle=":")
 

@@ -33,7 +33,8 @@ _OUTSIDE = "bold yellow"
 def targets_table(tree: xr.DataTree) -> RenderableType:
     """Return reported numbers beside simulated ones, and what to make of them."""
     rows = [_row(tree["targets"].to_dataset(), i) for i in range(tree["targets"].sizes["target"])]
-    return Group(_Targets(rows), Text(), *(Text(line) for line in _remarks(tree, rows)))
+    apart = [_spreads(tree["targets"].to_dataset()), Text()] if "draw" in tree["targets"].sizes else []
+    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in _remarks(tree, rows)))
 
 
 def evidence_table(evidence: EvidenceFile) -> RenderableType:
@@ -93,7 +94,7 @@ def _row(targets: xr.Dataset, index: int) -> _Row:
 
     scale, decimals = number("scale"), int(number("decimals"))
     percentile = number("percentile")
-    n = targets.sizes["replicate"] - int(number("n_undefined"))
+    n = _studies(targets) - int(number("n_undefined"))
     widest = _larger(number("lower_standard_error"), number("upper_standard_error"))
     low, high = (_figure(number(end), widest, scale, decimals) for end in ("lower", "upper"))
     outside = n >= FEWEST and (percentile < CENTRAL[0] or percentile > CENTRAL[1])
@@ -114,9 +115,44 @@ def _row(targets: xr.Dataset, index: int) -> _Row:
     )
 
 
+def _studies(targets: Any) -> int:
+    """Number of simulated studies: replicates, of each draw if there are several."""
+    return int(targets.sizes["replicate"] * targets.sizes.get("draw", 1))
+
+
+def _spreads(targets: xr.Dataset) -> RenderableType:
+    """Return the table that keeps the three spreads apart: standard deviations, in printed units."""
+    right = {"justify": "right", "no_wrap": True}
+    table = _table(
+        ("id", {"no_wrap": True}), ("what", {}), ("mean", right),
+        ("study\nsampling ±", right), ("parameters ±", right), ("Monte\nCarlo ±", right),
+    )  # fmt: skip
+    for i in range(targets.sizes["target"]):
+        target = targets.isel(target=i)
+
+        def figure(name: str, error: str, target: xr.Dataset = target) -> str:
+            values = (float(target[key].item()) for key in (name, error, "scale"))
+            value, of, scale = values
+            return _figure(value, of, scale, int(target["decimals"].item()) + 1)
+
+        cells = (
+            str(target["target"].item()),
+            str(target["name"].item()),
+            figure("mean", "monte_carlo_error"),
+            figure("study_sd", "study_sd_standard_error"),
+            figure("parameter_sd", "parameter_sd_standard_error"),
+            _significant(float(target["monte_carlo_error"].item()) * float(target["scale"].item())),
+        )
+        _add(table, cells)
+    return table
+
+
 def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
-    n_replicates = tree["targets"].sizes["replicate"]
-    studies = _counted(n_replicates, "simulated study", "simulated studies")
+    n_replicates = _studies(tree["targets"])
+    n_draws = tree["targets"].sizes.get("draw", 0)
+    studies = _counted(n_replicates // max(n_draws, 1), "simulated study", "simulated studies")
+    if n_draws:
+        studies = f"{_counted(n_draws, 'draw', 'draws')} of the parameters, {studies}"
     if "n_patients" in tree.attrs:
         studies += f" of {_counted(int(tree.attrs['n_patients']), 'patient', 'patients')}"
     yield f"{studies} each; seed {tree.attrs.get('seed', 'not recorded')}"
@@ -139,9 +175,14 @@ def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
         if some:
             yield f"{what}: {some} of {n_replicates:,} studies"
     yield f"Parameters: {tree.attrs.get('parameter_uncertainty', 'not recorded')}"
+    if n_draws:
+        yield "Interval and percentile: all studies of all draws, so study sampling and parameters together"
+        yield "±: one standard deviation, over studies of one draw; over draws; of the mean, by finite simulation"
     if assumed := str(tree.attrs.get("assumed", "")):
         yield assumed[0].upper() + assumed[1:]
     worst = 50 / math.sqrt(n_replicates) if n_replicates else math.nan
+    if n_draws:
+        worst = 100 * float(tree["targets"]["percentile_standard_error"].max())
     yield (
         f"Monte Carlo: a percentile has a standard error of at most {_significant(worst)} points; "
         "no digit is shown that this error does not support"

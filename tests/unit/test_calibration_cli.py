@@ -1,4 +1,4 @@
-"""`python -m calibration`: what it prints, what it refuses, its exit codes. Writes nothing."""
+"""`python -m calibration`: what it prints, what it refuses, its exit codes, and that it writes where it is told."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def own_file(folder: Path, name: str, **keys: object) -> Path:
     return folder / "own"
 
 
-def test_a_cohort_is_calibrated_and_nothing_is_written(here, capsys):
-    assert main(["cohort=il2_hai_unresectable"]) == 0
+def test_a_cohort_is_calibrated_and_written_where_it_is_told(here, tmp_path, capsys):
+    assert main(["cohort=il2_hai_unresectable", f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"calibration.nc", "parameters.yaml", "draws.csv"}
     said, wrong = capsys.readouterr()
     assert wrong == ""
     (response,) = (line for line in said.splitlines() if line.startswith("response.probability"))
@@ -49,18 +50,27 @@ def test_a_cohort_is_calibrated_and_nothing_is_written(here, capsys):
     assert "log evidence -3.5" in said
 
 
-def test_the_same_seed_prints_the_same_and_another_one_does_not(here, capsys):
+def test_a_folder_of_its_own_is_named_after_cohort_and_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main(["cohort=il2_hai_unresectable"]) == 0
+    folders = list((tmp_path / "outputs" / "calibration" / "il2_hai_unresectable").iterdir())
+    assert len(folders) == 2
+    assert f"outputs/calibration/il2_hai_unresectable/{max(folders).name}/" in capsys.readouterr().out
+
+
+def test_the_same_seed_prints_the_same_and_another_one_does_not(here, tmp_path, capsys):
     printed = []
-    for seed in (7, 7, 8):
-        assert main(["cohort=il2_hai_unresectable", f"seed={seed}"]) == 0
-        printed.append(capsys.readouterr().out)
+    for run, seed in enumerate((7, 7, 8)):
+        assert main(["cohort=il2_hai_unresectable", f"seed={seed}", f"hydra.run.dir={tmp_path / str(run)}"]) == 0
+        printed.append(capsys.readouterr().out.partition(str(tmp_path))[0])
     assert printed[0] == printed[1] != printed[2]
 
 
 def test_a_file_of_ones_own_gives_a_shipped_cohort_other_priors(here, tmp_path, capsys):
     own = own_file(tmp_path, "sceptical")
     arguments = ["cohort=il2_hai_unresectable", "calibration=sceptical", "--config-dir", str(own)]
-    assert main(arguments) == 0
+    assert main([*arguments, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("response.probability"))
     assert "0.72" in line or "0.73" in line  # median of Beta(21, 8): 0.727
 
@@ -119,7 +129,7 @@ def test_importing_the_package_loads_nothing(here):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", f"import sys, calibration; print(dir(calibration), {heavy})"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.stdout == "['calibrate'] []\n"
+    assert done.stdout == "['calibrate', 'rerun'] []\n"
 
 
 def test_it_runs_as_a_module(here):

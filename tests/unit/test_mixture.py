@@ -176,3 +176,15 @@ def test_newtons_answer_and_the_careful_one_have_the_same_nine_digits(cohort, va
     assert newton.probability.tobytes() == slow.probability.tobytes()
     assert newton.parameters.tobytes() == slow.parameters.tobytes()
     assert newton.knot_hazard.tobytes() == slow.knot_hazard.tobytes()
+
+
+def test_a_curve_that_falls_below_floating_point_leaves_a_hazard_that_stands_still():
+    # A Weibull of shape 4.2: e^-745 is the last number there is; its logarithm had made the hazard NaN.
+    time = np.arange(0.0, 1826.0, 2.0)
+    marginal = np.exp(-np.log(2.0) * (time / 259.0) ** 4.24)
+    onset = 0.6 * (1.0 - np.exp(-time / 42.0))
+    columns = (np.ascontiguousarray(each[:, None]) for each in (marginal, onset, np.zeros_like(onset)))
+    hazard = baseline_hazards(*columns, np.array([0.46]))[:, 0]
+    assert np.all(np.diff(hazard) >= 0.0)
+    assert np.all(hazard[marginal <= 1e-290] == hazard[marginal > 1e-290][-1])
+    assert hazard[-1] > 500.0

@@ -238,9 +238,7 @@ def test_a_sign_before_a_key_changes_nothing(sign: str) -> None:
         ("cohort=[ilp,pj203_mmc]", "must be the name of one cohort"),
         ("cohort=null", "must be the name of one cohort"),
         ("cohort=3", "must be the name of one cohort"),
-        ("parameters=calibrated", "use start"),
-        ("parameters=posterior", "use start"),
-        ("parameters=outputs/x/parameters.yaml", "use start"),
+        ("parameters=outputs/x/parameters.yaml", "there is no such file, and no folder with one"),
         ("parameters=strat", "did you mean 'start'?"),
     ],
 )
@@ -248,9 +246,10 @@ def test_an_unknown_file_of_a_group_is_refused_with_the_nearest(text: str, said:
     assert said in only(text)
 
 
-def test_start_means_the_parameters_that_the_cohort_names() -> None:
-    made = read_overrides(["parameters=start"], Library())
-    assert (made.problems, made.choices, made.texts) == ([], {}, [])
+@pytest.mark.parametrize("source", ["start", "calibrated", "posterior"])
+def test_a_source_of_parameters_chooses_no_file(source: str) -> None:
+    made = read_overrides([f"parameters={source}"], Library())
+    assert (made.problems, made.choices, made.source) == ([], {}, source)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,20 @@ def test_undefined_is_left_out_and_counted():
     assert nothing.n_undefined == 2
 
 
+def test_studies_of_several_draws_are_ranked_together_each_by_what_its_reading_reports():
+    studies = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, NAN]])
+    assert mid_rank(studies, 2.0, 0.0).percentile == (1 + 2 / 2) / 5
+    by_draw = mid_rank(studies, np.array([2.0, 4.0]), np.array([0.0, 0.5]))
+    assert by_draw.percentile == (1 + 1 / 2 + 1 + 1 / 2) / 5
+    assert by_draw.n_undefined == 1
+
+
+def test_of_one_draw_the_error_of_a_percentile_is_binomial():
+    rank = mid_rank(np.arange(100.0), 20.0, 0.0)
+    p = rank.percentile
+    assert rank.percentile_error == pytest.approx(np.sqrt(p * (1 - p) / 100), rel=0.02)  # one study is equal
+
+
 def test_the_interval_leaves_a_fortieth_on_either_side():
     rank = mid_rank(np.arange(1.0, 1001.0), 500.0, 0.0)
     assert (rank.lower, rank.upper) == (25.0, 975.0)

@@ -84,15 +84,10 @@ def simulate(
     def joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def of_people(name: str) -> NDArray[Any]:
-        return joined([getattr(people, name) for people, _ in parts])
-
-    return Trajectories(
-        model,
-        *(of_people(name) for name in ("parameter_set", "replicate", "patient", "cell", "covariates")),
-        np.concatenate([[0], np.cumsum(of_people("length"))]),
-        *(joined([getattr(rows, name) for _, rows in parts]) for name in Rows._fields),
-    )
+    of_people = {name: joined([getattr(people, name) for people, _ in parts]) for name in People._fields}
+    of_rows = {f"log_{name}": joined([getattr(rows, name) for _, rows in parts]) for name in Rows._fields}
+    offset = np.concatenate([[0], np.cumsum(of_people.pop("length"))])
+    return Trajectories(model=model, offset=offset, **of_people, **of_rows)
 
 
 def summarise(

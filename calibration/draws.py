@@ -1,0 +1,80 @@
+"""Equally weighted draws over all readings of a text. Knows a fit and its random numbers; knows no file.
+
+A reading is part of a draw: where texts are read in two ways, a draw is a reading and, given it, a value of every
+number. The first draws are like all: draw i takes the reading that lags most behind its probability, so that the
+first m draws have each reading in a share within 1/m of its probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration.fit import Component, Fit, ReadingFit
+from calibration.parameters import standard_normal_log_density
+from simulator.tables import Floats, Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """n draws, each of one weight.
+
+    ``reading``: (n,) index into the fit's readings. ``values``: every number, (n,), NaN under a reading that has no
+    such number. ``log_prior``: (n,) log density of the coordinates. ``log_likelihood``: (n,) of each term.
+    """
+
+    reading: Integers
+    values: Mapping[str, Floats]
+    log_prior: Floats
+    log_likelihood: Mapping[str, Floats]
+
+    @property
+    def size(self) -> int:
+        return len(self.reading)
+
+
+def posterior_draws(fitted: Fit, n: int) -> Draws:
+    """Return n draws from the posterior."""
+    return _draws(fitted, n, fitted.probabilities, ReadingFit.coordinates)
+
+
+def prior_draws(fitted: Fit, n: int) -> Draws:
+    """Return n draws from the prior."""
+    return _draws(fitted, n, fitted.alternatives.probabilities(), ReadingFit.prior_coordinates)
+
+
+def allotted(probabilities: Sequence[float] | Floats, n: int) -> Integers:
+    """Return an alternative for each of n draws, (n,): always the one that lags most behind its probability."""
+    taken = np.zeros(len(probabilities))
+    out = np.empty(n, dtype=np.int64)
+    for i in range(n):
+        out[i] = int(np.argmax(np.asarray(probabilities) * (i + 1) - taken))
+        taken[out[i]] += 1
+    return out
+
+
+def name_of(component: Component, number: int) -> str:
+    """Name of a term: its targets."""
+    return "+".join(component.terms[number].targets)
+
+
+def _draws(fitted: Fit, n: int, probabilities: Floats, coordinates: Callable[[ReadingFit, int], list[Floats]]) -> Draws:
+    reading = allotted(probabilities, n)
+    values: dict[str, Floats] = {}
+    terms: dict[str, Floats] = {}
+    log_prior = np.zeros(n)
+    for number, one in enumerate(fitted.readings):
+        mine = reading == number
+        size = int(mine.sum())
+        if size == 0:
+            continue
+        for component, z in zip(one.components, coordinates(one, size), strict=True):
+            sets = component.prior.parameter_sets(z)
+            for name, column in sets.values.items():
+                values.setdefault(name, np.full(n, np.nan))[mine] = column
+            log_prior[mine] += standard_normal_log_density(z)
+            for k, term in enumerate(component.terms):
+                terms.setdefault(name_of(component, k), np.full(n, np.nan))[mine] = term.log_density(sets)
+    return Draws(reading, values, log_prior, terms)

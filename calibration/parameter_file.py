@@ -1,0 +1,171 @@
+"""A fit as a file of parameters that the simulator takes, and its draws beside it. Knows the simulator's parameters
+and how they are written; computes no statistic but the medians it is given.
+
+The file is the cohort's own with its calibrated numbers replaced. A number that targets inform becomes the median of
+its posterior under the reading that a run takes if nothing is said; what other readings give stands under `under`.
+A number that no target informs becomes the median of its prior and says that it is an assumption. Shares that sum to
+one become their means, which do so too.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from calibration.draws import Draws
+from calibration.fit import Fit, ReadingFit
+from calibration.parameters import Dirichlet
+from calibration.results import UNITS, varied
+from calibration.summary import Interval, Row
+from simulator.declaration.posterior import KEYS, READING
+from simulator.declaration.values import Leaf
+from simulator.tables import Floats
+
+DRAWS = 1000
+"""Draws that travel with the point values; `calibration.nc` has all of them."""
+DIGITS = 4  # of a point value; its Monte-Carlo error is about the fourth
+ASSUMPTION = "assumption"
+
+Nested = dict[str, Any]
+
+
+def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
+    """Return the content of a parameter file.
+
+    Parameters
+    ----------
+    start : name of the file of starting values, as a cohort names it; None if it has no name.
+    draws : name of the file of draws beside it.
+    """
+    default = fitted.readings[fitted.default]
+    base = {key: value for key, value in copy.deepcopy(dict(fitted.config["parameters"])).items() if key not in KEYS}
+    points = _points(fitted, default)
+    under = {}
+    for reading in fitted.readings if varied(fitted) else ():
+        others = {path: said for path, said in _points(fitted, reading).items() if said != points[path]}
+        name = "+".join(reading.chosen[question] for question in varied(fitted))
+        under[name] = _with_published(_nested(others), others, base)
+    head: Nested = {"start": start} if start else {}
+    head |= {"posterior": draws} | ({"under": under} if under else {})
+    return head | _laid_over(base, _with_published(_nested(points), points, base))
+
+
+def draws_table(fitted: Fit, draws: Draws, n: int = DRAWS) -> str:
+    """Return the first n draws as a table with a header: how the text is read, then every parameter.
+
+    Times are days. Nine significant digits.
+    """
+    paths = [path for path in _leaves(fitted) if path in draws.values]
+    questions = varied(fitted)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*(READING + question for question in questions), *paths])
+    for i in range(min(n, draws.size)):
+        chosen = fitted.readings[int(draws.reading[i])].chosen
+        numbers = (f"{draws.values[path][i]:.9g}" for path in paths)
+        writer.writerow([*(chosen[question] for question in questions), *numbers])
+    return out.getvalue()
+
+
+def _leaves(fitted: Fit) -> Iterator[str]:
+    """Yield the calibrated parameters of the model, in declared order."""
+    parameters = {path for r in fitted.readings for c in r.components for path in c.prior.parameters}
+    yield from (path for path in fitted.readings[fitted.default].experiment.parameters if path in parameters)
+
+
+def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
+    """Return what the file says of each calibrated parameter under one reading."""
+    rows = {row.name: row for row in fitted.rows_of(reading)}
+    found: dict[str, Nested] = {}
+    for component in reading.components:
+        centre = component.prior.parameter_sets(np.zeros((1, len(component.prior.coordinates)))).values
+        for block in component.prior.blocks:
+            means = _means(component.values, component.draws.weights, block) if isinstance(block, Dirichlet) else {}
+            for path in block.parameters:
+                leaf, row = reading.experiment.parameters[path], rows[path]
+                unit = UNITS.get(reading.kinds[path], "1")
+                if row.informed:
+                    value = means.get(path) or float(f"{row.posterior.median:.{DIGITS}g}")
+                    sources = [name for t in component.terms if path in t.parameters for name in t.targets]
+                    found[path] = {
+                        "value": _written(value, unit),
+                        "provenance": "calibrated",
+                        "interval": _interval(row.posterior),
+                        "source": ", ".join(dict.fromkeys(sources)) or ", ".join(component.targets),
+                    }
+                else:
+                    value = means.get(path) or float(f"{centre[path][0]:.9g}")
+                    found[path] = _assumption(leaf, row, value, unit, _note(fitted, path))
+    return found
+
+
+def _means(values: Mapping[str, Floats], weights: Floats, block: Dirichlet) -> dict[str, float]:
+    """Means of shares, rounded so that they sum to one."""
+    *first, last = block.parameters
+    means = {path: round(float(np.sum(weights * values[path]) / np.sum(weights)), 9) for path in first}
+    return means | {last: 1.0 - sum(means.values())}
+
+
+def _assumption(leaf: Leaf, row: Row, value: float, unit: str, note: str | None) -> Nested:
+    """Say of a number that no target informs what its prior is, and where that comes from."""
+    provenance = "assumed" if leaf.provenance in ("calibrated", "reported", "derived") else leaf.provenance
+    said: Nested = {"value": _written(value, unit), "provenance": provenance, "interval": _interval(row.prior)}
+    if leaf.source and provenance == leaf.provenance:
+        said["citation" if provenance == "borrowed" else "source"] = leaf.source
+    return said | {"note": f"{ASSUMPTION}: {note or 'no target informs it; this is its prior'}"}
+
+
+def _note(fitted: Fit, path: str) -> str | None:
+    declared = fitted.declared.parameters
+    prior = declared.get(path) or declared.get(path.rpartition(".")[0])
+    return None if prior is None else prior.note
+
+
+def _written(value: float, unit: str) -> float | str:
+    """A number as it is declared: times and rates with their unit."""
+    return f"{value:.9g} d" if unit == "d" else f"{value:.9g} / d" if unit == "1/d" else value
+
+
+def _interval(interval: Interval) -> list[float]:
+    return [float(f"{end:.3g}") for end in (interval.lower, interval.upper)]
+
+
+def _nested(points: Mapping[str, Any]) -> Nested:
+    out: Nested = {}
+    for path, said in points.items():
+        *above, last = path.split(".")
+        node = out
+        for step in above:
+            node = node.setdefault(step, {})
+        node[last] = said
+    return out
+
+
+def _with_published(nested: Nested, points: Mapping[str, Nested], base: Nested) -> Nested:
+    """Add the values of the published study, which are the calibrated ones, where the cohort states them."""
+    stated = (base.get("reference") or {}).get("parameters") or {}
+    values = {path: said["value"] for path, said in points.items() if _has(stated, path)}
+    return nested | ({"reference": {"parameters": _nested(values)}} if values else {})
+
+
+def _has(node: Any, path: str) -> bool:
+    for step in path.split("."):
+        if not isinstance(node, Mapping) or step not in node:
+            return False
+        node = node[step]
+    return True
+
+
+def _laid_over(base: Any, points: Nested) -> Nested:
+    """The cohort's parameters with the calibrated ones in their places."""
+    out = dict(base)
+    for key, value in points.items():
+        old = out.get(key)
+        inside = isinstance(value, dict) and "value" not in value and isinstance(old, dict)
+        out[key] = _laid_over(old, value) if inside else value
+    return out

@@ -1,0 +1,182 @@
+"""A fit as one self-describing tree, in the layout of ArviZ. Knows names of groups, dimensions and attributes;
+computes nothing.
+
+The only place of this package that builds xarray objects. Groups `posterior`, `prior`, `sample_stats` and
+`log_likelihood` have the dimensions (chain, draw) first: one chain of equally weighted draws. `observed_data` is what
+was reported, `parameters` and `readings` what was found of each. Every variable has ``long_name`` and ``units``; times
+are days. ArviZ is needed neither to write nor to read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from calibration.draws import Draws
+from calibration.fit import Fit
+from calibration.summary import Row
+from simulator.declaration.posterior import READING
+from simulator.results.provenance import record
+from simulator.results.tree import assembled, target_coordinates
+
+SAMPLE = ("chain", "draw")
+UNITS = {"time": "d", "duration": "d", "signed_time": "d", "rate": "1/d", "signed_rate": "1/d"}
+METHOD = "incremental mixture importance sampling (Raftery & Bao 2010)"
+
+
+def tree_of(fitted: Fit, posterior: Draws, prior: Draws, rows: Sequence[Row]) -> xr.DataTree:
+    """Return the tree of a calibration: its record, its draws, what was observed, what was found."""
+    nodes = {
+        "posterior": _numbers(fitted, posterior, "posterior"),
+        "prior": _numbers(fitted, prior, "prior"),
+        "observed_data": _observed(fitted),
+        "sample_stats": _sample_stats(posterior),
+        "log_likelihood": _log_likelihood(posterior),
+        "parameters": _parameters(fitted, rows),
+        "readings": _readings(fitted),
+    }
+    return assembled(nodes, _record(fitted))
+
+
+def _numbers(fitted: Fit, draws: Draws, what: str) -> xr.Dataset:
+    units = _units(fitted)
+    variables = {
+        name: _sampled(column, f"{_words(name)}, {what}", units.get(name, "1")) for name, column in draws.values.items()
+    }
+    for question in varied(fitted):
+        names = list(dict.fromkeys(reading.chosen[question] for reading in fitted.readings))
+        codes = np.array([names.index(reading.chosen[question]) for reading in fitted.readings], dtype=np.int16)
+        flags = {"flag_values": np.arange(len(names), dtype=np.int16), "flag_meanings": " ".join(names)}
+        long_name = f"how the text is read: {_words(question)}, {what}"
+        variables[READING + question] = _sampled(codes[draws.reading], long_name, "1", **flags)
+    return _dataset(variables, draws.size)
+
+
+def varied(fitted: Fit) -> list[str]:
+    """Return the questions whose answers are part of a draw."""
+    return [question for question in fitted.declared.readings if question in fitted.readings[0].chosen]
+
+
+def _observed(fitted: Fit) -> xr.Dataset:
+    entries = fitted.readings[fitted.default].experiment.selection.targets
+    values = np.array([np.nan if e.reported is None else e.reported for e in entries])
+    attrs = {"long_name": "reported value", "units": "see stored_unit"}
+    return xr.Dataset({"reported": ("target", values, attrs)}, coords=target_coordinates(entries))
+
+
+def _sample_stats(draws: Draws) -> xr.Dataset:
+    total = sum(draws.log_likelihood.values(), np.zeros(draws.size))
+    variables = {
+        "lp": _sampled(draws.log_prior + total, "log density of the posterior, not normalised", "1"),
+        "log_prior": _sampled(draws.log_prior, "log density of the prior, of standard normal scores", "1"),
+        "log_likelihood": _sampled(total, "log likelihood of all fitted targets", "1"),
+    }
+    return _dataset(variables, draws.size)
+
+
+def _log_likelihood(draws: Draws) -> xr.Dataset:
+    variables = {
+        name: _sampled(column, f"log likelihood of {name.replace('+', ', ')}", "1")
+        for name, column in draws.log_likelihood.items()
+    }
+    return _dataset(variables, draws.size)
+
+
+def _parameters(fitted: Fit, rows: Sequence[Row]) -> xr.Dataset:
+    units = _units(fitted)
+    columns: dict[str, tuple[Sequence[Any], str, str]] = {
+        "unit": ([units.get(row.name, "1") for row in rows], "unit of the quantiles", ""),
+        "contraction": ([row.contraction for row in rows], "1 − variance after/before; NaN: fixed", "1"),
+        "effective_size": ([row.effective_size for row in rows], "effective size of the posterior draws", "1"),
+        "informed": ([row.informed for row in rows], "whether the targets inform it; if not, an assumption", "1"),
+    }
+    for when in ("prior", "posterior"):
+        for level, share in (("lower", "2.5 %"), ("median", "50 %"), ("upper", "97.5 %")):
+            values = [getattr(getattr(row, when), level) for row in rows]
+            columns[f"{when}_{level}"] = (values, f"{share} quantile of the {when}", "see unit")
+    variables = {
+        name: ("parameter", _array(values), {"long_name": long_name, "units": unit})
+        for name, (values, long_name, unit) in columns.items()
+    }
+    names = ("parameter", _array([row.name for row in rows]), {"long_name": "number with a prior", "units": ""})
+    return xr.Dataset(variables, coords={"parameter": names})
+
+
+def _readings(fitted: Fit) -> xr.Dataset:
+    def column(values: Sequence[Any] | NDArray[Any], long_name: str, units: str = "1") -> Any:
+        return "reading", _array(values), {"long_name": long_name, "units": units}
+
+    names = ["+".join(reading.chosen[question] for question in varied(fitted)) for reading in fitted.readings]
+    of_each = fitted.readings
+    variables = {
+        "prior_probability": column(fitted.alternatives.probabilities(), "probability before the data"),
+        "probability": column(fitted.probabilities, "probability after the data"),
+        "log_evidence": column([r.log_evidence for r in of_each], "log probability of all fitted targets"),
+        "log_evidence_standard_error": column(
+            [r.log_evidence_error for r in of_each], "Monte-Carlo standard error of the log evidence"
+        ),
+        "converged": column([r.converged for r in of_each], "whether the search ended before its stages ran out"),
+        "effective_size": column(
+            [min((c.draws.effective_size for c in r.components if c.terms), default=np.nan) for r in of_each],
+            "least effective size of the components of the posterior",
+        ),
+    }
+    return xr.Dataset(variables, coords={"reading": column(names or [""], "alternatives of the text", "")})
+
+
+def _record(fitted: Fit) -> dict[str, Any]:
+    reading = fitted.readings[fitted.default]
+    experiment = reading.experiment
+    declared = fitted.declared.model_dump(mode="json", exclude_unset=True)
+    return record(
+        fitted.config,
+        seed=fitted.seed,
+        evidence={"readings": dict(reading.chosen), "entries": list(experiment.selection.entries)},
+        parameters={"declared": {path: leaf.value for path, leaf in experiment.parameters.items()}},
+        engine="closed forms",
+        parameter_uncertainty="posterior draws",
+        cohort=experiment.name,
+        title=experiment.cohort.title or experiment.name,
+        n_patients=int(experiment.tables.patients.n_patients[0]),
+        overrides="\n".join(fitted.overrides),
+        calibration=json.dumps(declared, ensure_ascii=False, separators=(",", ":")),
+        inference_library="lobule",
+        sampling_method=METHOD,
+    )
+
+
+def _units(fitted: Fit) -> dict[str, str]:
+    """Units of every number that is not plain."""
+    units: dict[str, str] = {}
+    for reading in fitted.readings:
+        for component in reading.components:
+            for block in component.prior.blocks:
+                unit = UNITS.get(reading.kinds.get(block.parameters[0], ""), "1")
+                units |= {name: unit for name in block.names if not name.endswith("(between)")}
+    return units
+
+
+def _dataset(variables: Mapping[str, Any], n: int) -> xr.Dataset:
+    coords = {
+        "chain": ("chain", np.zeros(1, dtype=np.int64), {"long_name": "chain", "units": "1"}),
+        "draw": ("draw", np.arange(n), {"long_name": "draw, each of one weight", "units": "1"}),
+    }
+    return xr.Dataset(variables, coords=coords)
+
+
+def _sampled(column: NDArray[Any], long_name: str, units: str, **attrs: Any) -> Any:
+    return SAMPLE, column[None, :], {"long_name": long_name, "units": units, **attrs}
+
+
+def _words(name: str) -> str:
+    return name.replace(".", " ").replace("_", " ")
+
+
+def _array(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    array = np.asarray(values)
+    return array.astype(object) if array.dtype.kind in "UT" else array

@@ -1,0 +1,152 @@
+"""Draws of a posterior, each a configuration of its own. Knows the group ``parameters``; knows no file and no model.
+
+A file of parameters may say, beside its parameters:
+
+| key | |
+|---|---|
+| ``start`` | name of the file of the values that calibration started from |
+| ``posterior`` | name of a table of draws beside the file; in a composed configuration the table itself, by column |
+| ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
+| ``draws`` | number of draws to run instead of the point values |
+
+A column of the table is a parameter, or ``reading:<question>``. A draw sets every parameter to its value, in the
+published study (``reference``) as well, and reads the text as it says; what the user set by hand stays.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from simulator.declaration.base import lay_over
+from simulator.declaration.values import PREFIX, Problems
+from simulator.errors import MISSING, ConfigError, Problem, nearest
+
+GROUP = "parameters"
+START, POSTERIOR, UNDER, DRAWS = "start", "posterior", "under", "draws"
+KEYS = (START, POSTERIOR, UNDER, DRAWS)
+READING = "reading:"
+"""What the name of a column begins with that says how a question was read."""
+MOST_DRAWS = 100_000
+
+Table = dict[str, list[Any]]
+
+
+def check(group: Mapping[str, Any], problems: Problems) -> None:
+    """Refuse what is wrong with the keys that are no parameters."""
+    draws, posterior, under = group.get(DRAWS), group.get(POSTERIOR), group.get(UNDER)
+    if draws is not None and (isinstance(draws, bool) or not isinstance(draws, int) or not 1 <= draws <= MOST_DRAWS):
+        problems.add(PREFIX + DRAWS, draws, f"must be a whole number from 1 to {MOST_DRAWS:,}, or null for none")
+    elif draws is not None and posterior is None:
+        problems.add(PREFIX + DRAWS, draws, "needs draws of a posterior, and these parameters come with none")
+    if posterior is not None and not isinstance(posterior, str | Mapping):
+        problems.add(PREFIX + POSTERIOR, posterior, "must be the name of a table of draws beside the file")
+    if not isinstance(group.get(START), str | None):
+        problems.add(PREFIX + START, group[START], "must be the name of a file of parameters")
+    if under is not None and not (isinstance(under, Mapping) and all(isinstance(v, Mapping) for v in under.values())):
+        problems.add(PREFIX + UNDER, MISSING, "must be a mapping from readings to parameters")
+
+
+def lay_reading_over(group: dict[str, Any], chosen: Mapping[str, str], by_hand: set[str]) -> None:
+    """Lay over the parameters what the file says of the chosen readings."""
+    under = group.get(UNDER)
+    for names, patch in under.items() if isinstance(under, Mapping) else ():
+        if isinstance(patch, Mapping) and set(str(names).split("+")) <= set(chosen.values()):
+            lay_over(group, patch, GROUP, by_hand)
+
+
+def has_draws(container: Mapping[str, Any]) -> bool:
+    """Whether a configuration asks for draws of a posterior."""
+    return (container.get(GROUP) or {}).get(DRAWS) is not None
+
+
+def read_table(text: str, label: str) -> Table:
+    """Read a table of draws. Raises ConfigError with what is wrong with it."""
+    header, *lines = list(csv.reader(text.splitlines())) or [[]]
+    if len(set(header)) < len(header) or not header or not lines:
+        raise ConfigError(Problem(label, MISSING, "must be a header of different names, and a line for each draw"))
+    table: Table = {name: [] for name in header}
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            allowed = f"has {len(line)} values, and the header {len(header)} names"
+            raise ConfigError(Problem(f"{label}:{number}", MISSING, allowed))
+        for name, value in zip(header, line, strict=True):
+            try:
+                table[name].append(value if name.startswith(READING) else float(value))
+            except ValueError:
+                raise ConfigError(Problem(f"{label}:{number}: {name}", value, "must be a number")) from None
+    return table
+
+
+def selected(table: Table, wanted: int, readings: Sequence[str], alternatives: Mapping[str, str], label: str) -> Table:
+    """Return the draws that a run may need: under the readings that the user chose, twice as many as wanted.
+
+    More than are wanted, since some may be beyond what the model can produce. ``alternatives``: of every alternative
+    the question that it answers. Raises ConfigError where there are too few.
+    """
+    rows = list(range(len(next(iter(table.values())))))
+    for name in readings:
+        column = table.get(READING + alternatives.get(name, ""))
+        if column is not None and name in column:
+            rows = [i for i in rows if column[i] == name]
+        elif column is not None:
+            known = ", ".join(dict.fromkeys(column))
+            raise ConfigError(Problem("study.reading", name, f"is no reading of the draws; they have {known}"))
+    if len(rows) < wanted:
+        under = f" under {', '.join(readings)}" if readings else ""
+        raise ConfigError(Problem(PREFIX + DRAWS, wanted, f"must be at most {len(rows)}: {label} has no more{under}"))
+    return {"draw": rows[: 2 * wanted]} | {n: [c[i] for i in rows[: 2 * wanted]] for n, c in table.items()}
+
+
+def configurations(container: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each draw that may be needed and its configuration, at point values of its own.
+
+    Raises
+    ------
+    ConfigError
+        Where the table has a column that is no parameter.
+    """
+    group = container[GROUP]
+    table: Table = dict(group[POSTERIOR])
+    numbers = table.pop("draw")
+    by_hand = {text.partition("=")[0].lstrip("+").strip() for text in overrides}
+    plain = {key: value for key, value in group.items() if key not in KEYS}
+    known = list(_paths(plain))
+    wrong = [name for name in table if not name.startswith(READING) and name not in known]
+    if wrong:
+        allowed = "is a column of the draws, and no parameter of this cohort"
+        raise ConfigError([Problem(PREFIX + name, MISSING, allowed, nearest(name, known)) for name in wrong])
+    given = (container.get("study") or {}).get("reading")
+    chosen = [given] if isinstance(given, str) else list(given or ())
+    for row, number in enumerate(numbers):
+        parameters = copy.deepcopy(plain)
+        for path, column in table.items():
+            key = PREFIX + path
+            if path.startswith(READING) or key in by_hand or f"{key}.value" in by_hand:
+                continue
+            _put(parameters, path, column[row])
+            _put((parameters.get("reference") or {}).get("parameters"), path, column[row])
+        readings = [column[row] for name, column in table.items() if name.startswith(READING)]
+        study = {**container["study"], "reading": list(dict.fromkeys([*chosen, *readings])) or None}
+        yield int(number), {**container, GROUP: parameters, "study": study}
+
+
+def _paths(node: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    for name, child in node.items():
+        if isinstance(child, Mapping) and "value" not in child and not (not before and name == "reference"):
+            yield from _paths(child, f"{before}{name}.")
+        else:
+            yield f"{before}{name}"
+
+
+def _put(node: Any, path: str, value: float) -> None:
+    """Set a parameter that is there; one that is not stays out."""
+    *above, last = path.split(".")
+    for step in above:
+        node = node.get(step) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        return
+    old = node[last]
+    node[last] = {**old, "value": value} if isinstance(old, Mapping) and "value" in old else value
