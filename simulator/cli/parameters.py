@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.cli.compose import Composition, Library, compose
+from simulator.cli.compose import Composition, Library, compose, compose_files
 from simulator.cli.overrides import CALIBRATED, PARAMETERS, POSTERIOR, START, Overrides
 from simulator.declaration import posterior as table_of_draws
 from simulator.errors import ConfigError, Problem
@@ -29,31 +29,55 @@ CALIBRATED_FILE = "_calibrated"
 
 def composed_with_parameters(library: Library, made: Overrides) -> Composition:
     """Compose what was chosen, with the parameters that were asked for. Raises ConfigError."""
-    composed = compose(library, made.choices, made.values)
+    composed = compose(library, chosen(library, made.choices, made.source), made.values)
     group = composed.container[PARAMETERS]
     if not isinstance(group, dict):
         return composed  # the schema says so
-    if made.source == START and isinstance(group.get(table_of_draws.START), str):
-        started_from = group[table_of_draws.START]
-        if started_from not in library.options(PARAMETERS):
-            allowed = "is not there; the parameters of the cohort were calibrated from it"
-            raise ConfigError(Problem(f"{PARAMETERS}.{table_of_draws.START}", started_from, allowed))
-        composed = compose(library, {**made.choices, PARAMETERS: started_from}, made.values)
-        group = composed.container[PARAMETERS]
-    beside = f"{composed.choices.get(PARAMETERS)}{CALIBRATED_FILE}"
-    wanting = made.source in (CALIBRATED, POSTERIOR) and table_of_draws.POSTERIOR not in group
-    if wanting and beside in library.options(PARAMETERS):
-        composed = compose(library, {**made.choices, PARAMETERS: beside}, made.values)
-        group = composed.container[PARAMETERS]
-    if made.source in (CALIBRATED, POSTERIOR) and table_of_draws.POSTERIOR not in group:
-        allowed = f"{composed.choices.get(PARAMETERS, 'the cohort')} has not been calibrated; use {START}, its values"
-        raise ConfigError(Problem(PARAMETERS, made.source, allowed))
     if made.source == POSTERIOR and group.get(table_of_draws.DRAWS) is None:
         group[table_of_draws.DRAWS] = DRAWS
     if made.source in (START, CALIBRATED) and group.get(table_of_draws.DRAWS) is not None:
         allowed = f"are draws of a posterior: use {PARAMETERS}={POSTERIOR}"
         raise ConfigError(Problem(f"{PARAMETERS}.{table_of_draws.DRAWS}", group[table_of_draws.DRAWS], allowed))
     _take_draws(composed, library)
+    return composed
+
+
+def chosen(library: Library, choices: Mapping[str, str], source: str | None) -> dict[str, str]:
+    """Return choices of files that take the parameters which ``source`` stands for. Raises ConfigError."""
+    if source is None:
+        return dict(choices)
+    composed = compose_files(library, choices)
+    group = composed.container[PARAMETERS]
+    if not isinstance(group, Mapping):
+        return dict(choices)
+    if source == START:
+        started_from = group.get(table_of_draws.START)
+        if not isinstance(started_from, str):
+            return dict(choices)
+        if started_from not in library.options(PARAMETERS):
+            allowed = "is not there; the parameters of the cohort were calibrated from it"
+            raise ConfigError(Problem(f"{PARAMETERS}.{table_of_draws.START}", started_from, allowed))
+        return {**choices, PARAMETERS: started_from}
+    if table_of_draws.POSTERIOR in group:
+        return dict(choices)
+    beside = f"{composed.choices.get(PARAMETERS)}{CALIBRATED_FILE}"
+    if beside not in library.options(PARAMETERS):
+        allowed = f"{composed.choices.get(PARAMETERS, 'the cohort')} has not been calibrated; use {START}, its values"
+        raise ConfigError(Problem(PARAMETERS, source, allowed))
+    return {**choices, PARAMETERS: beside}
+
+
+def point_values(library: Library, choices: Mapping[str, str]) -> Composition:
+    """Compose files, without draws: ``parameters`` may be ``start`` or ``calibrated``. Raises ConfigError."""
+    source = choices.get(PARAMETERS)
+    if source in (START, CALIBRATED):
+        others = {group: name for group, name in choices.items() if group != PARAMETERS}
+        choices = chosen(library, others, source)
+    composed = compose_files(library, choices)
+    group = composed.container.get(PARAMETERS)
+    if isinstance(group, dict):
+        for key in (table_of_draws.POSTERIOR, table_of_draws.START):
+            group.pop(key, None)
     return composed
 
 

@@ -18,8 +18,9 @@ from functools import cached_property
 from typing import Any
 
 from simulator.cli.axes import METHODS, Axis, Design, Interval, Swept, axes_of, names_of, read_swept
-from simulator.cli.compose import COHORT, EXPERIMENT, Composition, Library, compose_files, with_values
-from simulator.cli.overrides import Overrides, read_overrides, split
+from simulator.cli.compose import COHORT, EXPERIMENT, Composition, Library, with_values
+from simulator.cli.overrides import CALIBRATED, PARAMETERS, POSTERIOR, Overrides, read_overrides, split
+from simulator.cli.parameters import point_values
 from simulator.cli.preflight import declared, misleads, open_library, unknown_roots
 from simulator.declaration.schema import Experiment
 from simulator.errors import MISSING, ConfigError, Problem, unknown
@@ -141,11 +142,11 @@ class Sweep:
                 yield point * stride
 
     def _set(self, index: int) -> tuple[dict[str, str], list[tuple[str, Any]], list[str]]:
-        choices, values, texts = dict(self.fixed.choices), list(self.fixed.values), list(self.fixed.texts)
+        choices, values, texts = _choices_of(self.fixed), list(self.fixed.values), list(self.fixed.texts)
         for axis, place in zip(self.axes, self.place(index), strict=True):
             for key, text in axis.point(place):
                 read = self.read(f"{key}={text}")
-                choices |= read.choices
+                choices |= _choices_of(read)
                 values += read.values
                 texts += read.texts
         return choices, values, texts
@@ -162,16 +163,16 @@ class Sweep:
         """Yield every set of group choices that occurs."""
         groups = [axis for axis in self.axes if any(key in self.library.groups for key in axis.keys)]
         for places in itertools.product(*(range(axis.size) for axis in groups)):
-            choices = dict(self.fixed.choices)
+            choices = _choices_of(self.fixed)
             for axis, place in zip(groups, places, strict=True):
                 for key, text in axis.point(place):
-                    choices |= self.read(f"{key}={text}").choices
+                    choices |= _choices_of(self.read(f"{key}={text}"))
             yield choices
 
     def _composed_files(self, choices: Mapping[str, str]) -> Composition:
         taken = tuple(sorted(choices.items()))
         if taken not in self._files:
-            self._files[taken] = compose_files(self.library, choices)
+            self._files[taken] = point_values(self.library, choices)
         return self._files[taken]
 
     def _files_fingerprint(self, choices: Mapping[str, str]) -> str:
@@ -184,6 +185,11 @@ class Sweep:
     @cached_property
     def _fingerprints(self) -> dict[tuple[tuple[str, str], ...], str]:
         return {}
+
+
+def _choices_of(read: Overrides) -> dict[str, str]:
+    """Return what is chosen by group; of parameters also what their choice stands for."""
+    return read.choices | ({PARAMETERS: read.source} if read.source else {})
 
 
 def _named(choices: Mapping[str, str]) -> str:
@@ -208,6 +214,7 @@ def read_sweep(
     plain, swept, ours = _sorted_out(words, library, problems)
     fixed = read_overrides(plain, library)
     problems += fixed.problems
+    problems += _draws(words)
     running, design = _settings(ours, swept, problems)
     whole_keys = {each.key: each.key for each in swept}
     draft = Sweep(library, fixed, axes_of(swept, whole_keys, design), whole_keys, running, {}, title)
@@ -232,6 +239,14 @@ def read_sweep(
     axes = axes_of(swept, names, design)
     sweep = Sweep(library, fixed, axes, names, running, _contrast(ours, axes, library), title)
     return sweep, fixed.hydra
+
+
+def _draws(words: Sequence[str]) -> Iterator[Problem]:
+    """Refuse draws of a posterior: scenarios take point values."""
+    allowed = f"is not swept: scenarios take point values ({PARAMETERS}={CALIBRATED}); draws are a run of their own"
+    for key, given in map(split, words):
+        if key == f"{PARAMETERS}.draws" or (key == PARAMETERS and POSTERIOR in given.split(",")):
+            yield Problem(key, given, allowed)
 
 
 def _with_experiment(texts: Sequence[str], library: Library, problems: list[Problem]) -> tuple[list[str], str]:

@@ -148,6 +148,22 @@ def test_a_scenario_is_composed_as_a_single_run_is(index: int) -> None:
     assert sweep.composed(index).choices == compose(library, alone.choices, alone.values).choices
 
 
+def test_parameters_that_a_word_stands_for_are_those_of_a_single_run() -> None:
+    sweep, _ = read_sweep(["cohort=pj203_mmc", "parameters=calibrated,start"])
+    containers = [sweep.composed(index).container for index in range(2)]
+    alone = [prepare(["cohort=pj203_mmc", f"parameters={word}"]).experiment for word in ("calibrated", "start")]
+    assert containers == [experiment.config for experiment in alone]
+    assert containers[0]["parameters"] != containers[1]["parameters"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["parameters=posterior,start"], ["parameters=posterior", "cohort=ilp,pj203_mmc"], ["parameters.draws=3,4"]],
+)
+def test_draws_of_a_posterior_are_no_scenarios(words: list[str]) -> None:
+    assert "draws are a run of their own" in refused(*words)
+
+
 def test_one_scenario_changes_no_other() -> None:
     sweep, _ = read_sweep(["parameters.response.hazard_ratio=0.45,0.6,1.0"])
     first = sweep.composed(0).container
