@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 
 from tests.models import container
 
@@ -31,7 +33,11 @@ _Declaration = dict[str, Any]
 
 
 def drawn(strategy: st.SearchStrategy[_Drawn], number: int) -> _Drawn:
-    """Return the example that a strategy gives to a number; the same one for the same version of Hypothesis."""
+    """Return the example that a strategy gives to a number; the same one for the same version of Hypothesis.
+
+    Hypothesis also draws constants that stand in whatever modules of the project are loaded: not here, where an example
+    would then depend on which tests ran before, and on the text of the engines.
+    """
     found: list[_Drawn] = []
 
     @seed(number)
@@ -46,7 +52,11 @@ def drawn(strategy: st.SearchStrategy[_Drawn], number: int) -> _Drawn:
     def collect(example: _Drawn) -> None:
         found.append(example)
 
-    collect()
+    with (
+        patch.object(providers, "CONSTANTS_CACHE", {}),
+        patch.object(providers.HypothesisProvider, "_local_constants", providers.Constants()),
+    ):
+        collect()
     return found[-1]
 
 

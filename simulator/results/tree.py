@@ -166,7 +166,7 @@ def _spread(values: Floats, reported: Floats, half_width: Floats) -> dict[str, C
     targets = range(values.shape[2])
     ranks = [mid_rank(values[:, :, k], reported[:, k], half_width[:, k]) for k in targets]
     n_undefined = np.array([rank.n_undefined for rank in ranks], dtype=np.int64)
-    pooled = values.reshape(-1, len(targets))
+    pooled = values.reshape(values.shape[0] * values.shape[1], len(targets))
     median = order_statistics(pooled, (0.5,))[0] if len(pooled) else np.full(len(targets), np.nan)
     found = {
         "median": (median, "median over the simulated studies"),

@@ -208,7 +208,20 @@ def test_a_cohort_is_calibrated_from_any_folder(installed, place):
     assert "Fitted: I04" in said
     script = interpreter(installed).with_name("lobule-calibrate")
     assert "il2_hai_unresectable" in call(script, "--help", cwd=work, env=env)
-    assert list(work.iterdir()) == []
+    assert [path.name for path in work.iterdir()] == ["outputs"]
+    (run,) = (work / "outputs" / "calibration" / "il2_hai_unresectable").iterdir()
+    again = call(
+        interpreter(installed),
+        "-m",
+        "simulator",
+        "cohort=il2_hai_unresectable",
+        f"parameters={run}",
+        "parameters.draws=3",
+        "study.replicates=5",
+        cwd=work,
+        env=env,
+    )
+    assert "3 draws" in again
 
 
 def test_only_the_output_folder_need_be_writable(installed, place):

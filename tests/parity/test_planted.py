@@ -88,8 +88,8 @@ ROUNDING = {
 }
 COMPILED_RULES = {
     "ties to the last": (
-        "winner[k] = e if due[k] < best[k] else winner[k]",
-        "winner[k] = e if due[k] <= best[k] else winner[k]",
+        "winner[k] = e if mine < least else leader",
+        "winner[k] = e if mine <= least else leader",
     ),
     "a delay that is forgotten": ("columns.real[DELAYED, s] += plan.number[DELAY, row]", "harmed = True"),
 }
