@@ -137,7 +137,7 @@ def _uniform(k0: Word, k1: Word, patient: Word, replicate: Word, stream: Word, o
 
 @inlined_kernel
 def bits_below(probability: float) -> Any:
-    """The number that `leading_bits` are below exactly where the uniform of the same address is below a probability."""
+    """The number that `leading_bits` are below where the uniform of their address is below a probability, 0 to 1."""
     return np.int64(math.ceil(probability * _TWO_52 - 0.5))  # exact: a power of two, and no bit is lost by the half
 
 

@@ -257,6 +257,47 @@ POINTED["a success at the visit that ends the course"] = models.container(
 )
 
 
+TO_AND_FRO = {"clock": "reset", "maximum": 500}
+POINTED["a factor of a covariate that makes a ratio vanish"] = models.container(
+    # In state a the death has no budget, so that in state b it draws its first.
+    {
+        "ab": {
+            "from": ["a"],
+            "to": "b",
+            "clock": "reset",
+            "maximum": 500,
+            "hazard": {"family": "exponential", "median": 30.0},
+        },
+        "ba": {
+            "from": ["b"],
+            "to": "a",
+            "clock": "reset",
+            "maximum": 500,
+            "hazard": {"family": "exponential", "median": 100.0},
+        },
+        "death": {
+            "from": ["a", "b"],
+            "to": "dead",
+            "clock": "reset",
+            "hazard": {"family": "weibull", "median": 1.0, "shape": 150.0},
+            "ratios": [
+                {"state": "a", "ratio": 1e-12},
+                {"state": "a", "ratio": 1e-12},
+                {"covariate": "score", "ratio": 1e12, "per": 1e-2},
+            ],
+        },
+    },
+    states=["a", "b", "dead"],
+    cohort={"covariates": {"score": {"uniform": [-0.2565, -0.25]}}},
+    horizon=2000.0,
+)
+POINTED["visits closer than times are told apart"] = models.container(
+    {"death": models.death(1e6)},
+    course={"start": 1e6, "interval": 1e-11, "max_administrations": 50},
+    horizon=1e6 + 4e-10,
+)
+
+
 @pytest.mark.parametrize("name", POINTED)
 def test_models_with_a_point_are_the_same(name):
     by_both(POINTED[name])

@@ -7,6 +7,7 @@ in a copy of its package, which takes 45 s to compile: one of them here, the oth
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -112,6 +113,15 @@ def noticed_by(engine: ModuleType) -> int | None:
         if not isinstance(given, Trajectories) or explain_difference(expected, given) is not None:
             return number
     return None
+
+
+@pytest.mark.parametrize("module", [reference, compiled])
+def test_every_line_to_be_changed_stands_once(module):
+    source = Path(module.__file__)
+    files = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    rules = RULES if module is reference else ROUNDING | COMPILED_RULES
+    assert {name: text.count(old) for name, (old, _) in rules.items()} == dict.fromkeys(rules, 1)
 
 
 def test_the_right_engine_is_noticed_by_none():

@@ -37,7 +37,7 @@ PATIENT, REPLICATE, ROW, CELL, ROWS = 0, 1, 2, 3, 4
 LISTED = 5  # and two more: patient, replicate and occurrence of the slots of a list
 NUMBER_GIVEN, HIT = 8, 9
 N_ADDRESS = 10
-# Of `Columns.event`, and of `Columns.count_of`.
+# Of `Columns.event`, and of `Columns.status`.
 DUE, REMAINING, ANCHOR, ORIGIN, RATE, OWN_FACTOR, FIRST = 0, 1, 2, 3, 4, 5, 6
 N_EVENT = 7
 OCCURRENCE, SPENT, PENDING, SUSCEPTIBLE = 0, 1, 2, 3

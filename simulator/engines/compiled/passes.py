@@ -108,8 +108,13 @@ def draw_next(seed: int, columns: Columns, slots: Slots, e: int, stream: int, ou
 
 @bare_kernel
 def law(plan: Plan, columns: Columns, e: int, row: Slots, n: int) -> None:
-    """Parameters of event e's hazard in row[k], side by side in `LAWS` and the two columns after it."""
-    for p in range(3):
+    """Parameters of event e's hazard in row[k], as many as it has, in `LAWS` and the columns after it."""
+    family, most = plan.event[e, FAMILY], 3
+    if family in (EXPONENTIAL, FIXED):
+        most = 1
+    elif family in (GOMPERTZ, LOG_NORMAL):
+        most = 2
+    for p in range(most):
         out, values = columns.real[LAWS + p], plan.law[e, p]
         if plan.event[e, SAME_LAW]:
             for k in range(n):

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kernels.elementary import normal_cdf
-from simulator.kernels.quantiles import DISTRIBUTIONS
+from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
 from simulator.tables import NONE, Allocation, Clock, Driver, Flags, Floats, Integers, Masks, ModelTables, Per
 
 MOST = 60
 """Most events, states or markers of a model that a kernel's masks have room for."""
+
+LEAST_UNIFORM = 2.0**-53
 
 TINY = 1e-150
 """Ratios and factors between this and its inverse can neither vanish nor overflow when they are multiplied."""
@@ -179,7 +181,10 @@ def _facts(model: ModelTables, event: Integers, term_set: Integers, relevant: in
     any_course = bool(course.given.any())
     fact = np.zeros(N_FACTS, dtype=np.int64)
     fact[N_EVENTS], fact[N_CELLS], fact[N_TERMS] = len(model.events), model.n_cells, len(course.terms)
-    plain = (course.interval_code == DISTRIBUTIONS["fixed"]) & (course.delay_after_adverse_event == 0.0)
+    # Of an interval that nearly drowns in the rounding of times, `count_plain` could not say which visit is too late.
+    visible = course.interval[:, :, 0] >= 16.0 * np.spacing(model.horizon)[:, None]
+    fixed = (course.interval_code == DISTRIBUTIONS["fixed"]) & visible
+    plain = fixed & (course.delay_after_adverse_event == 0.0)
     fact[PLAIN_VISITS] = (plain | ~course.given).all()
     fact[N_STATES] = len(model.states)
     fact[N_COVARIATES], fact[AGE] = len(patients.covariates), patients.age
@@ -233,18 +238,32 @@ def _event_attributes(model: ModelTables, family: Integers, effect_ratio: Floats
     event[:, FACTORED] = factored
     event[:, TRACKED] = _may_be_at_risk_again(model)
     ratios = [effect_ratio[event[e, FIRST_EFFECT] : event[e, LAST_EFFECT]] for e in range(n_events)]
-    moderate = np.array([_moderate(model.cell_ratio[:, e], ratios[e]) for e in range(n_events)], dtype=bool)
-    # Without a reset clock a budget has no number, so that it is the same whenever it is drawn.
-    event[:, PLAIN] = _structurally_plain(model) & (moderate | (model.event_clock != Clock.RESET))
+    event[:, PLAIN] = _structurally_plain(model)
+    for e in np.flatnonzero((event[:, PLAIN] == 1) & (model.event_clock == Clock.RESET)).tolist():
+        # Without a reset clock a budget has no number, so that it is the same whenever it is drawn.
+        event[e, PLAIN] = _moderate(model, e, ratios[e])
     return event
 
 
-def _moderate(own: Floats, ratios: Floats) -> bool:
-    """Whether no product of these ratios, taken or left out, is 0 or infinite."""
+def _moderate(model: ModelTables, e: int, ratios: Floats) -> bool:
+    """Whether no product of these ratios of event e, taken or left out, and of a patient's own factor is 0 or infinite.
+
+    A quantile does not fall where its uniform rises, so a factor is largest and least at the ends.
+    """
+    least = most = model.cell_ratio[:, e]
     with np.errstate(under="ignore", over="ignore"):
-        least = np.minimum(own, 1.0).min() * np.minimum(ratios, 1.0).min(axis=1, initial=1.0).prod()
-        most = np.maximum(own, 1.0).max() * np.maximum(ratios, 1.0).max(axis=1, initial=1.0).prod()
-    return bool(least > TINY and most < 1.0 / TINY)
+        for g in np.flatnonzero(model.covariate_effect_event == e).tolist():
+            x = int(model.covariate_effect_covariate[g])
+            code, laws = int(model.patients.covariate_code[x]), model.patients.covariate[:, :, x]
+            slope, reference = model.covariate_effect[:, None, g, 0], model.covariate_effect[:, None, g, 1]
+            ends = []
+            for u in (LEAST_UNIFORM, 1.0 - LEAST_UNIFORM):
+                values = np.array([[quantile(code, u, *law) for law in row] for row in laws.tolist()])
+                ends.append(np.exp(slope * (values - reference)))
+            least, most = least * np.minimum(*ends), most * np.maximum(*ends)
+        below = np.minimum(least, 1.0).min() * np.minimum(ratios, 1.0).min(axis=1, initial=1.0).prod()
+        above = np.maximum(most, 1.0).max() * np.maximum(ratios, 1.0).max(axis=1, initial=1.0).prod()
+    return bool(below > TINY and above < 1.0 / TINY)
 
 
 def _reachable(model: ModelTables) -> Flags:

@@ -358,7 +358,8 @@ def count_plain(plan: Plan, columns: Columns, first: int, last: int) -> int:
         start[s] = plan.number[START, row[s]]
         interval[s] = plan.number[INTERVAL, row[s]]
     for s in range(last - first):
-        # The first visit that is too late is at most one away from where division says, which is clipped before.
+        # The first visit that is too late is at most one away from where division says, which is clipped before;
+        # see `plan` for intervals of which that would not be so.
         most = float(planned[s])
         guess = (until[s] - start[s]) / interval[s]
         guess = guess if guess < most else most
