@@ -45,6 +45,7 @@ from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
 from simulator.tables import NONE, Clock
 
 SINCE_CLOCK = int(Clock.SINCE)
+LOOKED_AT = 64
 
 
 @bare_kernel
@@ -175,10 +176,16 @@ def make_room(plan: Plan, columns: Columns, more: int) -> bool:
 
 
 @inlined_bare_kernel
-def longest(columns: Columns) -> int:
-    """Configuration that most patients wait in."""
-    best = 1
-    for c in range(2, columns.bucket[columns.bucket.size - 1]):
+def longest(columns: Columns, after: int) -> int:
+    """Configuration that most patients wait in, of the next ones after a row; 0 where nobody waits in any.
+
+    Where there are thousands of them, with few patients in each, to look at all would cost more than it saves.
+    """
+    n, best, c = columns.bucket[columns.bucket.size - 1], 0, after
+    for looked in range(1, n):
+        c = c + 1 if c + 1 < n else 1
         if columns.table[c, LENGTH] > columns.table[best, LENGTH]:
             best = c
+        if looked >= LOOKED_AT and columns.table[best, LENGTH] > 0:
+            break
     return best

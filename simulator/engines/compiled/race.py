@@ -1,6 +1,6 @@
 """The race of events over a block of patients. Knows who is at risk and who wins; the arithmetic stands elsewhere.
 
-Patients are kept in lists by configuration. The longest list is taken: in each of its patients the earliest event
+Patients are kept in lists by configuration. A long list is taken: in each of its patients the earliest event
 at risk wins (ties in declared order, then the visit); those with the same winner change configuration together,
 every event is settled for all of them at once, and they join their next list. Patients never meet, so the order
 in which lists are taken changes nothing.
@@ -112,11 +112,13 @@ def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: Log, keep: bo
     make_room(plan, columns, 3)  # with and without a course, and whatever is left when it ends at once
     used, one = enter(plan, seed, columns, n, log)
     go(plan, seed, columns, picked[:n], now[:n], VOID, target, one, NONE, 0, n)
+    c = VOID
     while fault[0] < 0:
-        c = longest(columns)
+        c = longest(columns, c)
         m = columns.table[c, LENGTH]
         if make_room(plan, columns, 2 * m + n_events + 2):
-            c = longest(columns)
+            c = longest(columns, VOID)
+            m = columns.table[c, LENGTH]
         if m == 0:
             break
         if used + m * per_step > log.code.size:
