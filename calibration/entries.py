@@ -6,6 +6,7 @@ from simulator.declaration.reported import EvidenceEntry, Statistic
 from simulator.declaration.values import Problems
 
 CURE = "leave it out by naming it, with the reason, under calibration.left_out"
+SIMULATE = "find its likelihood by simulation, under calibration.simulated"
 
 
 def statistic_of(entry: EvidenceEntry) -> Statistic:
@@ -29,4 +30,4 @@ def wrong(problems: Problems, entry: EvidenceEntry, allowed: str) -> None:
 def no_closed_form(problems: Problems, entry: EvidenceEntry, what: str, why: str = "") -> None:
     """Refuse a target by name: ``what`` has no closed form, since ``why``."""
     reason = f": {why}" if why else ""
-    wrong(problems, entry, f"{what} has no closed form{reason}; simulation-based likelihoods are to come; {CURE}")
+    wrong(problems, entry, f"{what} has no closed form{reason}; {SIMULATE}, or {CURE}")

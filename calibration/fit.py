@@ -23,15 +23,19 @@ from calibration.closed_forms import ClosedForms
 from calibration.likelihoods import Term
 from calibration.parameters import Alternatives, Prior, normal_scores
 from calibration.samplers.imis import WeightedDraws, imis, resampled
+from calibration.simulated import Simulated, SimulationError, simulation_error
 from calibration.summary import Row, row
-from calibration.targets import terms_of
+from calibration.targets import simulated_terms, terms_of
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration.evidence import EvidenceFile
 from simulator.declaration.schema import Experiment, declare
+from simulator.declaration.values import PREFIX
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
 from simulator.tables import Floats
 
 UNINFORMED_DRAWS = 4000
+ERROR_DRAWS = 400
+"""Draws at which a simulated likelihood is found again under other seeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,12 @@ class Component:
     prior: Prior
     terms: tuple[Term, ...]
     draws: WeightedDraws
+    simulation: SimulationError | None = None  # of terms that are simulated
+
+    @property
+    def converged(self) -> bool:
+        """Whether the search ended before its stages ran out, and luck moves the posterior little."""
+        return self.draws.converged and (self.simulation is None or self.simulation.converged)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -86,8 +96,8 @@ class ReadingFit:
 
     @property
     def converged(self) -> bool:
-        """Whether every component's search ended before its stages ran out."""
-        return all(component.draws.converged for component in self.components)
+        """Whether all components have converged."""
+        return all(component.converged for component in self.components)
 
     def coordinates(self, n: int) -> list[Floats]:
         """Return, for each component, the coordinates (n, d) of n equally weighted draws.
@@ -285,15 +295,26 @@ def _prepared(
     closed = ClosedForms(experiment, frozenset(path for paths in keys.values() for path in paths))
     terms, more = terms_of(declared, closed)
     wrong += more
+    kinds = _kinds(experiment) | closed.kinds
     try:
-        prior = schema.prior_of(declared, experiment.parameters, closed.kinds)
+        prior = schema.prior_of(declared, experiment.parameters, kinds)
     except ConfigError as refusal:
         raise ConfigError(list({str(p): p for p in (*wrong, *refusal.problems)}.values())) from None
+    if not wrong:
+        simulated, wrong = simulated_terms(declared, experiment, prior)
+        terms = (*terms, *simulated)
     if not wrong and not terms:
         wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))
     if wrong:
         raise ConfigError(wrong)
-    return _Prepared(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, closed.kinds))
+    return _Prepared(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, kinds))
+
+
+def _kinds(experiment: Experiment) -> dict[str, str]:
+    """How the model reads the parameters that are times and rates."""
+    kinds = {"d": "duration", "1/d": "rate"}
+    units = {key.removeprefix(PREFIX): unit for key, unit in experiment.units.items() if key.startswith(PREFIX)}
+    return {path: kinds[unit] for path, unit in units.items() if unit in kinds}
 
 
 def _searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:
@@ -315,7 +336,17 @@ def _searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed
         names = [name for term in terms for name in term.targets]
         allowed = f"no draw of the priors of {', '.join(prior.names)} gives {', '.join(names)} any probability"
         raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed))
-    return Component(prior, terms, draws)
+    return Component(prior, terms, draws, _simulation_error(prior, terms, draws))
+
+
+def _simulation_error(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> SimulationError | None:
+    """Return how far the luck of simulated terms moves a posterior; None where none is simulated."""
+    simulated = [term for term in terms if isinstance(term, Simulated)]
+    if not simulated:
+        return None
+    rows = [int(np.argmax(draws.weights)), *resampled(draws.weights, ERROR_DRAWS).tolist()]
+    z = draws.coordinates[rows]
+    return simulation_error(simulated, prior.parameter_sets(z), prior.scaled(z))
 
 
 def _stream(what: str, of: Prior | Component) -> str:

@@ -6,7 +6,8 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from calibration.fit import Fit
+from calibration.fit import Component, Fit
+from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, SimulationError
 from calibration.summary import Interval, Row
 
 WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
@@ -78,8 +79,23 @@ def _targets(fitted: Fit) -> Iterator[str]:
 def _search(fitted: Fit) -> Iterator[str]:
     least = min(c.draws.effective_size for reading in fitted.readings for c in reading.components if c.terms)
     yield f"Importance sampling: effective size at least {least:,.0f}"
-    if not all(reading.converged for reading in fitted.readings):
+    components = [c for reading in fitted.readings for c in reading.components]
+    if not all(c.draws.converged for c in components):
         yield "NOT CONVERGED: the stages ran out; raise search.initial, search.step or search.stages"
+    for c in components:
+        if c.simulation is not None:
+            yield from _simulation(c, c.simulation)
+
+
+def _simulation(component: Component, error: SimulationError) -> Iterator[str]:
+    said = (
+        f"Likelihood of {', '.join(component.targets)} by simulation: under {error.seeds} seeds posterior means differ"
+    )
+    said += f" by at most {error.largest_shift:.2f} standard deviations, its logarithm at the mode by"
+    yield from _wrapped(f"{said} {error.log_likelihood:.2f} (standard deviations)")
+    if not error.converged:
+        cure = "raise replicates or regrouped under calibration.simulated, or its tolerances"
+        yield from _wrapped(f"NOT CONVERGED: at most {LARGEST_SHIFT:g} and {LARGEST_ERROR:g} are allowed; {cure}")
 
 
 def _shown(interval: Interval) -> str:

@@ -21,6 +21,8 @@ from simulator.declaration.values import DIMENSIONS, Leaf, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 ROOT = "calibration"
+EXACT = "exact"
+"""Instead of a tolerance: a simulated statistic prints as the figure, or it does not."""
 Positive = Annotated[float, BeforeValidator(units.number), Field(gt=0)]
 Located = float | int | str
 
@@ -125,6 +127,19 @@ class NotReached(Declared):
     stratum: Name | None = None
 
 
+class SimulatedTargets(Declared):
+    """Targets whose likelihood is found by simulation, together; see `simulated`.
+
+    ``targets``: id → tolerance, or `EXACT`. ``parameters``: those that vary; None: all that move a target.
+    """
+
+    targets: Annotated[dict[Text, Located], Field(min_length=1)]
+    parameters: Annotated[list[Text], Field(min_length=1)] | None = None
+    replicates: int = Field(default=200, ge=10, le=1_000_000)
+    regrouped: int = Field(default=10, ge=0, le=10_000)
+    note: Text | None = None
+
+
 class Search(Declared):
     """How hard the posterior is searched; see `samplers.imis`."""
 
@@ -144,6 +159,7 @@ class Calibration(Declared):
     left_out: dict[str, Text] = {}
     survivors: dict[str, Survivors] = {}
     not_reached: list[NotReached] = []
+    simulated: dict[Name, SimulatedTargets] = {}
     readings: dict[Name, Annotated[dict[Name, Positive], Field(min_length=1)]] = {}
     search: Search = Search()
 

@@ -9,15 +9,18 @@ borrowed are never fitted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from calibration.closed_forms import ClosedForms, NoClosedForm, ShareOf
 from calibration.entries import CURE, no_closed_form, statistic_of, wrong
 from calibration.likelihoods import Outcomes, Proportion, Term
+from calibration.parameters import Prior
 from calibration.printed_curves import PrintedCurves
-from calibration.schema import ROOT, Calibration, NotReached
+from calibration.schema import EXACT, ROOT, Calibration, NotReached
+from calibration.simulated import Printed, Simulated, moved, with_seed
 from simulator.declaration.reported import EvidenceEntry, Statistic, listed
-from simulator.declaration.values import Problems
+from simulator.declaration.schema import Experiment
+from simulator.declaration.values import DIMENSIONS, Problems
 from simulator.errors import Problem
 
 SURVIVAL = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark")
@@ -30,6 +33,67 @@ def terms_of(declared: Calibration, closed: ClosedForms) -> tuple[tuple[Term, ..
     return terms, made.problems.found
 
 
+def simulated_ids(declared: Calibration) -> tuple[str, ...]:
+    """Return the targets whose likelihood is found by simulation."""
+    return tuple(name for term in declared.simulated.values() for name in term.targets)
+
+
+def simulated_terms(
+    declared: Calibration, experiment: Experiment, prior: Prior
+) -> tuple[tuple[Simulated, ...], list[Problem]]:
+    """Return the terms of targets that are simulated, and everything that is wrong with them."""
+    problems = Problems()
+    found = []
+    by_id = {entry.id: entry for entry in experiment.selection.entries}
+    for number, (name, given) in enumerate(declared.simulated.items()):
+        here = f"{ROOT}.simulated.{name}"
+        printed = [_printed(by_id[target], tolerance, here, problems) for target, tolerance in given.targets.items()]
+        looked_at = _looked_at(given.parameters, prior, f"{here}.parameters", problems)
+        if problems.found:
+            continue
+        study = with_seed(experiment, number, replicates=given.replicates)
+        term = Simulated(name, tuple(p for p in printed if p is not None), looked_at, study, given.regrouped)
+        if given.parameters is None:
+            term = replace(term, parameters=moved(term, prior))
+            if not term.parameters:
+                problems.add(here, list(given.targets), f"no parameter with a prior moves these targets; {CURE}")
+        found.append(term)
+    return tuple(found), problems.found
+
+
+def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, problems: Problems) -> Printed | None:
+    """Return what was printed of a target; None where a problem was added."""
+    value, half = entry.reported, entry.half_width
+    if value is None or half is None:
+        wrong(problems, entry, "must have a figure in its printed text, whose last decimal tells the rounding")
+        return None
+    key = f"{here}.targets.{entry.id}"
+    spread = 0.0
+    if tolerance != EXACT:
+        kind = "time" if entry.time else "positive"
+        try:
+            spread = DIMENSIONS[kind].read(tolerance)
+        except ValueError as refusal:
+            problems.add(key, tolerance, f"{refusal}; or {EXACT}")
+            return None
+        if not spread > 0.0:
+            problems.add(key, tolerance, f"must be > 0, or {EXACT}")
+            return None
+    return Printed(entry.id, value - half, value + half, spread)
+
+
+def _looked_at(names: Sequence[str] | None, prior: Prior, here: str, problems: Problems) -> frozenset[str]:
+    """Return the parameters that are named, by themselves or by what all strata begin with."""
+    found: set[str] = set()
+    for name in names or ():
+        mine = {path for path in prior.parameters if name in (path, path.rpartition(".")[0])}
+        if not mine:
+            groups = {path.rpartition(".")[0] for path in prior.parameters} - {""}
+            problems.unknown(here, name, [*prior.parameters, *sorted(groups)], what="parameter with a prior")
+        found |= mine
+    return frozenset(found)
+
+
 @dataclass
 class _Targets:
     declared: Calibration
@@ -40,7 +104,8 @@ class _Targets:
         selection = self.closed.experiment.selection
         by_id = {entry.id: entry for entry in selection.entries}
         self._known(by_id)
-        fitted = [e for e in selection.targets if e.role == "fitted" and e.id not in self.declared.left_out]
+        elsewhere = {*self.declared.left_out, *simulated_ids(self.declared)}
+        fitted = [e for e in selection.targets if e.role == "fitted" and e.id not in elsewhere]
         survival = [e for e in fitted if statistic_of(e).estimator in SURVIVAL]
         shares = [e for e in fitted if statistic_of(e).estimator == "proportion"]
         for entry in fitted:
@@ -69,6 +134,7 @@ class _Targets:
                     self.problems.add(here, statistic_of(entries[name]).estimator, "must be a kaplan_meier_landmark")
                 elif key == "survivors" and name in self.declared.left_out:
                     self.problems.add(here, name, f"stands under {ROOT}.left_out too; keep one")
+        self._known_simulated(entries)
         for number, item in enumerate(self.declared.not_reached):
             here = f"{ROOT}.not_reached.{number}"
             if item.entry not in entries:
@@ -78,6 +144,22 @@ class _Targets:
                 self.problems.add(f"{here}.entry", item.entry, allowed)
             if item.stratum is not None and item.stratum not in self.closed.strata:
                 self.problems.unknown(f"{here}.stratum", item.stratum, self.closed.strata, what="stratum of the cohort")
+
+    def _known_simulated(self, entries: dict[str, EvidenceEntry]) -> None:
+        owner: dict[str, str] = {}
+        for term, given in self.declared.simulated.items():
+            for name in given.targets:
+                here = f"{ROOT}.simulated.{term}.targets.{name}"
+                if name not in entries:
+                    self.problems.unknown(here, name, entries, what="entry of the evidence")
+                elif entries[name].role != "fitted":
+                    self.problems.add(here, entries[name].role or entries[name].kind, "is no fitted target")
+                elif name in self.declared.left_out or name in self.declared.survivors:
+                    other = "left_out" if name in self.declared.left_out else "survivors"
+                    self.problems.add(here, name, f"stands under {ROOT}.{other} too; keep one")
+                elif name in owner:
+                    self.problems.add(here, name, f"stands under {ROOT}.simulated.{owner[name]} too; keep one")
+                owner.setdefault(name, term)
 
     # ---------------------------------------------------------------------------------------------- survival
 

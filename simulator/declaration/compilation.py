@@ -28,7 +28,7 @@ from simulator.declaration.study import Study
 from simulator.declaration.values import Problems, Resolver
 from simulator.errors import MISSING, ConfigError, Problem
 from simulator.kernels.hazards import FAMILIES
-from simulator.kernels.quantiles import quantile
+from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
 from simulator.tables import NONE, CourseTables, Driver, Floats, ModelTables, PatientTable
 
 
@@ -237,9 +237,7 @@ class Compilation:
         study, model, resolver = self.study, self.model, self.resolver
         events = list(model.events)
         entry_code, entry = resolver.distribution(study.accrual, "duration", "study.accrual")
-        cut = np.full(n_sets, np.inf)
-        if study.data_cut is not None:
-            cut = resolver.scalar(study.data_cut, "duration", "study.data_cut")
+        cut = self._data_cut(n_sets, entry_code, entry[:, 0])
         assessment_code, assessment = NONE, np.zeros((n_sets, 1, 3))
         if study.assessment_interval is not None:
             assessment_code, assessment = resolver.distribution(
@@ -281,6 +279,21 @@ class Compilation:
             "assessed": np.array([name in study.assessed for name in events]),
             "counted": np.array([term.counted for term in self.course.adverse_events.terms.values()], dtype=bool),
         }
+
+    def _data_cut(self, n_sets: int, entry_code: int, entry: Floats) -> Floats:
+        """Time of the analysis, (parameter sets,): as declared, or so long after the last possible entry."""
+        study, resolver = self.study, self.resolver
+        if study.data_cut is not None:
+            return resolver.scalar(study.data_cut, "duration", "study.data_cut")
+        if study.minimum_follow_up is None:
+            return np.full(n_sets, np.inf)
+        least = resolver.scalar(study.minimum_follow_up, "duration", "study.minimum_follow_up")
+        last = {DISTRIBUTIONS["fixed"]: 0, DISTRIBUTIONS["uniform"]: 1, DISTRIBUTIONS["triangular"]: 2}
+        if entry_code not in last:
+            allowed = "needs an accrual that ends: a fixed, uniform or triangular one; or give study.data_cut"
+            resolver.problems.add("study.minimum_follow_up", study.minimum_follow_up, allowed)
+            return np.full(n_sets, np.inf)
+        return entry[:, last[entry_code]] + least
 
     def _loss(self, n_sets: int) -> tuple[Any, Floats]:
         """Loss to follow-up as a hazard; the same families as events, without tables or cure."""

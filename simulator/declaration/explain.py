@@ -138,7 +138,10 @@ def _ratios(tables: ModelTables, e: int) -> Iterator[str]:
 
 def _study(experiment: Experiment) -> Iterator[str]:
     study = experiment.study
-    yield f"Study      entry {_said(study.accrual)} after opening; data cut {_said(study.data_cut)}"
+    cut = f"data cut {_said(study.data_cut)}"
+    if study.minimum_follow_up is not None:
+        cut = f"data cut {_said(study.minimum_follow_up)} after the last possible entry"
+    yield f"Study      entry {_said(study.accrual)} after opening; {cut}"
     seen = f"{', '.join(study.assessed)} seen every {_said(study.assessment_interval)}" if study.assessed else "nothing"
     lost = "nobody" if study.loss_to_follow_up is None else f"by {study.loss_to_follow_up.family}"
     yield f"           assessments: {seen}; lost to follow-up: {lost}"

@@ -243,6 +243,11 @@ class EvidenceEntry(Declared):
         return self.statistic.estimator if self.statistic else self.estimator
 
     @property
+    def time(self) -> bool:
+        """Whether its unit is one of time."""
+        return _days_per(self.unit) is not None
+
+    @property
     def counted(self) -> bool:
         """Whether it is a proportion whose numerator and denominator are both known."""
         known = self.numerator is not None and self.denominator is not None

@@ -37,6 +37,7 @@ class Study(Declared):
     assessed: list[Name] = []
     accrual: Any = 0
     data_cut: Expression | None = None
+    minimum_follow_up: Expression | None = None
     loss_to_follow_up: Hazard | None = None
     populations: dict[Name, Population] = {}
 
@@ -45,6 +46,9 @@ class Study(Declared):
         for event in self.assessed:
             if event not in events:
                 problems.unknown("study.assessed", event, events, what="event")
+        if self.data_cut is not None and self.minimum_follow_up is not None:
+            allowed = "cannot stand beside study.data_cut, which says the same from the other end; keep one"
+            problems.add("study.minimum_follow_up", self.minimum_follow_up, allowed)
         known = ["treated", *self.populations]
         if self.assessed and self.assessment_interval is None:
             problems.add("study.assessment_interval", MISSING, "is missing: the assessed events are seen at visits")

@@ -19,9 +19,11 @@ from simulator.declaration.schema import Experiment
 from simulator.running.experiment import design_of, engine_of, time_grid, trajectories_of
 from simulator.running.record import record_of
 from simulator.running.workers import in_order, processors
-from simulator.study.estimators import conclude, gather
+from simulator.study.estimators import Wanted, conclude, gather
 from simulator.study.observe import StudyData, observe
+from simulator.study.patients import Patients
 from simulator.study.pooling import BINNED, EXACT_PATIENTS, Pool
+from simulator.study.regrouped import Regrouped, regroupings
 from simulator.study.statistics import Accumulator, Part, Variable
 from simulator.tables import Floats
 
@@ -77,27 +79,58 @@ def outcomes(
             yield study.outcome()
 
 
-def targets(experiment: Experiment, *, threads: int | None = None) -> Floats:
+def targets(
+    experiment: Experiment, *, of: Sequence[str] | None = None, regrouped: int = 0, threads: int | None = None
+) -> Floats:
     """What the simulated studies of each parameter set report, (sets, replicates, targets); nothing else is kept.
 
     The `Outcome.targets` of its parameter sets, for many of them at a fraction of the price: sets share blocks.
+
+    Parameters
+    ----------
+    of : ids of the targets, in this order; None: all.
+    regrouped : so many times as many studies more, put together anew from the same patients (`study.regrouped`):
+        the result has (1 + ``regrouped``) · replicates studies.
     """
-    tables, statistics = experiment.tables, [entry.statistic for entry in experiment.selection.targets]
+    tables, by_id = experiment.tables, {entry.id: entry.statistic for entry in experiment.selection.targets}
+    statistics = list(by_id.values()) if of is None else [by_id[name] for name in of]
     sizes, replicates = tables.patients.n_patients, range(experiment.study.replicates)
-    if sizes.max() * len(replicates) > BLOCK_PATIENTS or np.unique(sizes).size > 1:
-        return np.stack([outcome.targets for outcome in outcomes([experiment], threads=threads)])
-    design = design_of(experiment)
-
-    def reduce(sets: range) -> Floats:
-        histories = trajectories_of(experiment, replicates, parameter_sets=sets)
-        data = observe(histories, design, seed=experiment.root.seed)
-        return conclude(gather(data, statistics), statistics, len(sets) * len(replicates))
-
+    if not regrouped and (sizes.min() != sizes.max() or sizes.max() > BLOCK_PATIENTS):
+        columns = [list(by_id).index(name) for name in (by_id if of is None else of)]
+        return np.stack([outcome.targets[:, columns] for outcome in outcomes([experiment], threads=threads)])
+    if sizes.min() != sizes.max():
+        raise ValueError("parameter sets differ in number of patients: give each on its own")
+    design, seed = design_of(experiment), experiment.root.seed
+    anew = regroupings(len(replicates), int(sizes[0]), regrouped, seed=seed) if regrouped else None
+    within = max(1, BLOCK_PATIENTS // int(sizes[0])) if anew is None else len(replicates)
     step = max(1, BLOCK_PATIENTS // int(sizes[0] * len(replicates)))
-    blocks = (range(b, min(b + step, tables.n_sets)) for b in range(0, tables.n_sets, step))
+
+    def reduce(block: tuple[range, range]) -> Floats:
+        sets, some = block
+        data = observe(trajectories_of(experiment, some, parameter_sets=sets), design, seed=seed)
+        found = [_estimated(data, statistics, len(sets))]
+        if anew is not None:
+            found.append(_estimated(Regrouped(data, anew, len(sets)), statistics, len(sets)))
+        return np.concatenate(found, axis=1)
+
+    blocks = (
+        (range(b, min(b + step, tables.n_sets)), range(r, min(r + within, len(replicates))))
+        for b in range(0, tables.n_sets, step)
+        for r in range(0, len(replicates), within)
+    )
     workers = 1 if threads is None and engine_of(experiment) == "reference" else processors(threads)
-    found = [values for _, values in in_order(reduce, blocks, workers)]
-    return np.concatenate(found).reshape(tables.n_sets, len(replicates), len(statistics))
+    values = np.full((tables.n_sets, (1 + regrouped) * len(replicates), len(statistics)), np.nan)
+    for (sets, some), found in in_order(reduce, blocks, workers):
+        rows = slice(None) if anew is not None else slice(some.start, some.stop)
+        values[sets.start : sets.stop, rows] = found
+    return values
+
+
+def _estimated(patients: Patients, statistics: Sequence[Wanted | None], sets: int) -> Floats:
+    """Estimate every statistic of the studies of some parameter sets, (sets, replicates, statistics)."""
+    gathered = gather(patients, statistics)
+    studies = patients.everybody.shape[0]
+    return conclude(gathered, statistics, studies).reshape(sets, studies // sets, len(statistics))
 
 
 def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:

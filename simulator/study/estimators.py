@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.errors import ConfigError, unknown
 from simulator.study import summaries, survival
-from simulator.study.observe import StudyData
+from simulator.study.patients import Patients
 from simulator.study.summaries import Extremes, Proportion, Ranked, Total
 from simulator.study.survival import Ordered
 from simulator.tables import Flags, Floats, ModelTables
@@ -54,35 +54,35 @@ class Wanted(Protocol):
 class Estimator(Generic[Gathered]):
     """What an estimator takes from the patients of studies, and what it makes of that."""
 
-    gather: Callable[[StudyData, Wanted], Gathered]
+    gather: Callable[[Patients, Wanted], Gathered]
     conclude: Callable[[Gathered, Wanted], Floats]
 
 
-def _times(data: StudyData, wanted: Wanted) -> Ordered:
+def _times(data: Patients, wanted: Wanted) -> Ordered:
     return data.ordered(wanted.variable, members(data, wanted))
 
 
-def _values(data: StudyData, wanted: Wanted) -> Ranked:
+def _values(data: Patients, wanted: Wanted) -> Ranked:
     return data.ranked(wanted.variable, _who_have_one(data, wanted))
 
 
-def _observed_times(data: StudyData, wanted: Wanted) -> Ranked:
+def _observed_times(data: Patients, wanted: Wanted) -> Ranked:
     return data.ranked(wanted.variable, members(data, wanted))
 
 
-def _total(data: StudyData, wanted: Wanted) -> Total:
+def _total(data: Patients, wanted: Wanted) -> Total:
     return summaries.total(data.column(wanted.variable).value, _who_have_one(data, wanted))
 
 
-def _extremes(data: StudyData, wanted: Wanted) -> Extremes:
+def _extremes(data: Patients, wanted: Wanted) -> Extremes:
     return data.extremes(wanted.variable, _who_have_one(data, wanted))
 
 
-def _flagged(data: StudyData, wanted: Wanted) -> Proportion:
+def _flagged(data: Patients, wanted: Wanted) -> Proportion:
     return summaries.proportion(data.column(wanted.variable).event, members(data, wanted))
 
 
-def _at_value(data: StudyData, wanted: Wanted) -> Proportion | Ranked:
+def _at_value(data: Patients, wanted: Wanted) -> Proportion | Ranked:
     member = _who_have_one(data, wanted)
     if wanted.value is None:
         return data.ranked(wanted.variable, member)
@@ -114,7 +114,7 @@ ESTIMATORS: dict[str, Estimator[Any]] = {
 """Every estimator. `declaration.evidence.Estimator` lists the same names."""
 
 
-def estimate(data: StudyData, statistic: Wanted) -> Floats:
+def estimate(data: Patients, statistic: Wanted) -> Floats:
     """Return the statistic of every replicate study, shape (R,): +inf not reached, NaN undefined.
 
     Raises
@@ -126,7 +126,7 @@ def estimate(data: StudyData, statistic: Wanted) -> Floats:
     return estimator.conclude(estimator.gather(data, statistic), statistic)
 
 
-def gather(data: StudyData, statistics: Sequence[Wanted | None]) -> list[Any]:
+def gather(data: Patients, statistics: Sequence[Wanted | None]) -> list[Any]:
     """Return what each statistic takes of these patients, None for none; ConfigError as `estimate`."""
     return [None if wanted is None else estimator_of(wanted).gather(data, wanted) for wanted in statistics]
 
@@ -147,27 +147,27 @@ def estimator_of(statistic: Wanted) -> Estimator[Any]:
     return ESTIMATORS[statistic.estimator]
 
 
-def counts(data: StudyData, statistic: Wanted) -> Proportion | None:
+def counts(data: Patients, statistic: Wanted) -> Proportion | None:
     """Return count and denominator behind a share, None for an estimator that has none."""
     gather = estimator_of(statistic).gather
     return _share(gather(data, statistic)) if gather in (_flagged, _at_value) else None
 
 
-def members(data: StudyData, statistic: Wanted) -> Flags:
+def members(data: Patients, statistic: Wanted) -> Flags:
     """Who is counted: the population, narrowed by every condition of ``where``, shape (R, N)."""
-    model, where = data.trajectories.model, statistic.where
+    model, where = data.model, statistic.where
     key = (statistic.population, where.stratum, where.arm, where.status, where.ever, where.never)
     return data.kept("members", key, lambda: _members(data, model, statistic.population, where))
 
 
-def _members(data: StudyData, model: ModelTables, population: str, where: Subgroup) -> Flags:
+def _members(data: Patients, model: ModelTables, population: str, where: Subgroup) -> Flags:
     kept = []
     if where.stratum is not None:
         kept.append(data.is_stratum(_index("stratum", where.stratum, model.strata)))
     if where.arm is not None:
         kept.append(data.is_arm(_index("arm", where.arm, model.arms)))
     if where.status is not None:
-        kept.append(data.died == bool(_index("status", where.status, ("alive", "dead"))))
+        kept.append(data.is_dead() == bool(_index("status", where.status, ("alive", "dead"))))
     if where.ever is not None:
         kept.append(_seen(data, "ever", where.ever))
     if where.never is not None:
@@ -178,15 +178,15 @@ def _members(data: StudyData, model: ModelTables, population: str, where: Subgro
     return member
 
 
-def _who_have_one(data: StudyData, statistic: Wanted) -> Flags:
+def _who_have_one(data: Patients, statistic: Wanted) -> Flags:
     """Members who count in a median, mean or range of the variable."""
     column, member = data.column(statistic.variable), members(data, statistic)
     return data.kept("members who have", (statistic.variable, id(member)), lambda: member & column.has)
 
 
-def _seen(data: StudyData, key: str, name: str) -> Flags:
+def _seen(data: Patients, key: str, name: str) -> Flags:
     """Whether an event, or what sets a marker, was seen before the end of observation."""
-    model = data.trajectories.model
+    model = data.model
     if name in model.events:
         return data.was_seen(model.events.index(name))
     names = (*model.events, *model.markers)

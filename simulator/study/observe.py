@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +21,15 @@ from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.study import sightings
 from simulator.study.design import TREATED, Population, StudyDesign
-from simulator.study.summaries import Extremes, Ranked, extremes, ranked
-from simulator.study.survival import Ordered, ordered
+from simulator.study.patients import Column, Patients
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Counts, Trajectories
 
 _ANY = "any"
-_Kept = TypeVar("_Kept")
-
-
-class Column:
-    """One variable of every patient, each array of shape (R, N).
-
-    ``value``: days (until the event was seen, or of observation where it was not), a number, or 0 and 1;
-    NaN where there is none; made when first asked for. ``event``: whether what the variable is about was seen.
-    ``has``: whether the patient counts in a median, mean or range of the value.
-
-    The function that makes the value holds arrays, never the data that keep the column: a ring of references would
-    keep them all until Python's garbage collector comes.
-    """
-
-    def __init__(self, value: Callable[[], Floats], event: Flags, has: Flags) -> None:
-        self._make, self.event, self.has = value, event, has
-
-    @cached_property
-    def value(self) -> Floats:
-        return self._make()
 
 
 @dataclass(frozen=True, eq=False)
-class StudyData:
+class StudyData(Patients):
     """What was seen in R replicate studies of N patients, arrays of shape (R, N). Times are days since entry.
 
     ``log_seen`` has, for each row of the trajectories' log, the time at which the investigators saw it, +inf
@@ -75,6 +54,10 @@ class StudyData:
         return n_studies, n_patients
 
     @property
+    def model(self) -> ModelTables:
+        return self.trajectories.model
+
+    @property
     def replicate(self) -> Integers:
         """Number of each replicate study, shape (R,)."""
         return self.trajectories.replicate.reshape(self.shape)[:, 0]
@@ -90,6 +73,9 @@ class StudyData:
     def is_arm(self, arm: int) -> Flags:
         """Who is in an arm, by its index."""
         return self.kept("arm", arm, lambda: self._in_cells(lambda cell, n: cell // n == arm))
+
+    def is_dead(self) -> Flags:
+        return self.died
 
     def _in_cells(self, chosen: Callable[[Integers, int], Flags]) -> Flags:
         model = self.trajectories.model
@@ -155,19 +141,6 @@ class StudyData:
                 rows = self.trajectories.rows(event)
                 chosen[rows] |= sets[self.trajectories.log_value[rows].astype(np.int64)]
         return sightings.first_seen_of(self.trajectories.offset, chosen, self.log_seen).reshape(self.shape)
-
-    def ordered(self, variable: str, member: Flags) -> Ordered:
-        """Members' times and events of a variable, in order; kept for as long as ``member`` is."""
-        column = self.column(variable)
-        return self.kept("ordered", (variable, id(member)), lambda: ordered(column.value, column.event, member))
-
-    def ranked(self, variable: str, member: Flags) -> Ranked:
-        """Members' values of a variable, in order; kept for as long as ``member`` is."""
-        return self.kept("ranked", (variable, id(member)), lambda: ranked(self.column(variable).value, member))
-
-    def extremes(self, variable: str, member: Flags) -> Extremes:
-        """Smallest and largest of the members' values of a variable; kept for as long as ``member`` is."""
-        return self.kept("extremes", (variable, id(member)), lambda: extremes(self.column(variable).value, member))
 
     def administrations(self, before: Floats) -> Counts:
         """Number of administrations strictly before a time per patient."""
@@ -278,13 +251,6 @@ class StudyData:
         """Value of the first row of a code that has a finite time, NaN where there is none."""
         log = self.trajectories
         return sightings.value_at_first(log.offset, log.log_code, time, log.log_value, code).reshape(self.shape)
-
-    def kept(self, kind: str, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
-        """What was made before under this key, else what ``make`` gives now."""
-        if (kind, key) not in self._kept:
-            self._kept[kind, key] = make()
-        kept: _Kept = self._kept[kind, key]
-        return kept
 
 
 def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> StudyData:

@@ -346,7 +346,8 @@ def perfused(battery):
 def naive_distributions():
     """P(observed time ≤ t | group) of those with and without an additional infusion that does nothing."""
     share, start = value("ilp", "additional_infusion.share"), value("ilp", "additional_infusion.mean_start")
-    accrual, cut = value("ilp", "study.accrual"), value("ilp", "study.data_cut")
+    accrual = value("ilp", "study.accrual")
+    cut = accrual + value("ilp", "study.minimum_follow_up")
     law, t = calibrated("ilp", "all"), np.linspace(0.0, cut, 200_001)
     followed = np.clip((cut - t) / accrual, 0.0, 1.0)
     mass = -np.diff(law.survival(t) * followed)

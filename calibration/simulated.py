@@ -1,0 +1,179 @@
+"""Likelihood terms by simulation, for what has no closed form. Knows a declared experiment and what was printed.
+
+The probability that a study prints what the paper printed is the mean, over simulated studies with the study's own
+estimators, of the probability that each statistic prints so: 1 or 0, or, with a tolerance τ, that of the statistic plus
+a normal error of standard deviation τ (Wilkinson 2013, Stat Appl Genet Mol Biol 12:129: a kernel is a model of error).
+Targets of one term are taken together, study by study, so their dependence is in it. Like every term it is a
+probability of printed figures, constants included, and goes beside those with closed forms.
+
+All parameter sets share their luck (common random numbers), so that the estimate is one smooth function of the
+parameters, the same bits for the same parameters. Its error is smooth too, not small; `simulation_error` measures it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from calibration.parameters import ParameterSets, Prior
+from calibration.produced import produced
+from simulator.declaration.schema import Experiment, declare
+from simulator.errors import DeclarationWarning
+from simulator.kernels.rng import stream_number, uniforms
+from simulator.running import batch
+from simulator.tables import Floats
+
+ROUNDING = 1e-9
+QUARTILES = (-0.6744897501960817, 0.6744897501960817)
+"""Of a standard normal score."""
+SEEDS = 4
+LARGEST_SHIFT = 0.1
+LARGEST_ERROR = 0.5
+"""V54 of VERIFICATION.md: beyond these a posterior by simulation has not converged."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What was printed of one statistic: it lies between ``lower`` and ``upper``, but for an error ``tolerance``."""
+
+    target: str
+    lower: float
+    upper: float
+    tolerance: float
+
+    def probability(self, values: Floats) -> Floats:
+        """Return the probability that each value prints so; 0 where it is undefined or infinite."""
+        if self.tolerance == 0.0:
+            return ((values >= self.lower - ROUNDING) & (values <= self.upper + ROUNDING)).astype(np.float64)
+        upper = special.ndtr((self.upper - values) / self.tolerance)
+        return np.asarray(np.nan_to_num(upper - special.ndtr((self.lower - values) / self.tolerance)))
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """Statistics of simulated studies, together.
+
+    ``parameters``: those that vary; all others have the value that ``experiment`` declares. Its replicates are the
+    simulated studies; ``regrouped`` times as many are put together anew from their patients (`study.regrouped`).
+    """
+
+    name: str
+    printed: tuple[Printed, ...]
+    parameters: frozenset[str]
+    experiment: Experiment
+    regrouped: int
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return tuple(one.target for one in self.printed)
+
+    def log_density(self, sets: ParameterSets) -> Floats:
+        """Return the log probability of what was printed, (n,); −inf also where the model cannot produce a set."""
+        found = np.full(sets.size, -np.inf)
+        made = produced(self.experiment, {name: sets[name] for name in sorted(self.parameters)})
+        if made.experiment is None:
+            return found
+        values = batch.targets(made.experiment, of=self.targets, regrouped=self.regrouped)
+        probability = np.ones(values.shape[:2])
+        for k, one in enumerate(self.printed):
+            probability *= one.probability(values[:, :, k])
+        with np.errstate(divide="ignore"):
+            found[made.rows] = np.log(probability.mean(axis=1))
+        return found
+
+    def with_other_luck(self, number: int) -> Simulated:
+        """Return the same term under other random numbers, a number ≥ 1 for each."""
+        return replace(self, experiment=with_seed(self.experiment, number))
+
+
+def with_seed(experiment: Experiment, number: int, **study: Any) -> Experiment:
+    """Return an experiment with random numbers of its own, and other numbers of its study."""
+    config = experiment.config
+    u = float(uniforms(int(config.get("seed", 0)), 0, number, stream_number("calibration.simulated"), 0))
+    container = {**config, "seed": int(u * 2.0**53), "study": {**config["study"], **study}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
+        return declare(container, overrides=experiment.overrides)
+
+
+def moved(term: Simulated, prior: Prior) -> frozenset[str]:
+    """Return the parameters that move a statistic of the term, in some study: what it has to look at.
+
+    Each coordinate of the prior is set to both quartiles, the others to the prior's median; since sets share their
+    luck, what does not matter changes no bit. Blocks come whole. A set that cannot be produced counts as moved.
+    """
+    d = len(prior.coordinates)
+    z = np.zeros((1 + 2 * d, d))
+    for c in range(d):
+        z[1 + 2 * c : 3 + 2 * c, c] = QUARTILES
+    sets = prior.parameter_sets(z)
+    made = produced(term.experiment, {name: sets[name] for name in prior.parameters})
+    usual: NDArray[np.generic] | None = None
+    same = np.zeros(len(z), dtype=bool)
+    if made.experiment is not None and made.rows[0] == 0:
+        values = batch.targets(made.experiment, of=term.targets)
+        usual = values[0]
+        same[made.rows] = [np.array_equal(one, usual, equal_nan=True) for one in values]
+    found: set[str] = set()
+    first = 0
+    for block in prior.blocks:
+        last = first + len(block.coordinates)
+        if not same[1 + 2 * first : 1 + 2 * last].all():
+            found |= set(block.parameters)
+        first = last
+    return frozenset(found)
+
+
+@dataclass(frozen=True)
+class SimulationError:
+    """How far the luck of simulated studies moves a posterior, between ``seeds`` seeds.
+
+    ``shift``: for each number, the standard deviation of its posterior mean over the posterior standard deviation.
+    ``log_likelihood``: the standard deviation of the log likelihood at the point of greatest weight.
+    """
+
+    seeds: int
+    shift: Mapping[str, float]
+    log_likelihood: float
+
+    @property
+    def largest_shift(self) -> float:
+        return max(self.shift.values())
+
+    @property
+    def converged(self) -> bool:
+        """Whether both are below `LARGEST_SHIFT` and `LARGEST_ERROR`."""
+        return self.largest_shift < LARGEST_SHIFT and self.log_likelihood < LARGEST_ERROR
+
+
+def simulation_error(
+    terms: Sequence[Simulated], sets: ParameterSets, scaled: Mapping[str, Floats], seeds: int = SEEDS
+) -> SimulationError:
+    """Find the posterior again under other seeds: at equally weighted draws of it, by reweighting.
+
+    Parameters
+    ----------
+    terms : the simulated terms of one posterior; other terms have no luck.
+    sets : n equally weighted draws, the first of them the point of greatest weight.
+    scaled : numbers (n,) on the scales on which their spread is compared.
+    """
+    log_likelihood = np.stack(
+        [
+            sum((one.with_other_luck(k).log_density(sets) if k else one.log_density(sets) for one in terms), start=0.0)
+            for k in range(seeds)
+        ]
+    )
+    weights = np.exp(log_likelihood - log_likelihood[0] - np.max(log_likelihood - log_likelihood[0], axis=1)[:, None])
+    weights /= weights.sum(axis=1)[:, None]
+    shift = {}
+    for name, column in scaled.items():
+        spread = float(np.std(column))
+        means = (weights * column).sum(axis=1)
+        shift[name] = float(np.std(means, ddof=1)) / spread if spread > 0.0 else 0.0
+    return SimulationError(seeds, shift, float(np.std(log_likelihood[:, 0], ddof=1)))
