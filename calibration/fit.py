@@ -34,7 +34,9 @@ from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, 
 from simulator.tables import Floats
 
 UNINFORMED_DRAWS = 4000
-ERROR_DRAWS = 400
+PRIOR_DRAWS, STAGE_DRAWS = 500, 100
+"""Most draws for each coordinate of a search by simulation: from the prior, and of a stage."""
+ERROR_DRAWS = 200
 """Draws at which a simulated likelihood is found again under other seeds."""
 
 
@@ -196,15 +198,18 @@ def fit(
         raise ConfigError([_under(problem, names, len(chosen)) for problem, names in problems.values()])
     _refuse_other_targets(chosen, [one.terms for one in prepared])
     seed = int(container.get("seed", 0))
-    fits = []
+    fits: list[ReadingFit] = []
     for alternatives, one in zip(chosen, prepared, strict=True):
         found = []
         for part, mine in components(one.prior, one.terms):
-            component = _searched(part, mine, declared.search, seed)
+            before = (c for reading in fits for c in reading.components if (c.prior, c.terms) == (part, mine))
+            component = next(before, None)
+            if component is None:
+                component = _searched(part, mine, declared.search, seed)
+                if told is not None and mine:
+                    size, stages = component.draws.effective_size, component.draws.stages
+                    told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
             found.append(component)
-            if told is not None and mine:
-                size, stages = component.draws.effective_size, component.draws.stages
-                told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
         fits.append(ReadingFit(alternatives, tuple(found), seed, one.experiment, one.kinds))
     names = tuple(tuple(alternatives.values()) for alternatives in chosen)
     return Fit(tuple(fits), Alternatives(names, tuple(weights)), declared, evidence, container, tuple(overrides))
@@ -331,6 +336,9 @@ def _searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed
         return np.asarray(sum(term.log_density(sets) for term in terms))
 
     settings = {name: getattr(search, name) for name in ("initial", "step", "draws", "stages", "batch")}
+    if any(isinstance(term, Simulated) for term in terms):  # each point costs milliseconds
+        settings["initial"] = min(search.initial, PRIOR_DRAWS * d)
+        settings["step"] = min(search.step, STAGE_DRAWS * d)
     draws = imis(log_likelihood, d, seed=seed, stream=stream, **settings)
     if draws is None:
         names = [name for term in terms for name in term.targets]
@@ -344,7 +352,8 @@ def _simulation_error(prior: Prior, terms: Sequence[Term], draws: WeightedDraws)
     simulated = [term for term in terms if isinstance(term, Simulated)]
     if not simulated:
         return None
-    rows = [int(np.argmax(draws.weights)), *resampled(draws.weights, ERROR_DRAWS).tolist()]
+    mode = int(np.argmax(draws.log_likelihood + prior.log_density(draws.coordinates)))
+    rows = [mode, *resampled(draws.weights, ERROR_DRAWS).tolist()]
     z = draws.coordinates[rows]
     return simulation_error(simulated, prior.parameter_sets(z), prior.scaled(z))
 

@@ -35,7 +35,7 @@ def produced(experiment: Experiment, values: Mapping[str, Floats]) -> Produced:
     Raises
     ------
     ConfigError
-        For what is wrong whatever the set.
+        For a name that is no parameter of the experiment.
     """
     values = {name: np.where(np.abs(column) < SMALLEST, 0.0, column) for name, column in values.items()}
     rows = np.arange(len(next(iter(values.values()))))
@@ -44,11 +44,11 @@ def produced(experiment: Experiment, values: Mapping[str, Floats]) -> Produced:
         try:
             many = declare_many(experiment, {name: column[rows].tolist() for name, column in values.items()})
         except ConfigError as refusal:
-            wrong = [(problem.parameter_set, problem) for problem in refusal.problems]
-            if any(number is None for number, _ in wrong):
+            if not values.keys() <= experiment.parameters.keys():
                 raise
-            for number, problem in wrong:
-                if number is not None:
+            for problem in refusal.problems:  # what names no set is wrong with a number that all of them have
+                named = range(len(rows)) if problem.parameter_set is None else [problem.parameter_set]
+                for number in named:
                     refused.setdefault(int(rows[number]), f"{problem.key}: {problem.allowed}")
             rows = np.array([row for row in rows.tolist() if row not in refused], dtype=np.int64)
         else:

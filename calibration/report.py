@@ -106,8 +106,10 @@ def _figure(value: float) -> str:
     """Three significant digits: the third is about the Monte-Carlo error of an effective size of some thousands."""
     if value == 0.0 or not math.isfinite(value):
         return f"{value:g}"
+    if not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.3g}"
     places = max(2 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:.{min(places, 4)}f}" if abs(value) < 1e5 else f"{value:.2e}"
+    return f"{value:.{min(places, 4)}f}"
 
 
 def _wrapped(text: str) -> list[str]:

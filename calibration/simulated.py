@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
 from calibration.parameters import ParameterSets, Prior
@@ -55,19 +54,27 @@ class Printed:
         return np.asarray(np.nan_to_num(upper - special.ndtr((self.lower - values) / self.tolerance)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Simulated:
     """Statistics of simulated studies, together.
 
     ``parameters``: those that vary; all others have the value that ``experiment`` declares. Its replicates are the
     simulated studies; ``regrouped`` times as many are put together anew from their patients (`study.regrouped`).
+    Two terms are equal if the same is asked of the same studies, be it under different readings.
     """
 
     name: str
     printed: tuple[Printed, ...]
     parameters: frozenset[str]
-    experiment: Experiment
+    experiment: Experiment = field(compare=False)
     regrouped: int
+    asked: tuple[Any, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        selection, names = self.experiment.selection, set(self.targets)
+        patches = (selection.cohort, selection.study, selection.parameters, selection.course)
+        statistics = [entry.statistic for entry in selection.entries if entry.id in names]
+        object.__setattr__(self, "asked", (*patches, statistics, self.experiment.study.replicates))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -105,28 +112,24 @@ def with_seed(experiment: Experiment, number: int, **study: Any) -> Experiment:
 def moved(term: Simulated, prior: Prior) -> frozenset[str]:
     """Return the parameters that move a statistic of the term, in some study: what it has to look at.
 
-    Each coordinate of the prior is set to both quartiles, the others to the prior's median; since sets share their
-    luck, what does not matter changes no bit. Blocks come whole. A set that cannot be produced counts as moved.
+    Each coordinate of the prior is set to both quartiles, those of its block to their medians, other blocks to their
+    declared values; since sets share their luck, what does not matter changes no bit. Blocks come whole. A set that
+    cannot be produced counts as moved.
     """
-    d = len(prior.coordinates)
-    z = np.zeros((1 + 2 * d, d))
-    for c in range(d):
-        z[1 + 2 * c : 3 + 2 * c, c] = QUARTILES
-    sets = prior.parameter_sets(z)
-    made = produced(term.experiment, {name: sets[name] for name in prior.parameters})
-    usual: NDArray[np.generic] | None = None
-    same = np.zeros(len(z), dtype=bool)
-    if made.experiment is not None and made.rows[0] == 0:
-        values = batch.targets(made.experiment, of=term.targets)
-        usual = values[0]
-        same[made.rows] = [np.array_equal(one, usual, equal_nan=True) for one in values]
+    usual = batch.targets(term.experiment, of=term.targets)[0]
     found: set[str] = set()
-    first = 0
     for block in prior.blocks:
-        last = first + len(block.coordinates)
-        if not same[1 + 2 * first : 1 + 2 * last].all():
+        d = len(block.coordinates)
+        z = np.zeros((2 * d, d))
+        z[np.arange(2 * d), np.repeat(np.arange(d), 2)] = np.tile(QUARTILES, d)
+        numbers = block.values(z)
+        made = produced(term.experiment, {name: numbers[name] for name in block.parameters})
+        if made.experiment is None or len(made.rows) < len(z):
             found |= set(block.parameters)
-        first = last
+            continue
+        values = batch.targets(made.experiment, of=term.targets)
+        if not all(np.array_equal(one, usual, equal_nan=True) for one in values):
+            found |= set(block.parameters)
     return frozenset(found)
 
 
@@ -135,7 +138,7 @@ class SimulationError:
     """How far the luck of simulated studies moves a posterior, between ``seeds`` seeds.
 
     ``shift``: for each number, the standard deviation of its posterior mean over the posterior standard deviation.
-    ``log_likelihood``: the standard deviation of the log likelihood at the point of greatest weight.
+    ``log_likelihood``: the standard deviation of the log likelihood at the mode; infinite where some luck finds none.
     """
 
     seeds: int
@@ -160,7 +163,7 @@ def simulation_error(
     Parameters
     ----------
     terms : the simulated terms of one posterior; other terms have no luck.
-    sets : n equally weighted draws, the first of them the point of greatest weight.
+    sets : n equally weighted draws, the first of them the mode.
     scaled : numbers (n,) on the scales on which their spread is compared.
     """
     log_likelihood = np.stack(
@@ -176,4 +179,5 @@ def simulation_error(
         spread = float(np.std(column))
         means = (weights * column).sum(axis=1)
         shift[name] = float(np.std(means, ddof=1)) / spread if spread > 0.0 else 0.0
-    return SimulationError(seeds, shift, float(np.std(log_likelihood[:, 0], ddof=1)))
+    at_mode = log_likelihood[:, 0]
+    return SimulationError(seeds, shift, float(np.std(at_mode, ddof=1)) if np.isfinite(at_mode).all() else np.inf)
