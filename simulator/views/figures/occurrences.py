@@ -87,8 +87,10 @@ def cumulative_incidence(
     return figure_of(ax)
 
 
-def states(tree: xr.DataTree, ax: Axes | None = None, *, group: str = "all") -> Figure:
+def states(tree: xr.DataTree, ax: Axes | None = None, *, group: str | None = None) -> Figure:
     """Draw the share of patients in each state over time, as it truly is, one above the other.
+
+    ``group`` is a value of the coordinate ``group`` of the statistics, the first if none is named.
 
     Where states follow upon each other, the edge beneath a state is survival free of what leads to it: beneath a state
     of progression, progression-free survival. Hatched are states that patients enter only through events of which
@@ -100,7 +102,8 @@ def states(tree: xr.DataTree, ax: Axes | None = None, *, group: str = "all") -> 
         If there is no group of this name.
     """
     statistics, ax = statistics_of(tree), axes(ax, 6.0, 4.0)
-    [group] = chosen("group", [group], [str(name) for name in statistics["group"].values], "group")
+    known = [str(name) for name in statistics["group"].values]
+    [group] = chosen("group", known[:1] if group is None else [group], known, "group")
     time, names = statistics["time"].values, [str(name) for name in statistics["state"].values]
     shares = statistics["state_occupancy"].sel(group=group).values
     hatched = [name in grounds_of(tree).assumed_states() for name in names]

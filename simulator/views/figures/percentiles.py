@@ -55,14 +55,14 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     handles: list[Any] = [Patch(color="#56B4E9", alpha=0.3, linewidth=0, label="central 95 %")]
     handles += [
         Line2D([], [], linestyle="none", marker=_ROLES.get(role, ("#999999", "o"))[1], markeredgecolor=INK,
-               color=_ROLES.get(role, ("#999999", "o"))[0], label=role.replace("_", " "))
+               color=_ROLES.get(role, ("#999999", "o"))[0], label=literal(role.replace("_", " ")))
         for role in present
     ]  # fmt: skip
     handles.append(Line2D([], [], color=MUTED, linewidth=0.8, label="± Monte-Carlo error"))
     ax.legend(
         handles=handles,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
         ncols=4,
         frameon=False,
         fontsize="small",

@@ -30,6 +30,7 @@ PAPER = "#FFFFFF"
 RESOLUTION = 150
 """Dots per inch of a saved picture."""
 LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 ASSUMED = "\\\\\\\\"
 """Hatch of what rests on assumption alone."""
 
@@ -120,7 +121,8 @@ def dress_shares(ax: Axes, end: float, *, y: str) -> None:
     """Axes of shares over days since entry."""
     ax.set_xlim(0, end)
     ax.set_ylim(0, 1.0)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.set_yticks(QUARTERS)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     dress(ax, x="Time since entry (days)", y=y)
 

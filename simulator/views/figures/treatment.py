@@ -20,6 +20,7 @@ from simulator.views.figures.style import (
     LINES,
     OKABE_ITO,
     PAPER,
+    QUARTERS,
     axes,
     chosen,
     colour_of_group,
@@ -63,7 +64,8 @@ def administrations(tree: xr.DataTree, ax: Axes | None = None, *, groups: Sequen
     dress(ax, x="Number of the administration", y="Share of patients given it")
     ax.set_ylim(0, 1.02)
     ax.set_xlim(0.5, float(visit[-1]) + 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    ax.set_yticks(QUARTERS)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if len(names) > 1:
         ax.legend(frameon=False, fontsize="small")

@@ -46,7 +46,7 @@ def picture(
     alt: str,
     width: float = 4.2,
     height: float = 3.0,
-    margins: tuple[float, float, float, float] = (0.75, 0.1, 0.5, 0.15),
+    margins: tuple[float, float, float, float] = (0.75, 0.25, 0.5, 0.15),
 ) -> Element:
     """Return what is drawn on axes as an element ``svg``.
 

@@ -77,7 +77,7 @@ def survival(run: Run) -> Iterator[Element]:
             picture(
                 partial(figures.survival, run.tree, groups=[group], annotated=True),
                 slug=f"survival-{i}", alt=f"Survival of {words(group)} over days since entry.",
-                height=3.2, margins=(0.75, 0.12, 0.72, 0.12),
+                height=3.2, margins=(0.75, 0.25, 0.72, 0.12),
             ),
             words(group),
         )
@@ -109,7 +109,7 @@ def occurrences(run: Run) -> Iterator[Element]:
         panels.append(figure(drawn, *caption))
     drawn = picture(
         partial(figures.states, run.tree), slug="states", alt="Share of all patients in each state over time.",
-        height=3.5, margins=(0.75, 0.1, 0.5, 0.2 + 0.17 * math.ceil((len(run.grounds.states) + 1) / 2)),
+        height=3.5, margins=(0.75, 0.25, 0.5, 0.2 + 0.17 * math.ceil((len(run.grounds.states) + 1) / 2)),
     )  # fmt: skip
     free = [name for name in run.grounds.assumed_states() if name not in run.grounds.absorbing]
     caption = ["All patients by state"]
@@ -146,7 +146,7 @@ def administrations(run: Run) -> Iterator[Element]:
     drawn = picture(
         partial(figures.administrations, run.tree), slug="administrations",
         alt="Share of patients given at least so many administrations, by group.",
-        width=5.2, margins=(0.75, 0.1, 0.5, 0.15),
+        width=5.2,
     )  # fmt: skip
     yield figure(drawn, "Share of patients given at least so many administrations (true)")
     names = ("administrations_mean", "time_on_treatment")
