@@ -102,14 +102,14 @@ def _row(target: Mapping[str, Any], n_studies: int) -> TargetRow:
     scale, decimals, percentile = (target[name] for name in ("scale", "decimals", "percentile"))
     n = n_studies - target["n_undefined"]
     widest = _larger(target["lower_standard_error"], target["upper_standard_error"])
-    low, high = (_figure(target[end], widest, scale, decimals) for end in ("lower", "upper"))
+    low, high = (supported(target[end], widest, scale, decimals) for end in ("lower", "upper"))
     outside = n >= FEWEST and (percentile < CENTRAL[0] or percentile > CENTRAL[1])
     return TargetRow(
         id=target["target"],
         what=target["name"],
         variable=target["variable"],
         reported=_as_printed(target["printed"], target["unit"]),
-        median=_figure(target["median"], target["median_standard_error"], scale, decimals),
+        median=supported(target["median"], target["median_standard_error"], scale, decimals),
         interval=f"{low}–{high}" if not math.isnan(target["lower"]) else "–",
         percentile=_percent(percentile, target["percentile_standard_error"], n) + (" *" if outside else "  "),
         role=target["role"].replace("_", " "),
@@ -147,7 +147,7 @@ def spread_rows(tree: xr.DataTree) -> Iterator[tuple[str, ...]]:
     for target in _each_target(tree["targets"].to_dataset()):
 
         def figure(name: str, error: str, target: Mapping[str, Any] = target) -> str:
-            return _figure(target[name], target[error], target["scale"], target["decimals"] + 1)
+            return supported(target[name], target[error], target["scale"], target["decimals"] + 1)
 
         yield (
             target["target"],
@@ -216,8 +216,8 @@ def _as_printed(printed: str, unit: str) -> str:
     return f"{printed} {shown}" if shown and bare else printed
 
 
-def _figure(value: float, error: float, scale: float, decimals: int) -> str:
-    """A value in the printed unit, with the printed decimals or as many as its Monte-Carlo error supports."""
+def supported(value: float, error: float, scale: float, decimals: int) -> str:
+    """Return a value in the printed unit, with the printed decimals or as many as its Monte-Carlo error supports."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -247,7 +247,7 @@ def _percent(percentile: float, error: float, n: int) -> str:
     if percentile in (0.0, 1.0):
         edge = _significant(100 / n)
         return f"<{edge} %" if percentile == 0 else f">{100 - float(edge):g} %"
-    return f"{_figure(percentile, error, 100.0, 1)} %"
+    return f"{supported(percentile, error, 100.0, 1)} %"
 
 
 def _significant(value: float) -> str:

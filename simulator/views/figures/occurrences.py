@@ -17,6 +17,7 @@ from simulator.results.assumptions import grounds_of
 from simulator.views.figures.style import (
     ASSUMED,
     INK,
+    LEGEND,
     LINES,
     MUTED,
     OKABE_ITO,
@@ -83,7 +84,7 @@ def cumulative_incidence(
     if one and assumed:
         handles.append(assumed_patch(_ASSUMED))
     if handles and legend:
-        ax.legend(handles=handles, frameon=False, fontsize="small", loc="best")
+        ax.legend(handles=handles, **LEGEND)
     return figure_of(ax)
 
 

@@ -31,6 +31,8 @@ RESOLUTION = 150
 """Dots per inch of a saved picture."""
 LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+LEGEND: dict[str, Any] = {"fontsize": "small", "facecolor": PAPER, "edgecolor": "none", "framealpha": 0.85}
+"""How a legend stands within axes."""
 ASSUMED = "\\\\\\\\"
 """Hatch of what rests on assumption alone."""
 

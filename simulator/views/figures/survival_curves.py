@@ -20,6 +20,7 @@ from simulator.units import DAYS_PER
 from simulator.views.figures.style import (
     ASSUMED,
     INK,
+    LEGEND,
     MUTED,
     assumed_patch,
     chosen,
@@ -81,7 +82,7 @@ def survival(
         _draw_at_risk(ax, statistics.sel(group=names[0]), size="small")
         ax.xaxis.labelpad = 14
     elif len(names) > 1:
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend(**LEGEND)
     return figure_of(ax)
 
 
@@ -290,7 +291,7 @@ def _draw_at_risk(ax: Axes, group: xr.Dataset, *, size: str = "x-small") -> None
                 textcoords="offset points", ha="center", va="top", fontsize=size, color=MUTED,
             )  # fmt: skip
     ax.annotate(
-        "at risk", (0, 0), xytext=(-10, -19), xycoords="axes fraction", textcoords="offset points",
+        "at risk", (0, 0), xytext=(-14, -19), xycoords="axes fraction", textcoords="offset points",
         ha="right", va="top", fontsize=size, color=MUTED,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from simulator.results.assumptions import Grounds, grounds_of
 from simulator.views.figures.style import (
     INK,
+    LEGEND,
     LINES,
     OKABE_ITO,
     PAPER,
@@ -68,7 +69,7 @@ def administrations(tree: xr.DataTree, ax: Axes | None = None, *, groups: Sequen
     ax.set_yticks(QUARTERS)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if len(names) > 1:
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend(**LEGEND)
     return figure_of(ax)
 
 

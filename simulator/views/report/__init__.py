@@ -135,8 +135,8 @@ def _contents(sections: Sequence[Element]) -> Element:
 def _summary(run: Run) -> str:
     draws = run.tree["targets"].sizes.get("draw")
     of_draws = f"{draws} draws of the parameters, each in " if draws else ""
+    spread = "" if draws else f" {run.said('parameter_uncertainty').capitalize()}."
     return (
         f"{of_draws}{int(run.said('n_replicates')):,} simulated studies of {int(run.said('n_patients')):,} patients "
-        f"(cohort {run.said('cohort')}, seed {run.said('seed')}, Lobule {run.said('software_version')}). "
-        f"{run.said('parameter_uncertainty').capitalize()}."
+        f"(cohort {run.said('cohort')}, seed {run.said('seed')}, Lobule {run.said('software_version')}).{spread}"
     )

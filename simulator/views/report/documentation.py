@@ -156,7 +156,7 @@ def assumptions(run: Run) -> Iterator[Element]:
     yield bullets(
         element("span", element("code", path), f" = {in_a_line(leaf.get('value'))} ",
                 badge(str(leaf.get("provenance", "assumed"))),
-                *(f" {leaf[key]}" for key in ("note", "source") if leaf.get(key)))
+                " " + "; ".join(str(leaf[key]) for key in ("note", "source") if leaf.get(key)))
         for path, leaf in assumed
     )  # fmt: skip
     yield paragraph(

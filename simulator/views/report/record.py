@@ -72,24 +72,17 @@ def run_of(tree: xr.DataTree) -> Run:
     )
 
 
-def in_a_line(value: Any) -> str:
-    """Return a declared value in one line, as it may be written in a file."""
+def in_a_line(value: Any, *, within: bool = False) -> str:
+    """Return a declared value in one line; ``within`` another value in brackets, as a file may have it."""
     if isinstance(value, Mapping):
-        if len(value) == 1:
-            [(name, given)] = value.items()
-            return f"{name} {in_a_line(given)}"
-        return "; ".join(f"{name}: {in_a_line(item)}" for name, item in value.items())
+        said = [f"{name}: {in_a_line(item, within=True)}" for name, item in value.items()]
+        return f"{{{', '.join(said)}}}" if within else "; ".join(said)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(in_a_line, value)) or "none"
-    return (
-        "none"
-        if value is None
-        else str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+        listed = ", ".join(in_a_line(item, within=True) for item in value)
+        return f"[{listed}]" if within else listed
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def declared_lines(group: Mapping[str, Any], *without: str) -> Iterator[tuple[str, str]]:

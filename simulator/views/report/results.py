@@ -15,7 +15,7 @@ from simulator.views.figures.treatment import SHOWN_PATIENTS, term_rows
 from simulator.views.report.markup import Content, Element, bullets, element, table
 from simulator.views.report.pictures import picture
 from simulator.views.report.record import Run
-from simulator.views.tables import TargetRow, remarks, spread_rows, target_rows
+from simulator.views.tables import TargetRow, remarks, spread_rows, supported, target_rows
 
 MOST_PANELS = 12
 """More groups or events than this are not drawn; the tree has them all."""
@@ -115,7 +115,7 @@ def occurrences(run: Run) -> Iterator[Element]:
     caption = ["All patients by state"]
     if free:
         states = ", ".join(sorted(name.replace("_", " ") for name in free))
-        caption.append(f": the edge beneath {states} (survival free of it) rests on assumption alone")
+        caption.append(f": the edge beneath {states} (survival free of that) rests on assumption alone")
     yield element("div", [*panels, figure(drawn, *caption)], class_="panels")
     yield from _left_out("events", _events(run))
 
@@ -246,10 +246,11 @@ def anchor(id_: str) -> str:
 
 def _estimate(node: Any, name: str, group: str) -> str:
     value = float(node[name].sel(group=group))
-    if not math.isfinite(value):
-        return "–"
     error = next((f"{name}_{kind}" for kind in ("standard_error", "monte_carlo_error") if f"{name}_{kind}" in node), "")
-    return f"{value:.3g}" + (f" ± {float(node[error].sel(group=group)):.1g}" if error else "")
+    if not error or not math.isfinite(value):
+        return supported(value, math.nan, 1.0, 2)
+    of = float(node[error].sel(group=group))
+    return f"{supported(value, of, 1.0, 3)} ± {of:.1g}"
 
 
 def _groups(run: Run) -> list[str]:
