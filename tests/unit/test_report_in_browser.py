@@ -1,6 +1,6 @@
 """The page of a run in a real browser: nothing fails, nothing is fetched, all is seen, light or dark, wide or not.
 
-Needs Playwright (extra `browser`) and a Chromium, which is looked for on the path; without one of them it is skipped.
+Needs Playwright and a Chromium, which is looked for on the path; without one of them it is skipped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import simulator
 from simulator.views import report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install -e .[browser]")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.browser,
