@@ -126,25 +126,31 @@ def states(tree: xr.DataTree, ax: Axes | None = None, *, group: str | None = Non
     return figure_of(ax)
 
 
-def time_to_event(tree: xr.DataTree, ax: Axes | None = None, *, events: Sequence[str] | None = None) -> Figure:
+def time_to_event(
+    tree: xr.DataTree,
+    ax: Axes | None = None,
+    *,
+    events: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+) -> Figure:
     """Draw when events happen, among those in whom they do: 5, 25, 50, 75 and 95 % points, true and as seen.
 
-    A row for each event and group, of events other than deaths unless ``events`` names others (values of the
-    coordinate ``event`` of the statistics). Reported medians stand beside.
+    A row for each event and group, of events other than deaths unless ``events`` names others; ``events`` and
+    ``groups`` are values of coordinates of the statistics. Reported medians stand beside.
 
     Raises
     ------
     ConfigError
-        If there is no event of a name.
+        If there is no event or no group of a name.
     """
     statistics = statistics_of(tree)
-    rows = event_rows(tree, events)
+    rows = event_rows(tree, events, groups)
     ax = axes(ax, 6.0, 1.2 + 0.45 * max(len(rows), 2))
     if not rows:
         nothing(ax, _NO_EVENTS)
         return figure_of(ax)
-    groups, bases = [str(name) for name in statistics["group"].values], grounds_of(tree).bases()
-    colours = colour_of_group(groups)
+    every, bases = [str(name) for name in statistics["group"].values], grounds_of(tree).bases()
+    colours = colour_of_group(every)
     for y, (event, group) in enumerate(rows):
         at = {"event": event, "group": group}
         true, seen = (statistics[f"time_to_event_{what}"].sel(at).values for what in ("true", "observed"))
@@ -154,7 +160,7 @@ def time_to_event(tree: xr.DataTree, ax: Axes | None = None, *, events: Sequence
         for time in _reported_medians(tree, event, group):
             ax.plot(time, y - 0.17, "D", color=PAPER, markeredgecolor=INK, markersize=6, zorder=5)
     dress_rows(
-        ax, [event_label(event) + ("" if len(groups) == 1 else f", {group_label(group)}") for event, group in rows]
+        ax, [event_label(event) + ("" if len(every) == 1 else f", {group_label(group)}") for event, group in rows]
     )
     ax.set_xlim(left=0)
     ax.set_xlabel("Time since entry (days)")
@@ -169,14 +175,17 @@ def time_to_event(tree: xr.DataTree, ax: Axes | None = None, *, events: Sequence
     return figure_of(ax)
 
 
-def event_rows(tree: xr.DataTree, events: Sequence[str] | None = None) -> list[tuple[str, str]]:
-    """Return the rows of `time_to_event`, event and group. Raises ConfigError if there is no event of a name."""
+def event_rows(
+    tree: xr.DataTree, events: Sequence[str] | None = None, groups: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """Return the rows of `time_to_event`, event and group. Raises ConfigError if there is none of a name."""
     statistics = statistics_of(tree)
+    of = chosen("groups", groups, [str(name) for name in statistics["group"].values], "group")
     known = [str(name) for name in statistics["event"].values] if "event" in statistics.coords else []
     deaths = grounds_of(tree).deaths()
     alive = [name for name in known if name not in deaths]
     names = alive if events is None else chosen("events", events, known, "event")
-    return [(event, str(group)) for event in names for group in statistics["group"].values]
+    return [(event, group) for event in names for group in of]
 
 
 def _hatch(ax: Axes, time: NDArray[Any], above: NDArray[Any], below: NDArray[Any] | float = 0.0) -> None:

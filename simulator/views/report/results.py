@@ -20,8 +20,10 @@ from simulator.views.tables import TargetRow, remarks, spread_rows, supported, t
 MOST_PANELS = 12
 """More groups or events than this are not drawn; the tree has them all."""
 
+MOST_ROWS = 40
+"""Times to events are drawn for everybody only, if rows for each group would be more than this."""
+
 _PROVENANCES = ("reported", "derived", "read", "borrowed", "assumed", "calibrated")
-_WIDE_ROWS = (2.1, 0.15, 0.5, 0.6)
 
 
 def badge(provenance: str) -> Element:
@@ -122,7 +124,10 @@ def occurrences(run: Run) -> Iterator[Element]:
 
 def times(run: Run) -> Iterator[Element]:
     """Time to response and other events."""
-    n = len(event_rows(run.tree))
+    groups = _groups(run)
+    if len(event_rows(run.tree)) > MOST_ROWS:
+        groups = groups[:1]
+    n = len(event_rows(run.tree, groups=groups))
     if not n:
         yield paragraph("Nothing but death happens in this model.")
         return
@@ -131,7 +136,8 @@ def times(run: Run) -> Iterator[Element]:
         "as it truly is. Events that are not assessed are seen when they happen."
     )
     drawn = picture(
-        partial(figures.time_to_event, run.tree), slug="times", alt="Quantiles of times to events, true and as seen.",
+        partial(figures.time_to_event, run.tree, groups=groups), slug="times",
+        alt="Quantiles of times to events, true and as seen.",
         width=6.4, height=1.1 + 0.42 * max(n, 2), margins=(2.3, 0.15, 0.5, 0.55),
     )  # fmt: skip
     yield figure(drawn, "Times to events", wide=True)
