@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
 import numpy as np
@@ -117,6 +118,13 @@ def test_times_to_events_show_quantiles_and_the_reported_median():
     assert event_rows(pj203())[:2] == [("response", "all"), ("response", "colorectal")]
     diamonds = [(line.get_xdata()[0], line.get_ydata()[0]) for line in ax.lines if line.get_marker() == "D"]
     assert diamonds == [(42.0, pytest.approx(-0.17))]  # D24
+    record = json.loads(pj203().attrs["evidence"])
+    [entry] = [entry for entry in record["entries"] if entry["id"] == "D24"]
+    entry["statistic"]["where"] |= {"never": "relapse"}  # of others than those in whom it happened
+    others, ax_of_others = pj203().copy(), blank()
+    others.attrs = {**pj203().attrs, "evidence": json.dumps(record)}
+    figures.time_to_event(others, ax_of_others)
+    assert not [line for line in ax_of_others.lines if line.get_marker() == "D"]
     seen = pj203()["statistics"]["time_to_event_observed"].sel(event="response", group="all").values
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [seen[0], seen[-1]])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -206,10 +207,18 @@ def _box(ax: Axes, y: float, times: NDArray[Any], colour: str, *, hatch: str, fi
 
 
 def _reported_medians(tree: xr.DataTree, event: str, group: str) -> Iterator[float]:
-    """Yield reported medians of the time to an event, of a group or of those in whom it happened."""
+    """Yield reported medians of the time to an event: of a group, or of all in whom it happened."""
     node = tree["targets"].to_dataset()
-    columns = ("variable", "estimator", "group", "reported")
-    for what, how, of, reported in zip(*(node[name].values for name in columns), strict=True):
-        own = of in (group, f"arm.{group}") or (not of and group == "all")
-        if what == event and how in _REPORTED and own and np.isfinite(reported):
-            yield float(reported)
+    columns = ("target", "variable", "estimator", "group", "reported")
+    for id_, what, how, of, reported in zip(*(node[name].values for name in columns), strict=True):
+        if what == event and how in _REPORTED and np.isfinite(reported):
+            own = _who(tree, str(id_)) == {"ever": event} if not of else of == "all"
+            if of in (group, f"arm.{group}") or (own and group == "all"):
+                yield float(reported)
+
+
+def _who(tree: xr.DataTree, id_: str) -> dict[str, str]:
+    """Return of whom a target is, as its evidence says: which of stratum, arm, status, ever and never are set."""
+    entries = json.loads(tree.root.attrs.get("evidence", "{}")).get("entries") or []
+    statistic = next((entry.get("statistic") for entry in entries if entry.get("id") == id_), None) or {}
+    return {key: value for key, value in (statistic.get("where") or {}).items() if value is not None}
