@@ -125,7 +125,7 @@ def _report(path: Path) -> Path:
 
     tree = open_results(path)
     try:
-        return report.write(tree, (path if path.is_dir() else path.parent) / PAGE)
+        return report.write(tree, (path if path.is_dir() else path.parent) / PAGE, source=str(path))
     finally:
         tree.close()
 

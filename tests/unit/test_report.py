@@ -358,6 +358,17 @@ def test_a_page_of_nothing_is_refused(arguments, said, tmp_path, monkeypatch, ca
     assert [path.name for path in tmp_path.iterdir()] == ["text.nc"]
 
 
+def test_other_results_are_refused_by_their_path(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    swept = ["--multirun", "cohort=ilp,il2_hai_adjuvant", "study.replicates=2", "hydra.sweep.dir=swept"]
+    assert main(swept) == 0
+    capsys.readouterr()
+    before = sorted(Path("swept").iterdir())
+    assert main(["report", "swept"]) == 2
+    assert "results = swept: must be those of one simulation: this is a sweep" in capsys.readouterr().err
+    assert sorted(Path("swept").iterdir()) == before
+
+
 @pytest.mark.parametrize("lacking", ["targets", "statistics"])
 def test_a_tree_that_is_no_run_is_refused_and_the_page_that_was_there_stays(lacking, tmp_path):
     tree = xr.DataTree.from_dict({key: node for key, node in tree_of("ilp").to_dict().items() if lacking not in key})

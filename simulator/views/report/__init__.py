@@ -75,15 +75,17 @@ SECTIONS = (
 """Sections in their order; one that writes nothing, as calibration where nothing is calibrated, is left out."""
 
 
-def page(tree: xr.DataTree) -> str:
+def page(tree: xr.DataTree, *, source: str = "DataTree") -> str:
     """Return the page of a run: HTML that needs nothing else. The same tree, the same text.
+
+    ``source`` is what an error calls the tree: where it was read, say.
 
     Raises
     ------
     ConfigError
         If the tree is not that of one run with its record.
     """
-    run = run_of(tree)
+    run = run_of(tree, source)
     made = [section for section in (_written(each, run, 2) for each in SECTIONS) if section is not None]
     title = run.said("title")
     head = element(
@@ -102,15 +104,15 @@ def page(tree: xr.DataTree) -> str:
     return written(element("html", head, element("body", top, contents, element("main", made), foot), lang="en"))
 
 
-def write(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
-    """Write the page of a run into a file, whole or not at all, and return the file.
+def write(tree: xr.DataTree, path: str | os.PathLike[str], *, source: str = "DataTree") -> Path:
+    """Write the page of a run into a file, whole or not at all, and return the file; ``source`` as of `page`.
 
     Raises
     ------
     ConfigError
         If the tree is not that of one run with its record, or the file cannot be written.
     """
-    write_whole(page(tree).encode("utf-8"), path, key="report")
+    write_whole(page(tree, source=source).encode("utf-8"), path, key="report")
     return Path(path)
 
 

@@ -56,12 +56,12 @@ class Run:
         return f"{interval[0]} to {interval[1]}" if isinstance(interval, list) and len(interval) == 2 else ""
 
 
-def run_of(tree: xr.DataTree) -> Run:
-    """Return the record of a tree. Raises ConfigError if it is not the tree of one run with a record."""
+def run_of(tree: xr.DataTree, source: str) -> Run:
+    """Return the record of a tree. Raises ConfigError, about its source, if it is not of one run with a record."""
     missing = [name for name in _NODES if name not in tree.children]
     reason = "this is a sweep" if "sweep" in tree.root.attrs else f"no node {' and no node '.join(missing)}"
     if missing or "sweep" in tree.root.attrs:
-        raise ConfigError(Problem("results", tree.name or "DataTree", f"must be those of one simulation: {reason}"))
+        raise ConfigError(Problem("results", source, f"must be those of one simulation: {reason}"))
     record = tree.root.attrs
     return Run(
         tree=tree,
