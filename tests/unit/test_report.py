@@ -184,6 +184,8 @@ def test_survival_is_hatched_where_nothing_speaks_of_it():
     assert hatched(page_of("pj203_mmc"), "survival-0")
     assert "rests on assumption alone" not in said
     assert "Survival rests on assumption alone" in section(page_of("il2_hai_unresectable"), "survival").text
+    assert "held against" not in section(page_of("il2_hai_unresectable"), "survival").text
+    assert "can be held against" in section(page_of("il2_hai_adjuvant"), "survival").text  # I10
     assert "Overall survival rests on assumption alone" in section(page_of("il2_hai_unresectable"), "assumptions").text
 
 

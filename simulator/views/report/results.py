@@ -68,7 +68,9 @@ def survival(run: Run) -> Iterator[Element]:
             "holds 95 % of draws (parameters), the band is one study of an average draw (study sampling)."
         )
     if doubt.assumed:
-        yield warning("Survival rests on assumption alone: no evidence says when patients die. It is hatched.")
+        held = "; reported points are what it can be held against" if math.isfinite(doubt.after) else ""
+        said = "every parameter that says when patients die is assumed or borrowed"
+        yield warning(f"Survival rests on assumption alone, and is hatched: {said}{held}.")
     elif math.isfinite(doubt.after):
         said = f"Nothing was reported of survival after day {doubt.after:.0f}: what is hatched is extrapolated."
         yield warning(said)
