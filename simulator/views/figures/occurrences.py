@@ -155,6 +155,9 @@ def time_to_event(
     for y, (event, group) in enumerate(rows):
         at = {"event": event, "group": group}
         true, seen = (statistics[f"time_to_event_{what}"].sel(at).values for what in ("true", "observed"))
+        if not np.isfinite(true).all():
+            ax.annotate("happens in nobody", (0, y), xytext=(4, 0), textcoords="offset points", va="center",
+                        fontsize="x-small", color=MUTED)  # fmt: skip
         assumed = event in bases and bases[event].assumed
         _box(ax, y - 0.17, seen, colours[group], hatch=ASSUMED if assumed else "")
         _box(ax, y + 0.17, true, MUTED, hatch=ASSUMED if assumed else "", filled=False)

@@ -124,6 +124,7 @@ class _Point:
     marker: str
     label: str
     note: str
+    short_note: str
     fitted: bool
 
 
@@ -139,8 +140,9 @@ def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
         if math.isfinite(time):
             decimals = 0 if 0.01 <= percentile <= 0.99 else 1
             note = name if math.isnan(percentile) else f"{name}, percentile {100 * percentile:.{decimals}f}"
-            note += f" (of {population})" if population != "treated" else ""
-            points.append(_Point(name, group, time, share, *_MARKERS[estimator], literal(note), role == "fitted"))
+            of = f" (of {population})" if population != "treated" else ""
+            notes = literal(f"{note}{of}"), literal(f"{name}{of}")
+            points.append(_Point(name, group, time, share, *_MARKERS[estimator], *notes, role == "fitted"))
     return points
 
 
@@ -272,7 +274,7 @@ def _draw_points(ax: Axes, points: Sequence[_Point], colour: str, *, notes: str,
             raised = raised + 1 if near else 0
             left = point.time > 0.75 * end
             ax.annotate(
-                point.note if notes == "long" else literal(point.id), (point.time, point.survival),
+                point.note if notes == "long" else point.short_note, (point.time, point.survival),
                 xytext=(-7 if left else 7, 7 + 10 * raised),
                 textcoords="offset points", ha="right" if left else "left", va="bottom",
                 fontsize=size, color=INK, zorder=6,

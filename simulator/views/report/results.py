@@ -196,8 +196,8 @@ def patients(run: Run) -> Iterator[Element]:
         return
     n = min(SHOWN_PATIENTS, node.sizes["patient"])
     yield paragraph(
-        f"The first {n} patients of the first simulated study, the longest history at the top: what truly happened, "
-        "whether or not it was seen. A bar ends at death or at the horizon."
+        f"The first {n} simulated patients, the longest history at the top: what truly happened, whether or not it was "
+        "seen. A bar ends at death or at the horizon."
     )
     drawn = picture(
         partial(figures.histories, run.tree), slug="patients",
