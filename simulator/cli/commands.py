@@ -1,4 +1,4 @@
-"""The commands: a run, an explanation, the evidence, the configuration.
+"""The commands: a run, an explanation, the evidence, the configuration, the page of a run.
 
 Knows folders, terminals and exit codes; computes nothing.
 """
@@ -18,14 +18,14 @@ from typing import Any, TextIO
 
 import simulator
 from simulator.cli.files import dump
-from simulator.cli.preflight import EVIDENCE, EXPLAIN, Prepared, prepare, read_arguments
+from simulator.cli.preflight import EVIDENCE, EXPLAIN, REPORT, Prepared, prepare, read_arguments
 from simulator.errors import ConfigError, DeclarationWarning, LobuleError, Problem, ScenarioError
 
 DONE, OUR_ERROR, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 TRACEBACK = "LOBULE_TRACEBACK"
 """Environment variable: 1 shows the traceback of an error."""
 
-RESULTS, CONFIG, PICTURE = "results.nc", "config.yaml", "survival.png"
+RESULTS, CONFIG, PICTURE, PAGE = "results.nc", "config.yaml", "survival.png", "report.html"
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +69,9 @@ def _obey(argv: Sequence[str]) -> None:
         from simulator.cli.multirun import run_sweep
 
         run_sweep(arguments.overrides, config_dir=arguments.config_dir, dry=arguments.dry, cfg=arguments.cfg)
+    elif arguments.command == REPORT:
+        [path] = arguments.overrides
+        print(_report(Path(path).expanduser()))
     elif arguments.cfg:
         print(dump(prepare(arguments.overrides, config_dir=arguments.config_dir).container), end="")
     elif arguments.command == EXPLAIN:
@@ -106,8 +109,25 @@ def run_and_write(prepared: Prepared) -> Path:
         CONFIG: "what was simulated",
         PICTURE: "survival, simulated and reported",
     }
+    if prepared.experiment.root.output.report:
+        from simulator.views import report
+
+        report.write(tree, folder / PAGE)
+        files[PAGE] = "all of it on a page, for a browser"
     tell_files(folder, files)
     return folder
+
+
+def _report(path: Path) -> Path:
+    """Write the page of finished results beside them, and return it."""
+    from simulator.results.store import open_results
+    from simulator.views import report
+
+    tree = open_results(path)
+    try:
+        return report.write(tree, (path if path.is_dir() else path.parent) / PAGE, source=str(path))
+    finally:
+        tree.close()
 
 
 def tell_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ _REFUSED_OPTIONS = {
     ("--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--package", "-p",
      "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
 }  # fmt: skip
-_NO_PAGES = "pages come with a later version; a run draws survival.png, and simulator.open_results opens the rest"
+_REPORT_OF = "takes one path: a results.nc, or the folder that holds one"
 _OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun", "--dry-run")
 
 
@@ -85,8 +85,11 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     known, rest = parser.parse_known_intermixed_args(list(argv))
     problems = [_option_problem(argument) for argument in rest]
     words: list[str] = known.words
-    commands = [word for word in words if word in COMMANDS]
-    words = [word for word in words if word not in COMMANDS]
+    if words[:1] == [REPORT]:  # a folder may be called like a command
+        commands, words = words[:1], words[1:]
+    else:
+        commands = [word for word in words if word in COMMANDS]
+        words = [word for word in words if word not in COMMANDS]
     command = commands[0] if commands else RUN
     if len(commands) > 1:
         problems.append(Problem(" ".join(commands), MISSING, "one command at a time"))
@@ -96,8 +99,12 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
         problems.append(Problem("--multirun", MISSING, f"sweeps simulations; {command} takes one scenario"))
     if known.dry and not known.multirun:
         problems.append(Problem("--dry-run", MISSING, "belongs to a sweep: add --multirun"))
+    if command == REPORT and len(words) != 1:
+        problems.append(Problem(REPORT, " ".join(words) or MISSING, _REPORT_OF))
     if command == REPORT:
-        problems.append(Problem(REPORT, " ".join(words) or MISSING, _NO_PAGES))
+        for option, given in (("--cfg", known.cfg), ("--config-dir", known.config_dir)):
+            if given is not None:
+                problems.append(Problem(option, given, f"says nothing of finished results; {REPORT} {_REPORT_OF}"))
     if problems and not (known.help or known.version):
         raise ConfigError(problems)
     return Arguments(

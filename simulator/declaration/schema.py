@@ -31,10 +31,11 @@ OPEN = ("cohort", "study", "parameters", "course")
 
 
 class Output(Declared):
-    """What to keep."""
+    """What to keep, and what to write of it."""
 
     patients: bool = False
     events: bool = False
+    report: bool = True
     time_step: Time = Field(default=7.0, gt=0)
 
 

@@ -32,9 +32,9 @@ _OUTSIDE = "bold yellow"
 
 def targets_table(tree: xr.DataTree) -> RenderableType:
     """Return reported numbers beside simulated ones, and what to make of them."""
-    rows = [_row(tree["targets"].to_dataset(), i) for i in range(tree["targets"].sizes["target"])]
-    apart = [_spreads(tree["targets"].to_dataset()), Text()] if "draw" in tree["targets"].sizes else []
-    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in _remarks(tree, rows)))
+    rows = target_rows(tree)
+    apart = [_spreads(tree), Text()] if "draw" in tree["targets"].sizes else []
+    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in remarks(tree, rows)))
 
 
 def evidence_table(evidence: EvidenceFile) -> RenderableType:
@@ -65,11 +65,12 @@ def plain(renderable: RenderableType, *, width: int = 80) -> str:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One target, as shown."""
+class TargetRow:
+    """One target, as shown: no digit that its Monte-Carlo error does not support."""
 
     id: str
     what: str
+    variable: str
     reported: str
     median: str
     interval: str
@@ -83,35 +84,41 @@ class _Row:
     n_undefined: int
 
 
-def _row(targets: xr.Dataset, index: int) -> _Row:
-    target = targets.isel(target=index)
+def target_rows(tree: xr.DataTree) -> list[TargetRow]:
+    """Return the targets of a tree as they are shown."""
+    node = tree["targets"].to_dataset()
+    n_studies = _studies(node)
+    return [_row(each, n_studies) for each in _each_target(node)]
 
-    def text(name: str) -> str:
-        return str(target[name].item())
 
-    def number(name: str) -> float:
-        return float(target[name].item())
+def _each_target(node: xr.Dataset) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each target, by the name of the variable; looked up one by one it would take long."""
+    columns = {str(name): each.values.tolist() for name, each in node.variables.items() if each.dims == ("target",)}
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
 
-    scale, decimals = number("scale"), int(number("decimals"))
-    percentile = number("percentile")
-    n = _studies(targets) - int(number("n_undefined"))
-    widest = _larger(number("lower_standard_error"), number("upper_standard_error"))
-    low, high = (_figure(number(end), widest, scale, decimals) for end in ("lower", "upper"))
+
+def _row(target: Mapping[str, Any], n_studies: int) -> TargetRow:
+    scale, decimals, percentile = (target[name] for name in ("scale", "decimals", "percentile"))
+    n = n_studies - target["n_undefined"]
+    widest = _larger(target["lower_standard_error"], target["upper_standard_error"])
+    low, high = (supported(target[end], widest, scale, decimals) for end in ("lower", "upper"))
     outside = n >= FEWEST and (percentile < CENTRAL[0] or percentile > CENTRAL[1])
-    return _Row(
-        id=text("target"),
-        what=text("name"),
-        reported=_as_printed(text("printed"), text("unit")),
-        median=_figure(number("median"), number("median_standard_error"), scale, decimals),
-        interval=f"{low}–{high}" if not math.isnan(number("lower")) else "–",
-        percentile=_percent(percentile, number("percentile_standard_error"), n) + (" *" if outside else "  "),
-        role=text("role").replace("_", " "),
-        provenance=text("provenance"),
+    return TargetRow(
+        id=target["target"],
+        what=target["name"],
+        variable=target["variable"],
+        reported=_as_printed(target["printed"], target["unit"]),
+        median=supported(target["median"], target["median_standard_error"], scale, decimals),
+        interval=f"{low}–{high}" if not math.isnan(target["lower"]) else "–",
+        percentile=_percent(percentile, target["percentile_standard_error"], n) + (" *" if outside else "  "),
+        role=target["role"].replace("_", " "),
+        provenance=target["provenance"],
         outside=outside,
         ranked=not math.isnan(percentile),
-        miss_probability=number("miss_probability"),
-        n_not_reached=int(number("n_not_reached")),
-        n_undefined=int(number("n_undefined")),
+        miss_probability=target["miss_probability"],
+        n_not_reached=target["n_not_reached"],
+        n_undefined=target["n_undefined"],
     )
 
 
@@ -120,34 +127,40 @@ def _studies(targets: Any) -> int:
     return int(targets.sizes["replicate"] * targets.sizes.get("draw", 1))
 
 
-def _spreads(targets: xr.Dataset) -> RenderableType:
+def _spreads(tree: xr.DataTree) -> RenderableType:
     """Return the table that keeps the three spreads apart: standard deviations, in printed units."""
     right = {"justify": "right", "no_wrap": True}
     table = _table(
         ("id", {"no_wrap": True}), ("what", {}), ("mean", right),
         ("study\nsampling ±", right), ("parameters ±", right), ("Monte\nCarlo ±", right),
     )  # fmt: skip
-    for i in range(targets.sizes["target"]):
-        target = targets.isel(target=i)
-
-        def figure(name: str, error: str, target: xr.Dataset = target) -> str:
-            values = (float(target[key].item()) for key in (name, error, "scale"))
-            value, of, scale = values
-            return _figure(value, of, scale, int(target["decimals"].item()) + 1)
-
-        cells = (
-            str(target["target"].item()),
-            str(target["name"].item()),
-            figure("mean", "monte_carlo_error"),
-            figure("study_sd", "study_sd_standard_error"),
-            figure("parameter_sd", "parameter_sd_standard_error"),
-            _significant(float(target["monte_carlo_error"].item()) * float(target["scale"].item())),
-        )
+    for cells in spread_rows(tree):
         _add(table, cells)
     return table
 
 
-def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
+def spread_rows(tree: xr.DataTree) -> Iterator[tuple[str, ...]]:
+    """Yield id, name, mean, and the standard deviations of study sampling, parameters and Monte Carlo of each target.
+
+    Only the targets of a run over draws have them apart.
+    """
+    for target in _each_target(tree["targets"].to_dataset()):
+
+        def figure(name: str, error: str, target: Mapping[str, Any] = target) -> str:
+            return supported(target[name], target[error], target["scale"], target["decimals"] + 1)
+
+        yield (
+            target["target"],
+            target["name"],
+            figure("mean", "monte_carlo_error"),
+            figure("study_sd", "study_sd_standard_error"),
+            figure("parameter_sd", "parameter_sd_standard_error"),
+            _significant(target["monte_carlo_error"] * target["scale"]),
+        )
+
+
+def remarks(tree: xr.DataTree, rows: Sequence[TargetRow]) -> Iterator[str]:
+    """Yield what to make of the rows of `target_rows`, a line each."""
     n_replicates = _studies(tree["targets"])
     n_draws = tree["targets"].sizes.get("draw", 0)
     studies = _counted(n_replicates // max(n_draws, 1), "simulated study", "simulated studies")
@@ -189,7 +202,7 @@ def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
     )
 
 
-def _misses(what: str, rows: Sequence[_Row]) -> str:
+def _misses(what: str, rows: Sequence[TargetRow]) -> str:
     ranked = [row for row in rows if row.ranked]
     outside = [row.id for row in ranked if row.outside]
     expected = sum(row.miss_probability for row in ranked)
@@ -203,8 +216,8 @@ def _as_printed(printed: str, unit: str) -> str:
     return f"{printed} {shown}" if shown and bare else printed
 
 
-def _figure(value: float, error: float, scale: float, decimals: int) -> str:
-    """A value in the printed unit, with the printed decimals or as many as its Monte-Carlo error supports."""
+def supported(value: float, error: float, scale: float, decimals: int) -> str:
+    """Return a value in the printed unit, with the printed decimals or as many as its Monte-Carlo error supports."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -234,7 +247,7 @@ def _percent(percentile: float, error: float, n: int) -> str:
     if percentile in (0.0, 1.0):
         edge = _significant(100 / n)
         return f"<{edge} %" if percentile == 0 else f">{100 - float(edge):g} %"
-    return f"{_figure(percentile, error, 100.0, 1)} %"
+    return f"{supported(percentile, error, 100.0, 1)} %"
 
 
 def _significant(value: float) -> str:
@@ -262,7 +275,7 @@ def _add(table: Table, cells: Iterable[str], style: str = "") -> None:
 
 @dataclass(frozen=True)
 class _Targets:
-    rows: Sequence[_Row]
+    rows: Sequence[TargetRow]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         narrow = options.max_width < _ROOMY

@@ -30,7 +30,7 @@ USERS = sorted(
 )
 """Folders of a user's own configs, each with the cohorts that it declares."""
 
-PRODUCTS = {"config.yaml", "results.nc", "survival.png"}
+PRODUCTS = {"config.yaml", "report.html", "results.nc", "survival.png"}
 
 UNPRIVILEGED = ["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
 """For setpriv: root without the capabilities that let it pass over the modes of files."""

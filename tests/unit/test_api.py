@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import simulator
-from simulator.cli.commands import CONFIG, PICTURE, RESULTS, main
+from simulator.cli.commands import CONFIG, PAGE, PICTURE, RESULTS, main
 from simulator.cli.compose import COHORT, Library
 from simulator.cli.files import read
 from simulator.errors import ConfigError
@@ -48,7 +48,7 @@ def test_simulate_returns_what_the_command_writes_and_rerun_makes_it_again(
     texts = [*SMALL, "cohort=ilp", "parameters.response.hazard_ratio=0.7"]
     run = tmp_path / "run"
     assert main([*texts, f"hydra.run.dir={run}"]) == 0
-    assert contents(run) == sorted([RESULTS, CONFIG, PICTURE])
+    assert contents(run) == sorted([RESULTS, CONFIG, PICTURE, PAGE])
     shown = capsys.readouterr()
     assert str(run) in shown.out
     assert shown.err == ""  # no bar where nobody watches

@@ -304,7 +304,7 @@ def test_all_problems_are_told_at_once() -> None:
         (["--confg-dir=x"], "did you mean '--config-dir'?"),
         (["--multirun", "explain"], "takes one scenario"),
         (["--dry-run"], "add --multirun"),
-        (["report", "outputs/x"], "later version"),
+        (["report"], "takes one path"),
         (["--cfg"], "--cfg job"),
         (["--cfg", "hydra"], "must be job"),
         (["--config-dir"], "needs a value"),

@@ -192,7 +192,7 @@ def test_numbers_are_in_the_printed_unit():
     ],
 )
 def test_no_digit_is_shown_beyond_the_monte_carlo_error(value, error, scale, decimals, shown):
-    assert tables._figure(value, error, scale, decimals) == shown
+    assert tables.supported(value, error, scale, decimals) == shown
 
 
 @pytest.mark.parametrize(

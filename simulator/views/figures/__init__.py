@@ -1,0 +1,26 @@
+"""Figures. Knows trees, colours and paper; computes no statistic and keeps no state.
+
+Each takes a results tree and, if wanted, the axes to draw on; without axes it makes a figure of its own, without
+pyplot, so that figures may be drawn in threads and inside other programs. Every axis carries its unit.
+"""
+
+from simulator.views.figures.occurrences import cumulative_incidence, states, time_to_event
+from simulator.views.figures.percentiles import targets
+from simulator.views.figures.style import ASSUMED, OKABE_ITO, RESOLUTION, save
+from simulator.views.figures.survival_curves import survival
+from simulator.views.figures.treatment import administrations, adverse_events, histories
+
+__all__ = [
+    "ASSUMED",
+    "OKABE_ITO",
+    "RESOLUTION",
+    "administrations",
+    "adverse_events",
+    "cumulative_incidence",
+    "histories",
+    "save",
+    "states",
+    "survival",
+    "targets",
+    "time_to_event",
+]

@@ -1,0 +1,144 @@
+"""One self-contained page a run: what it found, and what it was made of. Knows sections; computes no statistic.
+
+The page needs no network and no script. Its headings follow STRESS-DES (Monks et al. 2019), so that it serves as the
+documentation of the model in a submission.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import xarray as xr
+
+from simulator.views.figures.style import write_whole
+from simulator.views.report import documentation as made_of
+from simulator.views.report import results as found
+from simulator.views.report.markup import Element, element, written
+from simulator.views.report.record import Run, run_of
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing runs
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: its id, its heading, what writes it, and the sections within."""
+
+    id: str
+    heading: str
+    write: Callable[[Run], Iterator[Element]] | None = None
+    within: Sequence[Section] = ()
+
+
+SECTIONS = (
+    Section("results", "Results", within=(
+        Section("targets", "Reported and simulated", found.targets),
+        Section("survival", "Survival", found.survival),
+        Section("occurrences", "Response, progression and causes of death", found.occurrences),
+        Section("times", "Time to response and other events", found.times),
+        Section("administrations", "Administrations", found.administrations),
+        Section("adverse", "Adverse events", found.adverse_events),
+        Section("patients", "Single patients", found.patients),
+        Section("spreads", "Three kinds of spread", found.spreads),
+    )),
+    Section("objectives", "1 Objectives", within=(
+        Section("purpose", "1.1 Purpose of the model", made_of.purpose),
+        Section("outputs", "1.2 Model outputs", made_of.outputs),
+        Section("aims", "1.3 Aims of experimentation", made_of.aims),
+    )),
+    Section("logic", "2 Logic", within=(
+        Section("overview", "2.1 Base model", made_of.base_model),
+        Section("algorithms", "2.2 Base model logic and algorithms", made_of.logic),
+        Section("components", "2.3 Components", made_of.components),
+    )),
+    Section("data", "3 Data", within=(
+        Section("sources", "3.1 Data sources and evidence", made_of.sources),
+        Section("parameters", "3.2 Input parameters", made_of.parameters),
+        Section("calibration", "3.3 Calibration", made_of.calibrated),
+        Section("assumptions", "3.4 Assumptions", made_of.assumptions),
+    )),
+    Section("experimentation", "4 Experimentation", within=(
+        Section("initialisation", "4.1 Initialisation", made_of.initialisation),
+        Section("length", "4.2 Run length", made_of.length),
+        Section("estimation", "4.3 Estimation approach", made_of.estimation),
+    )),
+    Section("implementation", "5 Implementation", within=(
+        Section("software", "5.1 Software", made_of.software),
+        Section("sampling", "5.2 Random sampling", made_of.sampling),
+        Section("execution", "5.3 Model execution", made_of.execution),
+    )),
+    Section("access", "6 Code access", made_of.access),
+)  # fmt: skip
+"""Sections in their order; one that writes nothing, as calibration where nothing is calibrated, is left out."""
+
+
+def page(tree: xr.DataTree, *, source: str = "DataTree") -> str:
+    """Return the page of a run: HTML that needs nothing else. The same tree, the same text.
+
+    ``source`` is what an error calls the tree: where it was read, say.
+
+    Raises
+    ------
+    ConfigError
+        If the tree is not that of one run with its record.
+    """
+    run = run_of(tree, source)
+    made = [section for section in (_written(each, run, 2) for each in SECTIONS) if section is not None]
+    title = run.said("title")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="generator", content=f"Lobule {run.said('software_version')}"),
+        element("title", f"{title} – Lobule"),
+        element("style", files(__package__).joinpath("page.css").read_text(encoding="utf-8")),
+    )
+    top = element("header", element("h1", title), element("p", _summary(run), class_="lead"), id="top")
+    contents = element("nav", element("h2", "Contents"), _contents(made), aria_label="Contents")
+    foot = element("footer", element("a", "to the top", href="#top"))
+    return written(element("html", head, element("body", top, contents, element("main", made), foot), lang="en"))
+
+
+def write(tree: xr.DataTree, path: str | os.PathLike[str], *, source: str = "DataTree") -> Path:
+    """Write the page of a run into a file, whole or not at all, and return the file; ``source`` as of `page`.
+
+    Raises
+    ------
+    ConfigError
+        If the tree is not that of one run with its record, or the file cannot be written.
+    """
+    write_whole(page(tree, source=source).encode("utf-8"), path, key="report")
+    return Path(path)
+
+
+def _written(section: Section, run: Run, level: int) -> Element | None:
+    """Return a section with its heading, or None if there is nothing to say."""
+    content = [*section.write(run)] if section.write else []
+    content += [each for each in (_written(one, run, level + 1) for one in section.within) if each is not None]
+    if not content:
+        return None
+    return element("section", element(f"h{level}", section.heading), content, id=section.id)
+
+
+def _contents(sections: Sequence[Element]) -> Element:
+    items = []
+    for section in sections:
+        link = element("a", section[0].text or "", href=f"#{section.get('id')}")
+        within = [child for child in section if child.tag == "section"]
+        items.append(element("li", link, [_contents(within)] if within else []))
+    return element("ul", items)
+
+
+def _summary(run: Run) -> str:
+    draws = run.tree["targets"].sizes.get("draw")
+    of_draws = f"{draws} draws of the parameters, each in " if draws else ""
+    spread = "" if draws else f" {run.said('parameter_uncertainty').capitalize()}."
+    return (
+        f"{of_draws}{int(run.said('n_replicates')):,} simulated studies of {int(run.said('n_patients')):,} patients "
+        f"(cohort {run.said('cohort')}, seed {run.said('seed')}, Lobule {run.said('software_version')}).{spread}"
+    )
