@@ -135,8 +135,8 @@ class SimulatedTargets(Declared):
 
     targets: Annotated[dict[Text, Located], Field(min_length=1)]
     parameters: Annotated[list[Text], Field(min_length=1)] | None = None
-    replicates: int = Field(default=200, ge=10, le=1_000_000)
-    regrouped: int = Field(default=10, ge=0, le=10_000)
+    replicates: int = Field(default=400, ge=10, le=1_000_000)
+    regrouped: int = Field(default=5, ge=0, le=10_000)
     note: Text | None = None
 
 
