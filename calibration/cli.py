@@ -72,14 +72,17 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration) -> Path:
     assert prepared.folder is not None  # prepared with an output folder
     with claimed(prepared.folder, PARAMETERS) as folder:
         from calibration.draws import posterior_draws, prior_draws
+        from calibration.feasibility import STUDIES, cut, draws_of
         from calibration.fit import fit
         from calibration.parameter_file import draws_table, parameters_of
         from calibration.report import report
         from calibration.results import tree_of
         from simulator.results.store import save
 
-        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
-        n = declared.search.draws
+        told = _progress()
+        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=told)
+        n = draws_of(fitted)
+        fitted = cut(fitted, n, studies=STUDIES, told=told)
         draws = posterior_draws(fitted, n)
         content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
@@ -111,10 +114,12 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     ConfigError
         With every problem of the input.
     """
+    from calibration.feasibility import cut, draws_of
     from calibration.fit import fit
 
     prepared, declared = _prepared(overrides, config_dir, output=False)
-    return fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+    fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+    return cut(fitted, draws_of(fitted), told=_progress())
 
 
 def rerun(path: str | os.PathLike[str]) -> Fit:
@@ -125,6 +130,7 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     ConfigError
         If there is no calibration at the path, or what it records is no valid one for this version.
     """
+    from calibration.feasibility import cut, draws_of
     from calibration.fit import fit
     from simulator.results.provenance import config_of
     from simulator.results.store import open_results
@@ -135,7 +141,8 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
         raise ConfigError(
             Problem("results", os.fspath(path), f"must be a {RESULTS}: these are results of a simulation")
         )
-    return fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
+    fitted = fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
+    return cut(fitted, draws_of(fitted))
 
 
 def _prepared(

@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from calibration import feasibility
 from calibration.fit import Fit
 from calibration.summary import Interval, Row
 
@@ -19,10 +20,11 @@ def report(fitted: Fit) -> str:
     parts = (
         _columns(fitted.rows()),
         _readings(fitted),
+        _feasibility(fitted),
         _targets(fitted),
         _search(fitted),
     )
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
 
 def _columns(rows: Sequence[Row]) -> Iterator[str]:
@@ -61,6 +63,11 @@ def _readings(fitted: Fit) -> Iterator[str]:
     common = [f"{question} {min(names)}" for question, names in questions.items() if question not in several]
     if common:
         yield f"Read as: {', '.join(common)}"
+
+
+def _feasibility(fitted: Fit) -> Iterator[str]:
+    if any(reading.cut is not None for reading in fitted.readings):
+        yield from _wrapped(feasibility.said(fitted) or "All draws of the posterior that were tried can be produced.")
 
 
 def _targets(fitted: Fit) -> Iterator[str]:

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from calibration import feasibility
 from calibration.draws import Draws
 from calibration.fit import Fit
 from calibration.summary import Row
@@ -126,6 +127,21 @@ def _readings(fitted: Fit) -> xr.Dataset:
             "least effective size of the components of the posterior",
         ),
     }
+    cuts = [reading.cut for reading in of_each]
+    for name, what, value in (
+        ("possible_share", "share of the posterior that the model can produce; the rest is cut off", "share"),
+        ("possible_prior_share", "share of the prior that the model can produce", "prior_share"),
+        ("draws_tried", "draws of the posterior that were declared", "tried"),
+        ("prior_draws_tried", "draws of the prior that were declared", "prior_tried"),
+        (
+            "possible_log_factor",
+            "log of the share of the posterior over that of the prior; in log_evidence",
+            "log_factor",
+        ),
+        ("possible_log_factor_standard_error", "its Monte-Carlo standard error", "log_factor_error"),
+    ):
+        values = [np.nan if one is None else getattr(one, value) for one in cuts]
+        variables[name] = column(values, what)
     return xr.Dataset(variables, coords={"reading": column(names or [""], "alternatives of the text", "")})
 
 
@@ -145,6 +161,7 @@ def _record(fitted: Fit) -> dict[str, Any]:
         n_patients=int(experiment.tables.patients.n_patients[0]),
         overrides="\n".join(fitted.overrides),
         calibration=json.dumps(declared, ensure_ascii=False, separators=(",", ":")),
+        cut=feasibility.said(fitted),
         inference_library="lobule",
         sampling_method=METHOD,
     )

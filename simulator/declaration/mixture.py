@@ -31,7 +31,7 @@ SETTLED = 1e-10
 """A step in a logarithm after which the next would be far below the digits kept."""
 MOVED = 1e-4
 """By how much an unknown's logarithm is moved to see what changes."""
-PRESSED = 3
+PRESSED = 8
 """Steps in a row that would take a probability beyond 1, after which a search gives up."""
 
 
@@ -66,6 +66,7 @@ class _State:
     median: Floats  # (k,)
     slope: Floats  # (k, strata, 2, 2): of log share and of half, by log probability and log median
     settled: Flags  # (k,)
+    pressed: Flags  # (k,): gave up, since a probability would be beyond 1
 
 
 Knots = tuple[Floats, Floats, float]
@@ -150,7 +151,7 @@ class Solver:
             probability[failed] = wanted.share[failed]
             if median is not None and wanted.median is not None:
                 median[failed] = wanted.median[failed]
-            for row in self._impossible(sets, wanted, state, failed) if fixed is None else failed:
+            for row in self._at_one(sets, wanted, state, failed, probability, median) if fixed is None else failed:
                 held = None if fixed is None else fixed.reshape(len(fixed), len(sets), -1)[:, row]
                 alone = Wanted(
                     wanted.share[row : row + 1],
@@ -167,31 +168,50 @@ class Solver:
             for row in range(len(sets))
         ]
 
-    def _impossible(self, sets: tuple[int, ...], wanted: Wanted, state: _State, failed: NDArray[np.int64]) -> list[int]:
-        """Name those of the failed searches whose shares cannot be seen; return the others, to be searched with care.
+    def _at_one(
+        self,
+        sets: tuple[int, ...],
+        wanted: Wanted,
+        state: _State,
+        failed: NDArray[np.int64],
+        probability: Floats,
+        median: Floats | None,
+    ) -> list[int]:
+        """Search again where a probability was pressed against 1; return the rows that have to be searched with care.
 
-        Where a probability was pressed against 1 it is held there and the rest is solved: if its share is still not
-        seen, then there is no solution.
+        There it is held and the rest is solved. If its share is still not seen there is no solution, which is said; if
+        it is, the search goes on from there, and what it finds is written into ``probability`` and ``median``.
         """
         if failed.size == 0 or not wanted.solve_share:
             return list(map(int, failed))
-        share = wanted.share[failed]
+        share, printed = wanted.share[failed], None if wanted.median is None else wanted.median[failed]
         full = (share > 0.0) & (state.probability[failed] >= 0.0)
-        held = Wanted(np.where(full, 1.0, share), None if wanted.median is None else wanted.median[failed], True)
-        pieces, lanes = self.pieces, self.pieces.lanes(tuple(sets[row] for row in failed))
-        with np.errstate(all="ignore"):
-            found = self._search(pieces, lanes, held, None, None, (share > 0.0) & ~full)
-            p, at = np.where(full, 1.0, np.exp(found.probability)), None
-            by = np.zeros(len(failed))
-            if wanted.median is not None:
-                at, by = np.exp(found.median), wanted.median[failed]
-                found.settled &= (at >= by / 50.0) & (at <= by * 3.0)
-            seen, _ = self._seen(pieces, lanes, np.where(share > 0.0, p, 0.0), at, by, None)
+        some, free = tuple(sets[row] for row in failed), (share > 0.0) & ~full
+        pieces, lanes = self.pieces, self.pieces.lanes(some)
+        held = Wanted(np.where(full, 1.0, share), printed, True)
+        start = self._search(self._coarse, self._coarse.lanes(some), held, None, None, free)
+        found = self._search(pieces, lanes, held, start, None, free)
+        p, at, by = np.where(full, 1.0, np.exp(found.probability)), None, np.zeros(len(failed))
+        if printed is not None:
+            at, by = np.exp(found.median), printed
+            found.settled &= (at >= by / 50.0) & (at <= by * 3.0)
+        seen, _ = self._seen(pieces, lanes, np.where(share > 0.0, p, 0.0), at, by, None)
         short = full & (seen < share * (1.0 - 1e-9))
-        sure = found.settled & full.any(axis=1) & (short == full).all(axis=1) & (p <= 1.0).all(axis=1)
-        for k in np.flatnonzero(sure):
+        solved = found.settled & full.any(axis=1)
+        never = solved & (short == full).all(axis=1) & (p <= 1.0).all(axis=1)
+        for k in np.flatnonzero(never):
             self._tell(sets[failed[k]], short[k], share[k], seen[k])
-        return list(map(int, failed[~sure]))
+        again = solved & ~short.any(axis=1)
+        if again.any():
+            near = np.where(full, np.minimum(np.log(share / seen), 0.0), found.probability)
+            nearer = replace(found, probability=near, settled=again, pressed=~again)
+            better = self._search(pieces, lanes, replace(held, share=share), nearer, None)
+            p, at = self._rounded(better, replace(held, share=share))
+            again &= better.settled & (p <= 1.0).all(axis=1)
+            probability[failed[again]] = p[again]
+            if median is not None and at is not None:
+                median[failed[again]] = at[again]
+        return list(map(int, failed[~(never | again)]))
 
     def _tell(self, b: int, short: Flags, target: Floats, seen: Floats) -> None:
         """Name the strata of a parameter set in which a share cannot be seen."""
@@ -241,11 +261,12 @@ class Solver:
 
         state = self._first(wanted, free, start)
         error = errors(state)
-        fresh = ~state.settled  # no matrix yet
+        fresh = ~(state.settled | state.pressed)  # no matrix yet
         if fresh.any():
             self._look_around(state, errors, error, wanted, free, fresh)
         state.settled = np.zeros(len(free), dtype=bool)
-        moving, pressed = np.ones(len(free), dtype=bool), np.zeros(len(free), dtype=np.int64)
+        pressed = np.zeros(len(free), dtype=np.int64)
+        moving = np.ones(len(free), dtype=bool) if start is None else ~start.pressed
         for _ in range(MOST_STEPS):
             step = self._step(state, error, weight, free, solve_median=wanted.median is not None)
             size = np.abs(step).max(axis=(1, 2))
@@ -257,7 +278,8 @@ class Solver:
             before = state.probability
             state.probability = np.minimum(before + step[..., 0], 0.0)
             pressed = np.where((free & (before >= 0.0) & (step[..., 0] > 0.0)).any(axis=1), pressed + 1, 0)
-            moving &= pressed < PRESSED
+            state.pressed |= moving & (pressed >= PRESSED)
+            moving &= ~state.pressed
             state.median = state.median + step[:, 0, 1]
             if not moving.any():
                 break
@@ -281,7 +303,10 @@ class Solver:
             probability = np.where(settled[:, None], start.probability, probability)
             median = np.where(settled, start.median, median)
             slope = np.where(settled[:, None, None, None], start.slope, slope)
-        return _State(probability, median, slope, settled)
+            # What was pressed against 1 on a coarse grid is looked at with that held, see `_at_one`.
+            probability = np.where(start.pressed[:, None], np.minimum(start.probability, 0.0), probability)
+        pressed = np.zeros(k, dtype=bool) if start is None else start.pressed.copy()
+        return _State(probability, median, slope, settled, pressed)
 
     @staticmethod
     def _look_around(state: _State, errors: Errors, error: Floats, wanted: Wanted, free: Flags, fresh: Flags) -> None:

@@ -6,6 +6,7 @@ A file of parameters may say, beside its parameters:
 |---|---|
 | ``start`` | name of the file of the values that calibration started from |
 | ``posterior`` | name of a table of draws beside the file; in a composed configuration the table itself, by column |
+| ``cut`` | what was cut off the posterior, since the model cannot produce it, in words |
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
 
@@ -26,8 +27,8 @@ from simulator.declaration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"
-START, POSTERIOR, UNDER, DRAWS = "start", "posterior", "under", "draws"
-KEYS = (START, POSTERIOR, UNDER, DRAWS)
+START, POSTERIOR, CUT, UNDER, DRAWS = "start", "posterior", "cut", "under", "draws"
+KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS)
 READING = "reading:"
 """What the name of a column begins with that says how a question was read."""
 MOST_DRAWS = 100_000
@@ -46,6 +47,8 @@ def check(group: Mapping[str, Any], problems: Problems) -> None:
         problems.add(PREFIX + POSTERIOR, posterior, "must be the name of a table of draws beside the file")
     if not isinstance(group.get(START), str | None):
         problems.add(PREFIX + START, group[START], "must be the name of a file of parameters")
+    if not isinstance(group.get(CUT), str | None):
+        problems.add(PREFIX + CUT, group[CUT], "must be text: what was cut off the posterior")
     if under is not None and not (isinstance(under, Mapping) and all(isinstance(v, Mapping) for v in under.values())):
         problems.add(PREFIX + UNDER, MISSING, "must be a mapping from readings to parameters")
 

@@ -192,7 +192,7 @@ class Resolver:
             if all(value is values[0] for value in values):
                 out[:, j] = self._number(values[0], dimension, source)
             else:
-                out[:, j] = [self._number(value, dimension, source) for value in values]
+                out[:, j] = [self._number(value, dimension, source, b) for b, value in enumerate(values)]
         return out
 
     def origins(self, expression: Any, key: str) -> tuple[str, ...]:
@@ -287,17 +287,18 @@ class Resolver:
         out[:, :, 0] = self.array(value, kind, key)
         return DISTRIBUTIONS["fixed"], out
 
-    def _number(self, value: Any, dimension: Dimension, key: str) -> float:
+    def _number(self, value: Any, dimension: Dimension, key: str, parameter_set: int | None = None) -> float:
         try:
             converted = dimension.read(value)
         except ValueError as refusal:
-            self.problems.add(key, value, _decimal_comma(value) or str(refusal))
+            self.problems.add(key, value, _decimal_comma(value) or str(refusal), parameter_set=parameter_set)
             return math.nan
         if not dimension.holds(converted):
-            self.problems.add(key, value, dimension.allowed)
+            self.problems.add(key, value, dimension.allowed, parameter_set=parameter_set)
             return math.nan
         if converted and not SMALLEST <= abs(converted) <= LARGEST:
-            self.problems.add(key, value, f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size")
+            allowed = f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size"
+            self.problems.add(key, value, allowed, parameter_set=parameter_set)
             return math.nan
         return converted
 

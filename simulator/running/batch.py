@@ -77,27 +77,33 @@ def outcomes(
             yield study.outcome()
 
 
-def targets(experiment: Experiment, *, threads: int | None = None) -> Floats:
+def targets(experiment: Experiment, *, threads: int | None = None, replicates: Sequence[range] | None = None) -> Floats:
     """What the simulated studies of each parameter set report, (sets, replicates, targets); nothing else is kept.
 
     The `Outcome.targets` of its parameter sets, for many of them at a fraction of the price: sets share blocks.
+    ``replicates``: for each parameter set, or for the first of them, replicates of its own, as many for each, so that
+    sets share no luck; None: those of the study, for all of them.
     """
     tables, statistics = experiment.tables, [entry.statistic for entry in experiment.selection.targets]
-    sizes, replicates = tables.patients.n_patients, range(experiment.study.replicates)
-    if sizes.max() * len(replicates) > BLOCK_PATIENTS or np.unique(sizes).size > 1:
+    sizes, common = tables.patients.n_patients, range(experiment.study.replicates)
+    if replicates is None and (sizes.max() * len(common) > BLOCK_PATIENTS or np.unique(sizes).size > 1):
         return np.stack([outcome.targets for outcome in outcomes([experiment], threads=threads)])
     design = design_of(experiment)
 
-    def reduce(sets: range) -> Floats:
-        histories = trajectories_of(experiment, replicates, parameter_sets=sets)
+    def reduce(task: tuple[range, range]) -> Floats:
+        sets, mine = task
+        histories = trajectories_of(experiment, mine, parameter_sets=sets)
         data = observe(histories, design, seed=experiment.root.seed)
-        return conclude(gather(data, statistics), statistics, len(sets) * len(replicates))
+        return conclude(gather(data, statistics), statistics, len(sets) * len(mine))
 
-    step = max(1, BLOCK_PATIENTS // int(sizes[0] * len(replicates)))
-    blocks = (range(b, min(b + step, tables.n_sets)) for b in range(0, tables.n_sets, step))
+    if replicates is None:
+        step = max(1, BLOCK_PATIENTS // int(sizes[0] * len(common)))
+        blocks = [(range(b, min(b + step, tables.n_sets)), common) for b in range(0, tables.n_sets, step)]
+    else:
+        blocks = [(range(b, b + 1), mine) for b, mine in enumerate(replicates)]
     workers = 1 if threads is None and engine_of(experiment) == "reference" else processors(threads)
-    found = [values for _, values in in_order(reduce, blocks, workers)]
-    return np.concatenate(found).reshape(tables.n_sets, len(replicates), len(statistics))
+    found = np.concatenate([values for _, values in in_order(reduce, blocks, workers)])
+    return found.reshape(-1, len(common) if replicates is None else len(replicates[0]), len(statistics))
 
 
 def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:

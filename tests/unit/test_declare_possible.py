@@ -43,8 +43,15 @@ def test_sets_that_the_model_cannot_produce_are_refused_with_their_reasons_and_t
     assert found.experiment.tables.probability.tobytes() == both.tables.probability.tobytes()
 
 
-def test_a_number_that_is_no_share_is_found_among_others_though_its_problem_names_no_set(experiment):
-    values = {STOMACH: [0.5, 0.6, 1.5, 0.9, 0.4, "a"], "adverse_events.pain": [0.5, 0.4, 0.3, 0.2, 0.1, 0.5]}
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [
+        ("adverse_events.pain", [0.5, 0.4, 1.5, 0.2, 0.1, "a"]),  # the problem names the set
+        ("survival.response_effect", ["prognostic", "causal", "neither", "causal", "prognostic", "nor"]),  # it does not
+    ],
+)
+def test_a_value_that_is_not_allowed_is_found_among_others(experiment, path, column):
+    values = {STOMACH: [0.5, 0.6, 0.5, 0.9, 0.4, 0.3], path: column}
     found = possible(experiment, values)
     assert found.rows == (0, 1, 4)
     assert found.experiment.tables.n_sets == 3

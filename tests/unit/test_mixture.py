@@ -207,9 +207,24 @@ def test_what_cannot_be_seen_is_named_alike_quickly_and_with_care(monkeypatch):
     assert not sought
     assert sum("stratum 'stomach'" in line for line in quickly) == 3
     assert sum("stratum 'other'" in line for line in quickly) == 1
-    monkeypatch.setattr(mixture.Solver, "_impossible", lambda self, sets, wanted, state, failed: failed.tolist())
+    monkeypatch.setattr(mixture.Solver, "_at_one", lambda self, sets, wanted, state, failed, *found: failed.tolist())
     assert said() == quickly
     assert len(sought) == 3
+
+
+def test_a_share_that_is_nearly_the_most_that_can_be_seen_has_the_same_nine_digits_with_care(monkeypatch):
+    # At most about 0.87 of these patients can be seen to respond; Newton's steps press the probability against 1.
+    config = prepare(["cohort=il2_hai_unresectable"]).container
+    experiment = declare({**config, "parameters": published_with(config["parameters"], ["response.probability"])})
+    values = {"response.probability": [0.8, 0.83, 0.84, 0.85], "survival.median": ["484 d"] * 4}
+    baseline._KNOWN.clear()
+    quickly = declare_many(experiment, values).tables
+    monkeypatch.setattr(mixture.Solver, "_at_one", lambda self, sets, wanted, state, failed, *found: failed.tolist())
+    baseline._KNOWN.clear()
+    slowly = declare_many(experiment, values).tables
+    assert quickly.probability.tobytes() == slowly.probability.tobytes()
+    assert quickly.parameters.tobytes() == slowly.parameters.tobytes()
+    assert quickly.knot_hazard.tobytes() == slowly.knot_hazard.tobytes()
 
 
 def test_a_curve_that_falls_below_floating_point_leaves_a_hazard_that_stands_still():
