@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import simulator
 from calibration.schema import Calibration, load
-from simulator.cli.commands import claimed, exit_code_of, tell_files
+from simulator.cli.commands import claimed, exit_code_of, show, tell_files
 from simulator.cli.compose import shipped_folder
 from simulator.cli.files import dump, read
 from simulator.cli.preflight import RUN, Prepared, prepare, read_arguments
@@ -75,8 +75,9 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration) -> Path:
         from calibration.feasibility import STUDIES, cut, draws_of
         from calibration.fit import fit
         from calibration.parameter_file import draws_table, parameters_of
-        from calibration.report import report
-        from calibration.results import tree_of
+        from calibration.predictive import predictive
+        from calibration.report import joint, report
+        from calibration.results import predictive_tree, tree_of
         from simulator.results.store import save
 
         told = _progress()
@@ -86,10 +87,17 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration) -> Path:
         draws = posterior_draws(fitted, n)
         content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
-        save(tree_of(fitted, draws, prior_draws(fitted, n), fitted.rows()), folder / RESULTS)
+        predicted = predictive(fitted)
+        save(tree_of(fitted, draws, prior_draws(fitted, n), fitted.rows(), predicted), folder / RESULTS)
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
         (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
     print(report(fitted), end="")
+    if predicted is not None:
+        from simulator.views.tables import targets_table
+
+        print()
+        show(targets_table(predictive_tree(fitted, predicted), spreads=False))
+        print(joint(predicted), end="")
     files = {
         RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",

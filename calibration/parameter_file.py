@@ -52,11 +52,11 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
         name = "+".join(reading.chosen[question] for question in varied(fitted))
         under[name] = _with_published(_nested(others), others, base)
     head: Nested = {"start": start} if start else {}
-    head |= (
-        {"posterior": draws}
-        | ({"cut": text} if (text := feasibility.said(fitted)) else {})
-        | ({"under": under} if under else {})
-    )
+    head["posterior"] = draws
+    if cut := feasibility.said(fitted):
+        head["cut"] = cut
+    if under:
+        head["under"] = under
     return head | _laid_over(base, _with_published(_nested(points), points, base))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from calibration import feasibility
 from calibration.fit import Fit
+from calibration.predictive import Predictive
 from calibration.summary import Interval, Row
 
 WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
@@ -25,6 +26,18 @@ def report(fitted: Fit) -> str:
         _search(fitted),
     )
     return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
+
+
+def joint(predicted: Predictive) -> str:
+    """Return what the joint check found, in a sentence or two."""
+    found = [f"{each.what} ({len(each.targets)}) p = {_chance(each.p, each.p_error)}" for each in predicted.joint]
+    said = f"Together, accounting for correlation: {'; '.join(found)}: share of simulated studies that lie at least as"
+    said += " far from their middle as what was reported; below 0.01 is an alarm, near 1 is usual of fitted targets"
+    return "\n".join(_wrapped(said)) + "\n"
+
+
+def _chance(p: float, error: float) -> str:
+    return f"{p:.2f} ± {error:.1g}" if error > 0.0 else f"{p:.2f}"
 
 
 def _columns(rows: Sequence[Row]) -> Iterator[str]:

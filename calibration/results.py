@@ -20,18 +20,25 @@ from numpy.typing import NDArray
 from calibration import feasibility
 from calibration.draws import Draws
 from calibration.fit import Fit
+from calibration.predictive import Predictive
 from calibration.summary import Row
 from simulator.declaration.posterior import READING
 from simulator.results.provenance import record
-from simulator.results.tree import assembled, target_coordinates
+from simulator.results.tree import assembled, target_coordinates, targets_over_draws
 
 SAMPLE = ("chain", "draw")
 UNITS = {"time": "d", "duration": "d", "signed_time": "d", "rate": "1/d", "signed_rate": "1/d"}
 METHOD = "incremental mixture importance sampling (Raftery & Bao 2010)"
 
 
-def tree_of(fitted: Fit, posterior: Draws, prior: Draws, rows: Sequence[Row]) -> xr.DataTree:
-    """Return the tree of a calibration: its record, its draws, what was observed, what was found."""
+def tree_of(
+    fitted: Fit, posterior: Draws, prior: Draws, rows: Sequence[Row], predicted: Predictive | None = None
+) -> xr.DataTree:
+    """Return the tree of a calibration: its record, its draws, what was observed, what was found.
+
+    With what the posterior predicts, ``posterior_predictive`` in ArviZ's layout (chain, draw, target), a draw being
+    a simulated study, and ``targets``, the node of a simulation over draws, with percentiles of what was reported.
+    """
     nodes = {
         "posterior": _numbers(fitted, posterior, "posterior"),
         "prior": _numbers(fitted, prior, "prior"),
@@ -41,7 +48,34 @@ def tree_of(fitted: Fit, posterior: Draws, prior: Draws, rows: Sequence[Row]) ->
         "parameters": _parameters(fitted, rows),
         "readings": _readings(fitted),
     }
+    if predicted is not None:
+        nodes["targets"] = targets_of(predicted)
+        nodes["posterior_predictive"] = _predictive(predicted)
     return assembled(nodes, _record(fitted))
+
+
+def targets_of(predicted: Predictive) -> xr.Dataset:
+    """Return the reported values beside the simulated ones of draws, as of a simulation over draws; the joint check."""
+    draws = range(len(predicted.reading))
+    dataset = targets_over_draws(predicted.of_draws, predicted.simulated, draws)
+    attrs = {f"joint_p_{each.what.replace(' ', '_')}": each.p for each in predicted.joint}
+    attrs |= {f"joint_p_{each.what.replace(' ', '_')}_standard_error": each.p_error for each in predicted.joint}
+    return dataset.assign_attrs(attrs)
+
+
+def _predictive(predicted: Predictive) -> xr.Dataset:
+    d, r, t = predicted.simulated.shape
+    long_name = "value in a simulated study; +inf not reached, NaN undefined"
+    values = predicted.simulated.reshape(1, d * r, t)
+    variable = ((*SAMPLE, "target"), values, {"long_name": long_name, "units": "see stored_unit"})
+    of = ("draw", np.repeat(np.arange(d), r), {"long_name": "draw of the posterior that the study is of", "units": "1"})
+    coords = target_coordinates(predicted.entries[0]) | {"posterior_draw": of}
+    return _dataset({"reported": variable}, d * r).assign_coords(coords)
+
+
+def predictive_tree(fitted: Fit, predicted: Predictive) -> xr.DataTree:
+    """Return what tables and figures of simulated targets take."""
+    return assembled({"targets": targets_of(predicted)}, _record(fitted))
 
 
 def _numbers(fitted: Fit, draws: Draws, what: str) -> xr.Dataset:

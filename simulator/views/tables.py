@@ -30,11 +30,11 @@ _NOT_REACHED = "n.r."
 _OUTSIDE = "bold yellow"
 
 
-def targets_table(tree: xr.DataTree) -> RenderableType:
-    """Return reported numbers beside simulated ones, and what to make of them."""
+def targets_table(tree: xr.DataTree, *, spreads: bool = True) -> RenderableType:
+    """Return reported numbers beside simulated ones, what to make of them and, of draws, their spreads."""
     rows = [_row(tree["targets"].to_dataset(), i) for i in range(tree["targets"].sizes["target"])]
-    apart = [_spreads(tree["targets"].to_dataset()), Text()] if "draw" in tree["targets"].sizes else []
-    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in _remarks(tree, rows)))
+    apart = [_spreads(tree["targets"].to_dataset()), Text()] if spreads and "draw" in tree["targets"].sizes else []
+    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in _remarks(tree, rows, spreads=spreads)))
 
 
 def evidence_table(evidence: EvidenceFile) -> RenderableType:
@@ -147,7 +147,7 @@ def _spreads(targets: xr.Dataset) -> RenderableType:
     return table
 
 
-def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
+def _remarks(tree: xr.DataTree, rows: Sequence[_Row], *, spreads: bool = True) -> Iterator[str]:
     n_replicates = _studies(tree["targets"])
     n_draws = tree["targets"].sizes.get("draw", 0)
     studies = _counted(n_replicates // max(n_draws, 1), "simulated study", "simulated studies")
@@ -177,6 +177,7 @@ def _remarks(tree: xr.DataTree, rows: Sequence[_Row]) -> Iterator[str]:
     yield f"Parameters: {tree.attrs.get('parameter_uncertainty', 'not recorded')}"
     if n_draws:
         yield "Interval and percentile: all studies of all draws, so study sampling and parameters together"
+    if n_draws and spreads:
         yield "±: one standard deviation, over studies of one draw; over draws; of the mean, by finite simulation"
     if assumed := str(tree.attrs.get("assumed", "")):
         yield assumed[0].upper() + assumed[1:]
