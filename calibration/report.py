@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from calibration import feasibility
 from calibration.fit import Fit
+from calibration.identifiability import COLLINEAR, Diagnostics
 from calibration.predictive import Predictive
 from calibration.summary import Interval, Row
 
@@ -34,6 +35,35 @@ def joint(predicted: Predictive) -> str:
     said = f"Together, accounting for correlation: {'; '.join(found)}: share of simulated studies that lie at least as"
     said += " far from their middle as what was reported; below 0.01 is an alarm, near 1 is usual of fitted targets"
     return "\n".join(_wrapped(said)) + "\n"
+
+
+def diagnosed(found: Diagnostics) -> str:
+    """Return what the targets can tell apart."""
+    lines = ["Likelihood alone, without the prior: most likely value (95 % by profile; ∞: no end)"]
+    width = max((len(one.parameter) for one in found.profiles), default=0)
+    for one in found.profiles:
+        low, high = ("∞" if math.isinf(end) else _figure(end) for end in (one.lower, one.upper))
+        lines.append(f"  {one.parameter.ljust(width)}  {_figure(one.best)} ({low if low != '∞' else '−∞'}–{high})")
+    for index in found.collinear:
+        much = " and more: they make up for each other" if index.index >= COLLINEAR else ""
+        lines += _wrapped(f"Collinearity index {_figure(index.index)} of {', '.join(index.parameters)} (from 10{much})")
+    for hills in found.modes:
+        lines += _wrapped(
+            "SEVERAL MODES: the posterior has separate places, so that its median may lie in none of them"
+        )
+        for hill in hills:
+            values = ", ".join(f"{name} {_figure(value)}" for name, value in hill.values.items())
+            lines += _wrapped(f"  {100 * hill.mass:.0f} % around {values}")
+    if not found.modes:
+        lines.append("One mode")
+    known = [one for one in found.left_out if not math.isnan(one.percentile)]
+    if known:
+        said = ", ".join(f"{one.target} {100 * one.percentile:.0f} %" for one in known)
+        lines += _wrapped(f"Percentile of a target under the posterior of the others: {said}")
+    for why in dict.fromkeys(one.why for one in found.left_out if math.isnan(one.percentile)):
+        names = ", ".join(one.target for one in found.left_out if math.isnan(one.percentile) and one.why == why)
+        lines += _wrapped(f"Not left out: {names}: {why}")
+    return "\n".join(lines) + "\n"
 
 
 def _chance(p: float, error: float) -> str:

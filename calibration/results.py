@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from calibration import feasibility
 from calibration.draws import Draws
 from calibration.fit import Fit
+from calibration.identifiability import Diagnostics
 from calibration.predictive import Predictive
 from calibration.summary import Row
 from simulator.declaration.posterior import READING
@@ -32,7 +33,12 @@ METHOD = "incremental mixture importance sampling (Raftery & Bao 2010)"
 
 
 def tree_of(
-    fitted: Fit, posterior: Draws, prior: Draws, rows: Sequence[Row], predicted: Predictive | None = None
+    fitted: Fit,
+    posterior: Draws,
+    prior: Draws,
+    rows: Sequence[Row],
+    predicted: Predictive | None = None,
+    diagnostics: Diagnostics | None = None,
 ) -> xr.DataTree:
     """Return the tree of a calibration: its record, its draws, what was observed, what was found.
 
@@ -51,7 +57,57 @@ def tree_of(
     if predicted is not None:
         nodes["targets"] = targets_of(predicted)
         nodes["posterior_predictive"] = _predictive(predicted)
+    if diagnostics is not None:
+        nodes["profiles"] = _profiles(fitted, diagnostics)
+        nodes["left_out"] = _left_out(diagnostics)
     return assembled(nodes, _record(fitted))
+
+
+def _profiles(fitted: Fit, found: Diagnostics) -> xr.Dataset:
+    units, each = _units(fitted), found.profiles
+    columns = {
+        "unit": ([units.get(one.parameter, "1") for one in each], "unit of the values", ""),
+        "most_likely": ([one.best for one in each], "value of the greatest likelihood, without the prior", "see unit"),
+        "lower": (
+            [one.lower for one in each],
+            "end of the 95 % interval by profile likelihood; infinite: none",
+            "see unit",
+        ),
+        "upper": (
+            [one.upper for one in each],
+            "end of the 95 % interval by profile likelihood; infinite: none",
+            "see unit",
+        ),
+    }
+    variables = {
+        name: ("parameter", _array(values), {"long_name": long_name, "units": unit})
+        for name, (values, long_name, unit) in columns.items()
+    }
+    attrs: dict[str, Any] = {
+        "collinearity": json.dumps({", ".join(one.parameters): one.index for one in found.collinear}),
+        "modes": json.dumps([[{"mass": m.mass, "values": dict(m.values)} for m in hills] for hills in found.modes]),
+    }
+    names = ("parameter", _array([one.parameter for one in each]), {"long_name": "informed parameter", "units": ""})
+    return xr.Dataset(variables, coords={"parameter": names}, attrs=attrs)
+
+
+def _left_out(found: Diagnostics) -> xr.Dataset:
+    each = found.left_out
+    columns = {
+        "percentile": (
+            [o.percentile for o in each],
+            "mid-rank of the reported value without the target; NaN unknown",
+            "1",
+        ),
+        "effective_size": ([one.effective_size for one in each], "effective size of the draws without the target", "1"),
+        "why": ([one.why for one in each], "why there is no percentile, or how it was found", ""),
+    }
+    variables = {
+        name: ("target", _array(values), {"long_name": long_name, "units": unit})
+        for name, (values, long_name, unit) in columns.items()
+    }
+    names = ("target", _array([one.target for one in each]), {"long_name": "evidence id", "units": ""})
+    return xr.Dataset(variables, coords={"target": names})
 
 
 def targets_of(predicted: Predictive) -> xr.Dataset:
