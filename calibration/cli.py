@@ -85,7 +85,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.parameter_file import draws_table, parameters_of
         from calibration.predictive import predictive
         from calibration.report import diagnosed, joint, report
-        from calibration.results import predictive_tree, tree_of
+        from calibration.results import predictive_tree, tree_of, units_of
         from simulator.results.store import save
 
         told = _progress()
@@ -101,6 +101,13 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         save(tree, folder / RESULTS)
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
         (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
+        pictures = {}
+        if predicted is not None:
+            from calibration import figures
+
+            before = prior_draws(fitted, n)
+            shown = predictive_tree(fitted, predicted)
+            pictures = figures.write(folder, fitted, fitted.rows(), before, draws, units_of(fitted), shown)
     print(report(fitted), end="")
     if predicted is not None:
         from simulator.views.tables import targets_table
@@ -114,6 +121,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",
         DRAWS: "draws for the simulator: the same, with parameters.draws=100",
+        **pictures,
     }
     tell_files(folder, files)
     return folder

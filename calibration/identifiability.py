@@ -248,7 +248,7 @@ def _value(component: Component, start: Floats, free: Integers, top: Floats, j: 
 
 
 def _information(at: Callable[[Floats], Floats], top: Floats, spread: Floats) -> Floats:
-    """Return minus the second differences of the log likelihood at its highest point, in units of the spread, (k, k)."""
+    """Return minus the second differences of the log likelihood at its top, in units of the spread, (k, k)."""
     k, h = len(top), 0.5
     moves = [(i, j, a, b) for i in range(k) for j in range(i + 1) for a in (-h, h) for b in (-h, h)]
     points = np.tile(top, (len(moves), 1))
@@ -341,9 +341,8 @@ def modes(component: Component) -> list[Mode]:
 
 def _hills(z: Floats, height: Floats) -> tuple[Integers, dict[tuple[int, int], float]]:
     """Return the top that each point climbs to, (n,), and the highest saddle between neighbouring hills."""
-    _, near = cKDTree(z / np.maximum(z.std(axis=0), 1e-9)).query(
-        z / np.maximum(z.std(axis=0), 1e-9), k=min(NEIGHBOURS, len(z))
-    )
+    places = z / np.maximum(z.std(axis=0), 1e-9)
+    _, near = cKDTree(places).query(places, k=min(NEIGHBOURS, len(z)))
     near = near.reshape(len(z), -1)
     up = near[np.arange(len(z)), np.argmax(height[near], axis=1)]
     hill = up.copy()

@@ -39,18 +39,18 @@ def joint(predicted: Predictive) -> str:
 
 def diagnosed(found: Diagnostics) -> str:
     """Return what the targets can tell apart."""
-    lines = ["Likelihood alone, without the prior: most likely value (95 % by profile; ∞: no end)"]
+    lines = [
+        "Likelihood alone, without the prior: most likely value (95 % by profile; open: it does not fall far enough)"
+    ]
     width = max((len(one.parameter) for one in found.profiles), default=0)
     for one in found.profiles:
-        low, high = ("∞" if math.isinf(end) else _figure(end) for end in (one.lower, one.upper))
-        lines.append(f"  {one.parameter.ljust(width)}  {_figure(one.best)} ({low if low != '∞' else '−∞'}–{high})")
+        low, high = ("open" if math.isinf(end) else _figure(end) for end in (one.lower, one.upper))
+        lines.append(f"  {one.parameter.ljust(width)}  {_figure(one.best)} ({low}–{high})")
     for index in found.collinear:
         much = " and more: they make up for each other" if index.index >= COLLINEAR else ""
         lines += _wrapped(f"Collinearity index {_figure(index.index)} of {', '.join(index.parameters)} (from 10{much})")
     for hills in found.modes:
-        lines += _wrapped(
-            "SEVERAL MODES: the posterior has separate places, so that its median may lie in none of them"
-        )
+        lines += _wrapped("SEVERAL MODES: the posterior has separate places; its median may lie in none of them")
         for hill in hills:
             values = ", ".join(f"{name} {_figure(value)}" for name, value in hill.values.items())
             lines += _wrapped(f"  {100 * hill.mass:.0f} % around {values}")

@@ -64,20 +64,14 @@ def tree_of(
 
 
 def _profiles(fitted: Fit, found: Diagnostics) -> xr.Dataset:
-    units, each = _units(fitted), found.profiles
-    columns = {
+    units, each = units_of(fitted), found.profiles
+    end = "end of the 95 % interval by profile likelihood; infinite: open"
+    best = "value of the greatest likelihood, without the prior"
+    columns: dict[str, tuple[list[Any], str, str]] = {
         "unit": ([units.get(one.parameter, "1") for one in each], "unit of the values", ""),
-        "most_likely": ([one.best for one in each], "value of the greatest likelihood, without the prior", "see unit"),
-        "lower": (
-            [one.lower for one in each],
-            "end of the 95 % interval by profile likelihood; infinite: none",
-            "see unit",
-        ),
-        "upper": (
-            [one.upper for one in each],
-            "end of the 95 % interval by profile likelihood; infinite: none",
-            "see unit",
-        ),
+        "most_likely": ([one.best for one in each], best, "see unit"),
+        "lower": ([one.lower for one in each], end, "see unit"),
+        "upper": ([one.upper for one in each], end, "see unit"),
     }
     variables = {
         name: ("parameter", _array(values), {"long_name": long_name, "units": unit})
@@ -93,12 +87,8 @@ def _profiles(fitted: Fit, found: Diagnostics) -> xr.Dataset:
 
 def _left_out(found: Diagnostics) -> xr.Dataset:
     each = found.left_out
-    columns = {
-        "percentile": (
-            [o.percentile for o in each],
-            "mid-rank of the reported value without the target; NaN unknown",
-            "1",
-        ),
+    columns: dict[str, tuple[list[Any], str, str]] = {
+        "percentile": ([one.percentile for one in each], "mid-rank of the reported value without the target", "1"),
         "effective_size": ([one.effective_size for one in each], "effective size of the draws without the target", "1"),
         "why": ([one.why for one in each], "why there is no percentile, or how it was found", ""),
     }
@@ -135,7 +125,7 @@ def predictive_tree(fitted: Fit, predicted: Predictive) -> xr.DataTree:
 
 
 def _numbers(fitted: Fit, draws: Draws, what: str) -> xr.Dataset:
-    units = _units(fitted)
+    units = units_of(fitted)
     variables = {
         name: _sampled(column, f"{_words(name)}, {what}", units.get(name, "1")) for name, column in draws.values.items()
     }
@@ -179,7 +169,7 @@ def _log_likelihood(draws: Draws) -> xr.Dataset:
 
 
 def _parameters(fitted: Fit, rows: Sequence[Row]) -> xr.Dataset:
-    units = _units(fitted)
+    units = units_of(fitted)
     columns: dict[str, tuple[Sequence[Any], str, str]] = {
         "unit": ([units.get(row.name, "1") for row in rows], "unit of the quantiles", ""),
         "contraction": ([row.contraction for row in rows], "1 − variance after/before; NaN: fixed", "1"),
@@ -257,7 +247,7 @@ def _record(fitted: Fit) -> dict[str, Any]:
     )
 
 
-def _units(fitted: Fit) -> dict[str, str]:
+def units_of(fitted: Fit) -> dict[str, str]:
     """Units of every number that is not plain."""
     units: dict[str, str] = {}
     for reading in fitted.readings:

@@ -41,7 +41,12 @@ _MARKERS = {
     "naive_median": ("s", "reported median, naive"),
     "kaplan_meier_landmark": ("o", "reported landmark"),
 }
-_ROLES = {"held_out": ("#000000", "o"), "fitted": ("#FFFFFF", "o"), "borrowed": ("#E69F00", "^")}
+_ROLES = {
+    "held_out": ("#000000", "o"),
+    "left_out": ("#56B4E9", "s"),
+    "fitted": ("#FFFFFF", "o"),
+    "borrowed": ("#E69F00", "^"),
+}
 _BETWEEN = ("overall_survival_lower", "overall_survival_upper")  # of draws, where there are any
 _LEAST_AT_RISK = 1.0
 _NEAR = 0.3  # of the width of a panel: what a note takes
@@ -86,7 +91,7 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     node = tree["targets"].to_dataset()
     n = node.sizes["target"]
     if ax is None:
-        figure = _new_figure(8.0, 1.6 + 0.24 * n)
+        figure = new_figure(8.0, 1.6 + 0.24 * n)
         ax = figure.add_subplot()
     y = np.arange(n)
     percentile, error = node["percentile"].values, node["percentile_standard_error"].values
@@ -223,7 +228,7 @@ def _panels(
 ) -> Figure:
     n_columns = len(groups) if len(groups) <= 3 else 2 if len(groups) == 4 else 3
     n_rows = math.ceil(len(groups) / n_columns)
-    figure = _new_figure(7.0 if n_columns == 1 else 4.3 * n_columns, 0.9 + 3.3 * n_rows)
+    figure = new_figure(7.0 if n_columns == 1 else 4.3 * n_columns, 0.9 + 3.3 * n_rows)
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat[len(groups) :]:
         ax.set_visible(False)
@@ -351,7 +356,8 @@ def _dress(ax: Axes, end: float) -> None:
     ax.set_axisbelow(True)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of this size, inches, that belongs to no window."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

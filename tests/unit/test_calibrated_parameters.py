@@ -51,7 +51,7 @@ def refusal(*overrides: str) -> str:
 
 def test_the_same_calibration_leaves_the_same_bytes(folder, tmp_path):
     assert main([*COHORT, f"hydra.run.dir={tmp_path / 'again'}"]) == 0
-    for name in ("calibration.nc", "parameters.yaml", "draws.csv"):
+    for name in ("calibration.nc", "parameters.yaml", "draws.csv", "parameters.png", "survival_fit.png", "targets.png"):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 

@@ -15,6 +15,7 @@ from calibration import cli
 from calibration.cli import main
 
 QUICK = {"draws": 100}
+FILES = {"calibration.nc", "parameters.yaml", "draws.csv", "parameters.png", "survival_fit.png", "targets.png"}
 REPOSITORY = Path(cli.__file__).resolve().parents[1]
 
 
@@ -38,7 +39,7 @@ def own_file(folder: Path, name: str, **keys: object) -> Path:
 
 def test_a_cohort_is_calibrated_and_written_where_it_is_told(here, tmp_path, capsys):
     assert main(["cohort=il2_hai_unresectable", f"hydra.run.dir={tmp_path / 'run'}"]) == 0
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"calibration.nc", "parameters.yaml", "draws.csv"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
     said, wrong = capsys.readouterr()
     assert wrong == ""
     (response,) = (line for line in said.splitlines() if line.startswith("response.probability"))
