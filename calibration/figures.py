@@ -88,8 +88,9 @@ def _density(values: Floats, x: Floats) -> Floats:
     width = 0.9 * spread * len(values) ** -0.2
     ends = [end for end in (0.0, 1.0) if end in (x[0], x[-1])]
     all_of = np.concatenate([values, *(2.0 * end - values for end in ends)])
-    heights = np.array([float(np.exp(-0.5 * ((at - all_of) / width) ** 2).sum()) for at in x])
-    return heights / (len(values) * width * math.sqrt(2.0 * math.pi))
+    heights: Floats = np.array([float(np.exp(-0.5 * ((at - all_of) / width) ** 2).sum()) for at in x])
+    heights /= len(values) * width * math.sqrt(2.0 * math.pi)
+    return heights
 
 
 def survival(fitted: Fit, posterior: Draws, tree: xr.DataTree) -> Figure:

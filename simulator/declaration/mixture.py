@@ -168,6 +168,7 @@ class Solver:
             for row in range(len(sets))
         ]
 
+    @np.errstate(all="ignore")  # what is no number ends a search
     def _at_one(
         self,
         sets: tuple[int, ...],

@@ -29,9 +29,9 @@ def test_every_number_has_a_panel_with_its_contraction_or_the_word_assumption():
     before = {"survival.median": 300 * np.exp(0.6 * rng.normal(size=500)), "hazard.ratio": np.exp(rng.normal(size=500))}
     after = {"survival.median": 300 * np.exp(0.1 * rng.normal(size=500)), "hazard.ratio": before["hazard.ratio"]}
     rows = [
-        row(n, prior=before[n], values=after[n], weights=np.ones(500), prior_scaled=np.log(before[n]), scaled=np.log(after[n]))
-        for n in before
-    ]  # fmt: skip
+        row(name, prior=x, values=after[name], weights=np.ones(500), prior_scaled=np.log(x), scaled=np.log(after[name]))
+        for name, x in before.items()
+    ]
     figure = parameters(rows, draws(before), draws(after), {"survival.median": "d"})
     median, ratio = (ax for ax in figure.axes if ax.get_visible())
     assert median.get_title(loc="left") == "survival, median"
