@@ -15,12 +15,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from calibration import schema
 from calibration.closed_forms import ClosedForms
+from calibration.cuts import Cut
 from calibration.likelihoods import Term
 from calibration.parameters import Alternatives, Prior, normal_scores
 from calibration.samplers.imis import WeightedDraws, imis, resampled
@@ -31,9 +32,6 @@ from simulator.declaration.evidence import EvidenceFile
 from simulator.declaration.schema import Experiment, declare
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
 from simulator.tables import Floats
-
-if TYPE_CHECKING:
-    from calibration.feasibility import Cut
 
 UNINFORMED_DRAWS = 4000
 

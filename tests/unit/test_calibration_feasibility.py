@@ -9,8 +9,9 @@ import pytest
 
 from calibration import feasibility
 from calibration.cli import _prepared
+from calibration.cuts import Cut
 from calibration.draws import posterior_draws
-from calibration.feasibility import Cut, cut, said, shares
+from calibration.feasibility import cut, said, shares
 from calibration.fit import fit
 from simulator.declaration.schema import Possible
 from simulator.errors import ConfigError
