@@ -23,7 +23,7 @@ from calibration.fit import Fit, ReadingFit
 from calibration.parameters import Dirichlet
 from calibration.results import UNITS, varied
 from calibration.summary import Interval, Row
-from simulator.declaration.posterior import KEYS, READING
+from simulator.declaration.posterior import CUT, KEYS, READING
 from simulator.declaration.values import Leaf
 from simulator.tables import Floats
 
@@ -54,7 +54,7 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
     head: Nested = {"start": start} if start else {}
     head["posterior"] = draws
     if cut := feasibility.said(fitted):
-        head["cut"] = cut
+        head[CUT] = cut
     if under:
         head["under"] = under
     return head | _laid_over(base, _with_published(_nested(points), points, base))

@@ -6,7 +6,7 @@ A file of parameters may say, beside its parameters:
 |---|---|
 | ``start`` | name of the file of the values that calibration started from |
 | ``posterior`` | name of a table of draws beside the file; in a composed configuration the table itself, by column |
-| ``cut`` | what was cut off the posterior, since the model cannot produce it, in words |
+| ``posterior_cut`` | what was cut off the posterior, since the model cannot produce it, in words |
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
 
@@ -27,7 +27,7 @@ from simulator.declaration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"
-START, POSTERIOR, CUT, UNDER, DRAWS = "start", "posterior", "cut", "under", "draws"
+START, POSTERIOR, CUT, UNDER, DRAWS = "start", "posterior", "posterior_cut", "under", "draws"
 KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS)
 READING = "reading:"
 """What the name of a column begins with that says how a question was read."""
