@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import simulator
 from calibration.schema import Calibration, load
-from simulator.cli.commands import claimed, exit_code_of, tell_files
+from simulator.cli.commands import claimed, exit_code_of, show, tell_files
 from simulator.cli.compose import shipped_folder
 from simulator.cli.files import dump, read
 from simulator.cli.preflight import RUN, Prepared, prepare, read_arguments
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GROUP = "calibration"
 FOLDER = "outputs/calibration/${hydra:runtime.choices.cohort}/${now:%Y-%m-%d_%H-%M-%S-%f}"
 RESULTS, PARAMETERS, DRAWS = "calibration.nc", "parameters.yaml", "draws.csv"
+DIAGNOSTICS, DEPTHS = "diagnostics", ("standard", "full", "none")
 STARTING_VALUES = "parameters=start"
 HELP = """\
 Lobule calibrates a cohort's parameters to what was published about it, with the paper's own estimators.
@@ -36,6 +37,8 @@ Usage
   cohort=NAME         the cohort; the default is the simulator's
   calibration=NAME    its priors and targets, calibration/NAME.yaml; the default is the cohort's name
   key=value           any key of the simulator's: seed=7, study.reading=..., cohort.mix.stomach=0.2
+  diagnostics=DEPTH   standard: profile likelihoods, collinearity, modes, targets left out one by one by reweighting;
+                      full: those that this says too little of are calibrated anew (minutes); none
   hydra.run.dir=FOLDER  where to write, instead of outputs/calibration/<cohort>/<date>_<time>
   --config-dir FOLDER  your own files: FOLDER/calibration/NAME.yaml beside FOLDER/cohort/ and the others
   --help, --version
@@ -63,34 +66,62 @@ def _obey(argv: Sequence[str]) -> None:
     if arguments.command != RUN or arguments.cfg or arguments.multirun:
         what = "--cfg" if arguments.cfg else "--multirun" if arguments.multirun else arguments.command
         raise ConfigError(Problem(what, MISSING, "belongs to python -m simulator"))
-    prepared, declared = _prepared(arguments.overrides, arguments.config_dir, output=True)
-    calibrate_and_write(prepared, declared)
+    depth, others = _taken(arguments.overrides, DIAGNOSTICS)
+    depth = depth or DEPTHS[0]
+    if depth not in DEPTHS:
+        raise ConfigError(unknown(DIAGNOSTICS, depth, DEPTHS, what="depth of diagnostics"))
+    prepared, declared = _prepared(others, arguments.config_dir, output=True)
+    calibrate_and_write(prepared, declared, diagnostics=depth)
 
 
-def calibrate_and_write(prepared: Prepared, declared: Calibration) -> Path:
+def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostics: str = DEPTHS[0]) -> Path:
     """Calibrate, print what was found, write it into a folder of its own. Returns the folder."""
     assert prepared.folder is not None  # prepared with an output folder
     with claimed(prepared.folder, PARAMETERS) as folder:
         from calibration.draws import posterior_draws, prior_draws
+        from calibration.feasibility import STUDIES, cut, draws_of
         from calibration.fit import fit
+        from calibration.identifiability import diagnose
         from calibration.parameter_file import draws_table, parameters_of
-        from calibration.report import report
-        from calibration.results import tree_of
+        from calibration.predictive import predictive
+        from calibration.report import diagnosed, joint, report
+        from calibration.results import predictive_tree, tree_of, units_of
         from simulator.results.store import save
 
-        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
-        n = declared.search.draws
+        told = _progress()
+        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=told)
+        n = draws_of(fitted)
+        fitted = cut(fitted, n, studies=STUDIES, told=told)
         draws = posterior_draws(fitted, n)
         content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
-        save(tree_of(fitted, draws, prior_draws(fitted, n), fitted.rows()), folder / RESULTS)
+        predicted = predictive(fitted)
+        told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
+        tree = tree_of(fitted, draws, prior_draws(fitted, n), fitted.rows(), predicted, told_apart)
+        save(tree, folder / RESULTS)
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
         (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
+        pictures = {}
+        if predicted is not None:
+            from calibration import figures
+
+            before = prior_draws(fitted, n)
+            shown = predictive_tree(fitted, predicted)
+            pictures = figures.write(folder, fitted, fitted.rows(), before, draws, units_of(fitted), shown)
     print(report(fitted), end="")
+    if predicted is not None:
+        from simulator.views.tables import targets_table
+
+        print()
+        show(targets_table(predictive_tree(fitted, predicted), spreads=False))
+        print(joint(predicted), end="")
+    if told_apart is not None:
+        print("\n" + diagnosed(told_apart), end="")
     files = {
         RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",
         DRAWS: "draws for the simulator: the same, with parameters.draws=100",
+        **pictures,
     }
     tell_files(folder, files)
     return folder
@@ -111,10 +142,12 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     ConfigError
         With every problem of the input.
     """
+    from calibration.feasibility import cut, draws_of
     from calibration.fit import fit
 
     prepared, declared = _prepared(overrides, config_dir, output=False)
-    return fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+    fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
+    return cut(fitted, draws_of(fitted), told=_progress())
 
 
 def rerun(path: str | os.PathLike[str]) -> Fit:
@@ -125,6 +158,7 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     ConfigError
         If there is no calibration at the path, or what it records is no valid one for this version.
     """
+    from calibration.feasibility import cut, draws_of
     from calibration.fit import fit
     from simulator.results.provenance import config_of
     from simulator.results.store import open_results
@@ -135,21 +169,27 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
         raise ConfigError(
             Problem("results", os.fspath(path), f"must be a {RESULTS}: these are results of a simulation")
         )
-    return fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
+    fitted = fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
+    return cut(fitted, draws_of(fitted))
 
 
 def _prepared(
     overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, *, output: bool
 ) -> tuple[Prepared, Calibration]:
     """Return what is calibrated: the cohort, from its starting values if nothing else is said, and its file."""
-    chosen = [text.partition("=")[2] for text in overrides if text.startswith(f"{GROUP}=")]
-    if len(chosen) > 1:
-        raise ConfigError(Problem(GROUP, ", ".join(chosen), "is given twice; keep one"))
-    others = [text for text in overrides if not text.startswith(f"{GROUP}=")]
+    chosen, others = _taken(overrides, GROUP)
     if not any(text.startswith("parameters=") for text in others):
         others.append(STARTING_VALUES)
     prepared = prepare(others, config_dir=config_dir, output=FOLDER if output else False, hydra=output)
-    return prepared, declaration(chosen[0] if chosen else prepared.cohort, config_dir=config_dir)
+    return prepared, declaration(chosen or prepared.cohort, config_dir=config_dir)
+
+
+def _taken(overrides: Sequence[str], key: str) -> tuple[str, list[str]]:
+    """Return the value of a key of this command's own, empty if it is not given, and all other texts."""
+    chosen = [text.partition("=")[2] for text in overrides if text.startswith(f"{key}=")]
+    if len(chosen) > 1:
+        raise ConfigError(Problem(key, ", ".join(chosen), "is given twice; keep one"))
+    return (chosen[0] if chosen else ""), [text for text in overrides if not text.startswith(f"{key}=")]
 
 
 def _progress() -> Callable[[str], None] | None:

@@ -10,6 +10,7 @@ discrete alternatives: each is fitted by itself, and their evidence weighs them 
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ import numpy as np
 
 from calibration import schema
 from calibration.closed_forms import ClosedForms
+from calibration.cuts import Cut
 from calibration.likelihoods import Term
 from calibration.parameters import Alternatives, Prior, normal_scores
 from calibration.samplers.imis import WeightedDraws, imis, resampled
@@ -77,6 +79,16 @@ class Component:
 
 
 @dataclass(frozen=True, eq=False)
+class Summed:
+    """Weighted draws of a component's numbers, as they are and on scales where their prior is normal, or nearly."""
+
+    values: Mapping[str, Floats]
+    scaled: Mapping[str, Floats]
+    weights: Floats
+    effective_size: float
+
+
+@dataclass(frozen=True, eq=False)
 class ReadingFit:
     """The posterior under one reading: ``chosen`` alternatives by question, the ``experiment`` as it reads then."""
 
@@ -85,31 +97,58 @@ class ReadingFit:
     seed: int
     experiment: Experiment
     kinds: Mapping[str, str]  # how the model reads a parameter (`values.DIMENSIONS`)
+    cut: Cut | None = None  # the posterior cut to what the model can produce; None: not looked at
 
     @property
     def log_evidence(self) -> float:
         """Log probability of all fitted targets under prior and reading, constants included."""
-        return float(sum(component.draws.log_evidence for component in self.components))
+        found = float(sum(component.draws.log_evidence for component in self.components))
+        return found if self.cut is None else found + self.cut.log_factor
 
     @property
     def log_evidence_error(self) -> float:
         """Its Monte-Carlo standard error."""
-        return float(np.sqrt(sum(component.draws.log_evidence_error**2 for component in self.components)))
+        errors = [component.draws.log_evidence_error for component in self.components]
+        return float(np.linalg.norm(errors if self.cut is None else [*errors, self.cut.log_factor_error]))
 
     @property
     def converged(self) -> bool:
         """Whether all components have converged."""
         return all(component.converged for component in self.components)
 
-    def coordinates(self, n: int) -> list[Floats]:
+    @cached_property
+    def summed(self) -> list[Summed]:
+        """Return, for each component, weighted draws of its numbers."""
+        if self.cut is None or self.cut.share == 1.0:
+            return [Summed(c.values, c.scaled, c.draws.weights, c.draws.effective_size) for c in self.components]
+        n = self.cut.size
+        return [
+            Summed(
+                component.prior.parameter_sets(z).values,
+                component.prior.scaled(z),
+                np.full(n, 1.0 / n),
+                1.0 / (1.0 / n + 1.0 / component.draws.effective_size),
+            )
+            for component, z in zip(self.components, self.cut.coordinates, strict=True)
+        ]
+
+    def coordinates(self, n: int, batch: int = 0) -> list[Floats]:
         """Return, for each component, the coordinates (n, d) of n equally weighted draws.
 
-        Components are independent: each is resampled systematically and put in an order of its own.
+        Components are independent: each is resampled systematically and put in an order of its own. Of a posterior
+        that was cut, the first of the draws that can be produced. Another ``batch`` of draws has other places in the
+        steps of the resampling.
         """
+        if self.cut is not None and batch == 0:
+            if n > self.cut.size:
+                allowed = f"is more than the {self.cut.size} draws that were found to be possible; raise search.draws"
+                raise ConfigError(Problem("draws", n, allowed))
+            return [z[:n] for z in self.cut.coordinates]
         found = []
         for component in self.components:
-            rows = resampled(component.draws.weights, n)
-            order = np.argsort(normal_scores(n, 1, seed=self.seed, stream=_stream("order", component))[:, 0])
+            rows = resampled(component.draws.weights, n, _within(batch))
+            stream = _stream("order", component)
+            order = np.argsort(normal_scores(n, 1, seed=self.seed, stream=stream, stage=batch)[:, 0])
             found.append(component.draws.coordinates[rows[order]])
         return found
 
@@ -364,25 +403,32 @@ def _stream(what: str, of: Prior | Component) -> str:
     return f"calibration.{what}.{prior.names[0]}"
 
 
+def _within(batch: int) -> float:
+    """Place of a batch of draws within the steps of the resampling: ½, ¼, ¾, ⅛, … (van der Corput)."""
+    digits = f"{batch + 1:b}"
+    return int(digits[::-1], 2) / float(2 ** len(digits))
+
+
 def _rows(readings: Sequence[ReadingFit], probabilities: Floats) -> list[Row]:
     rows = []
     names = dict.fromkeys(name for reading in readings for c in reading.components for name in c.prior.names)
     for name in names:
         parts = [
-            (component, probability)
+            (component, summed, probability)
             for reading, probability in zip(readings, probabilities, strict=True)
-            for component in reading.components
-            if name in component.prior.names
+            for component, summed in zip(reading.components, reading.summed, strict=True)
+            if name in component.prior.names and probability > 0.0
         ]
         rows.append(
             row(
                 name,
-                prior=np.concatenate([c.values[name][: c.draws.n_prior] for c, _ in parts]),
-                values=np.concatenate([c.values[name] for c, _ in parts]),
-                weights=np.concatenate([p * c.draws.weights for c, p in parts]),
-                prior_scaled=np.concatenate([c.scaled[name][: c.draws.n_prior] for c, _ in parts]),
-                scaled=np.concatenate([c.scaled[name] for c, _ in parts]),
-                depends=any(c.depends(name) for c, _ in parts),
+                prior=np.concatenate([c.values[name][: c.draws.n_prior] for c, *_ in parts]),
+                values=np.concatenate([each.values[name] for _, each, _ in parts]),
+                weights=np.concatenate([p * each.weights for _, each, p in parts]),
+                prior_scaled=np.concatenate([c.scaled[name][: c.draws.n_prior] for c, *_ in parts]),
+                scaled=np.concatenate([each.scaled[name] for _, each, _ in parts]),
+                depends=any(c.depends(name) for c, *_ in parts),
+                size=1.0 / math.fsum(p * p / each.effective_size for _, each, p in parts),
             )
         )
     return rows

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from calibration import feasibility
 from calibration.draws import Draws
 from calibration.fit import Fit, ReadingFit
 from calibration.parameters import Dirichlet
 from calibration.results import UNITS, varied
 from calibration.summary import Interval, Row
-from simulator.declaration.posterior import KEYS, READING
+from simulator.declaration.posterior import CUT, KEYS, READING
 from simulator.declaration.values import Leaf
 from simulator.tables import Floats
 
@@ -51,7 +52,11 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
         name = "+".join(reading.chosen[question] for question in varied(fitted))
         under[name] = _with_published(_nested(others), others, base)
     head: Nested = {"start": start} if start else {}
-    head |= {"posterior": draws} | ({"under": under} if under else {})
+    head["posterior"] = draws
+    if cut := feasibility.said(fitted):
+        head[CUT] = cut
+    if under:
+        head["under"] = under
     return head | _laid_over(base, _with_published(_nested(points), points, base))
 
 
@@ -82,10 +87,10 @@ def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
     """Return what the file says of each calibrated parameter under one reading."""
     rows = {row.name: row for row in fitted.rows_of(reading)}
     found: dict[str, Nested] = {}
-    for component in reading.components:
+    for component, summed in zip(reading.components, reading.summed, strict=True):
         centre = component.prior.parameter_sets(np.zeros((1, len(component.prior.coordinates)))).values
         for block in component.prior.blocks:
-            means = _means(component.values, component.draws.weights, block) if isinstance(block, Dirichlet) else {}
+            means = _means(summed.values, summed.weights, block) if isinstance(block, Dirichlet) else {}
             for path in block.parameters:
                 leaf, row = reading.experiment.parameters[path], rows[path]
                 unit = UNITS.get(reading.kinds[path], "1")

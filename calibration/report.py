@@ -6,7 +6,10 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from calibration import feasibility
 from calibration.fit import Component, Fit
+from calibration.identifiability import COLLINEAR, Diagnostics
+from calibration.predictive import Predictive
 from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, SimulationError
 from calibration.summary import Interval, Row
 
@@ -20,10 +23,52 @@ def report(fitted: Fit) -> str:
     parts = (
         _columns(fitted.rows()),
         _readings(fitted),
+        _feasibility(fitted),
         _targets(fitted),
         _search(fitted),
     )
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
+
+
+def joint(predicted: Predictive) -> str:
+    """Return what the joint check found, in a sentence or two."""
+    found = [f"{each.what} ({len(each.targets)}) p = {_chance(each.p, each.p_error)}" for each in predicted.joint]
+    said = f"Together, accounting for correlation: {'; '.join(found)}: share of simulated studies that lie at least as"
+    said += " far from their middle as what was reported; below 0.01 is an alarm, near 1 is usual of fitted targets"
+    return "\n".join(_wrapped(said)) + "\n"
+
+
+def diagnosed(found: Diagnostics) -> str:
+    """Return what the targets can tell apart."""
+    lines = [
+        "Likelihood alone, without the prior: most likely value (95 % by profile; open: it does not fall far enough)"
+    ]
+    width = max((len(one.parameter) for one in found.profiles), default=0)
+    for one in found.profiles:
+        low, high = ("open" if math.isinf(end) else _figure(end) for end in (one.lower, one.upper))
+        lines.append(f"  {one.parameter.ljust(width)}  {_figure(one.best)} ({low}–{high})")
+    for index in found.collinear:
+        much = " and more: they make up for each other" if index.index >= COLLINEAR else ""
+        lines += _wrapped(f"Collinearity index {_figure(index.index)} of {', '.join(index.parameters)} (from 10{much})")
+    for hills in found.modes:
+        lines += _wrapped("SEVERAL MODES: the posterior has separate places; its median may lie in none of them")
+        for hill in hills:
+            values = ", ".join(f"{name} {_figure(value)}" for name, value in hill.values.items())
+            lines += _wrapped(f"  {100 * hill.mass:.0f} % around {values}")
+    if not found.modes:
+        lines.append("One mode")
+    known = [one for one in found.left_out if not math.isnan(one.percentile)]
+    if known:
+        said = ", ".join(f"{one.target} {100 * one.percentile:.0f} %" for one in known)
+        lines += _wrapped(f"Percentile of a target under the posterior of the others: {said}")
+    for why in dict.fromkeys(one.why for one in found.left_out if math.isnan(one.percentile)):
+        names = ", ".join(one.target for one in found.left_out if math.isnan(one.percentile) and one.why == why)
+        lines += _wrapped(f"Not left out: {names}: {why}")
+    return "\n".join(lines) + "\n"
+
+
+def _chance(p: float, error: float) -> str:
+    return f"{p:.2f} ± {error:.1g}" if error > 0.0 else f"{p:.2f}"
 
 
 def _columns(rows: Sequence[Row]) -> Iterator[str]:
@@ -62,6 +107,11 @@ def _readings(fitted: Fit) -> Iterator[str]:
     common = [f"{question} {min(names)}" for question, names in questions.items() if question not in several]
     if common:
         yield f"Read as: {', '.join(common)}"
+
+
+def _feasibility(fitted: Fit) -> Iterator[str]:
+    if any(reading.cut is not None for reading in fitted.readings):
+        yield from _wrapped(feasibility.said(fitted) or "All draws of the posterior that were tried can be produced.")
 
 
 def _targets(fitted: Fit) -> Iterator[str]:

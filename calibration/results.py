@@ -17,20 +17,34 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from calibration import feasibility
 from calibration.draws import Draws
 from calibration.fit import Fit
+from calibration.identifiability import Diagnostics
+from calibration.predictive import Predictive
 from calibration.summary import Row
 from simulator.declaration.posterior import READING
 from simulator.results.provenance import record
-from simulator.results.tree import assembled, target_coordinates
+from simulator.results.tree import assembled, target_coordinates, targets_over_draws
 
 SAMPLE = ("chain", "draw")
 UNITS = {"time": "d", "duration": "d", "signed_time": "d", "rate": "1/d", "signed_rate": "1/d"}
 METHOD = "incremental mixture importance sampling (Raftery & Bao 2010)"
 
 
-def tree_of(fitted: Fit, posterior: Draws, prior: Draws, rows: Sequence[Row]) -> xr.DataTree:
-    """Return the tree of a calibration: its record, its draws, what was observed, what was found."""
+def tree_of(
+    fitted: Fit,
+    posterior: Draws,
+    prior: Draws,
+    rows: Sequence[Row],
+    predicted: Predictive | None = None,
+    diagnostics: Diagnostics | None = None,
+) -> xr.DataTree:
+    """Return the tree of a calibration: its record, its draws, what was observed, what was found.
+
+    With what the posterior predicts, ``posterior_predictive`` in ArviZ's layout (chain, draw, target), a draw being
+    a simulated study, and ``targets``, the node of a simulation over draws, with percentiles of what was reported.
+    """
     nodes = {
         "posterior": _numbers(fitted, posterior, "posterior"),
         "prior": _numbers(fitted, prior, "prior"),
@@ -40,11 +54,78 @@ def tree_of(fitted: Fit, posterior: Draws, prior: Draws, rows: Sequence[Row]) ->
         "parameters": _parameters(fitted, rows),
         "readings": _readings(fitted),
     }
+    if predicted is not None:
+        nodes["targets"] = targets_of(predicted)
+        nodes["posterior_predictive"] = _predictive(predicted)
+    if diagnostics is not None:
+        nodes["profiles"] = _profiles(fitted, diagnostics)
+        nodes["left_out"] = _left_out(diagnostics)
     return assembled(nodes, _record(fitted))
 
 
+def _profiles(fitted: Fit, found: Diagnostics) -> xr.Dataset:
+    units, each = units_of(fitted), found.profiles
+    end = "end of the 95 % interval by profile likelihood; infinite: open"
+    best = "value of the greatest likelihood, without the prior"
+    columns: dict[str, tuple[list[Any], str, str]] = {
+        "unit": ([units.get(one.parameter, "1") for one in each], "unit of the values", ""),
+        "most_likely": ([one.best for one in each], best, "see unit"),
+        "lower": ([one.lower for one in each], end, "see unit"),
+        "upper": ([one.upper for one in each], end, "see unit"),
+    }
+    variables = {
+        name: ("parameter", _array(values), {"long_name": long_name, "units": unit})
+        for name, (values, long_name, unit) in columns.items()
+    }
+    attrs: dict[str, Any] = {
+        "collinearity": json.dumps({", ".join(one.parameters): one.index for one in found.collinear}),
+        "modes": json.dumps([[{"mass": m.mass, "values": dict(m.values)} for m in hills] for hills in found.modes]),
+    }
+    names = ("parameter", _array([one.parameter for one in each]), {"long_name": "informed parameter", "units": ""})
+    return xr.Dataset(variables, coords={"parameter": names}, attrs=attrs)
+
+
+def _left_out(found: Diagnostics) -> xr.Dataset:
+    each = found.left_out
+    columns: dict[str, tuple[list[Any], str, str]] = {
+        "percentile": ([one.percentile for one in each], "mid-rank of the reported value without the target", "1"),
+        "effective_size": ([one.effective_size for one in each], "effective size of the draws without the target", "1"),
+        "why": ([one.why for one in each], "why there is no percentile, or how it was found", ""),
+    }
+    variables = {
+        name: ("target", _array(values), {"long_name": long_name, "units": unit})
+        for name, (values, long_name, unit) in columns.items()
+    }
+    names = ("target", _array([one.target for one in each]), {"long_name": "evidence id", "units": ""})
+    return xr.Dataset(variables, coords={"target": names})
+
+
+def targets_of(predicted: Predictive) -> xr.Dataset:
+    """Return the reported values beside the simulated ones of draws, as of a simulation over draws; the joint check."""
+    draws = range(len(predicted.reading))
+    dataset = targets_over_draws(predicted.of_draws, predicted.simulated, draws)
+    attrs = {f"joint_p_{each.what.replace(' ', '_')}": each.p for each in predicted.joint}
+    attrs |= {f"joint_p_{each.what.replace(' ', '_')}_standard_error": each.p_error for each in predicted.joint}
+    return dataset.assign_attrs(attrs)
+
+
+def _predictive(predicted: Predictive) -> xr.Dataset:
+    d, r, t = predicted.simulated.shape
+    long_name = "value in a simulated study; +inf not reached, NaN undefined"
+    values = predicted.simulated.reshape(1, d * r, t)
+    variable = ((*SAMPLE, "target"), values, {"long_name": long_name, "units": "see stored_unit"})
+    of = ("draw", np.repeat(np.arange(d), r), {"long_name": "draw of the posterior that the study is of", "units": "1"})
+    coords = target_coordinates(predicted.entries[0]) | {"posterior_draw": of}
+    return _dataset({"reported": variable}, d * r).assign_coords(coords)
+
+
+def predictive_tree(fitted: Fit, predicted: Predictive) -> xr.DataTree:
+    """Return what tables and figures of simulated targets take."""
+    return assembled({"targets": targets_of(predicted)}, _record(fitted))
+
+
 def _numbers(fitted: Fit, draws: Draws, what: str) -> xr.Dataset:
-    units = _units(fitted)
+    units = units_of(fitted)
     variables = {
         name: _sampled(column, f"{_words(name)}, {what}", units.get(name, "1")) for name, column in draws.values.items()
     }
@@ -88,7 +169,7 @@ def _log_likelihood(draws: Draws) -> xr.Dataset:
 
 
 def _parameters(fitted: Fit, rows: Sequence[Row]) -> xr.Dataset:
-    units = _units(fitted)
+    units = units_of(fitted)
     columns: dict[str, tuple[Sequence[Any], str, str]] = {
         "unit": ([units.get(row.name, "1") for row in rows], "unit of the quantiles", ""),
         "contraction": ([row.contraction for row in rows], "1 − variance after/before; NaN: fixed", "1"),
@@ -126,6 +207,21 @@ def _readings(fitted: Fit) -> xr.Dataset:
             "least effective size of the components of the posterior",
         ),
     }
+    cuts = [reading.cut for reading in of_each]
+    for name, what, value in (
+        ("possible_share", "share of the posterior that the model can produce; the rest is cut off", "share"),
+        ("possible_prior_share", "share of the prior that the model can produce", "prior_share"),
+        ("draws_tried", "draws of the posterior that were declared", "tried"),
+        ("prior_draws_tried", "draws of the prior that were declared", "prior_tried"),
+        (
+            "possible_log_factor",
+            "log of the share of the posterior over that of the prior; in log_evidence",
+            "log_factor",
+        ),
+        ("possible_log_factor_standard_error", "its Monte-Carlo standard error", "log_factor_error"),
+    ):
+        values = [np.nan if one is None else getattr(one, value) for one in cuts]
+        variables[name] = column(values, what)
     return xr.Dataset(variables, coords={"reading": column(names or [""], "alternatives of the text", "")})
 
 
@@ -145,12 +241,13 @@ def _record(fitted: Fit) -> dict[str, Any]:
         n_patients=int(experiment.tables.patients.n_patients[0]),
         overrides="\n".join(fitted.overrides),
         calibration=json.dumps(declared, ensure_ascii=False, separators=(",", ":")),
+        cut=feasibility.said(fitted),
         inference_library="lobule",
         sampling_method=METHOD,
     )
 
 
-def _units(fitted: Fit) -> dict[str, str]:
+def units_of(fitted: Fit) -> dict[str, str]:
     """Units of every number that is not plain."""
     units: dict[str, str] = {}
     for reading in fitted.readings:

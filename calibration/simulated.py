@@ -21,8 +21,8 @@ import numpy as np
 from scipy import special
 
 from calibration.parameters import ParameterSets, Prior
-from calibration.produced import produced
-from simulator.declaration.schema import Experiment, declare
+from simulator.declaration.schema import Experiment, Possible, declare, declare_possible
+from simulator.declaration.values import SMALLEST
 from simulator.errors import DeclarationWarning
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running import batch
@@ -83,7 +83,7 @@ class Simulated:
     def log_density(self, sets: ParameterSets) -> Floats:
         """Return the log probability of what was printed, (n,); −inf also where the model cannot produce a set."""
         found = np.full(sets.size, -np.inf)
-        made = produced(self.experiment, {name: sets[name] for name in sorted(self.parameters)})
+        made = possible(self.experiment, {name: sets[name] for name in sorted(self.parameters)})
         if made.experiment is None:
             return found
         values = batch.targets(made.experiment, of=self.targets, regrouped=self.regrouped)
@@ -91,12 +91,20 @@ class Simulated:
         for k, one in enumerate(self.printed):
             probability *= one.probability(values[:, :, k])
         with np.errstate(divide="ignore"):
-            found[made.rows] = np.log(probability.mean(axis=1))
+            found[list(made.rows)] = np.log(probability.mean(axis=1))
         return found
 
     def with_other_luck(self, number: int) -> Simulated:
         """Return the same term under other random numbers, a number ≥ 1 for each."""
         return replace(self, experiment=with_seed(self.experiment, number))
+
+
+def possible(experiment: Experiment, values: Mapping[str, Floats]) -> Possible:
+    """Declare n parameter sets, ``values`` (n,) of each parameter in internal units; what is tiny counts as 0."""
+    columns = {name: np.where(np.abs(column) < SMALLEST, 0.0, column).tolist() for name, column in values.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
+        return declare_possible(experiment.config, columns, overrides=experiment.overrides)
 
 
 def with_seed(experiment: Experiment, number: int, **study: Any) -> Experiment:
@@ -123,7 +131,7 @@ def moved(term: Simulated, prior: Prior) -> frozenset[str]:
         z = np.zeros((2 * d, d))
         z[np.arange(2 * d), np.repeat(np.arange(d), 2)] = np.tile(QUARTILES, d)
         numbers = block.values(z)
-        made = produced(term.experiment, {name: numbers[name] for name in block.parameters})
+        made = possible(term.experiment, {name: numbers[name] for name in block.parameters})
         if made.experiment is None or len(made.rows) < len(z):
             found |= set(block.parameters)
             continue

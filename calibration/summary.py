@@ -85,6 +85,7 @@ def row(
     prior_scaled: Floats,
     scaled: Floats,
     depends: bool = True,
+    size: float | None = None,
 ) -> Row:
     """Return the summary of one number.
 
@@ -93,6 +94,7 @@ def row(
     prior : draws from the prior, (m,), all of one weight; ``prior_scaled`` the same on the scale of comparison.
     values, weights : draws from the posterior, (n,); ``scaled`` the same on the scale of comparison.
     depends : whether any target depends on it.
+    size : effective size of the posterior draws; None: that of the weights, if no two draws are the same.
     """
     before = weighted_variance(prior_scaled, np.ones(len(prior)))
     contraction = 1.0 - weighted_variance(scaled, weights) / before if before > 0.0 else math.nan
@@ -101,6 +103,6 @@ def row(
         interval(prior, np.ones(len(prior))),
         interval(values, weights),
         contraction,
-        effective_size(weights),
+        effective_size(weights) if size is None else size,
         depends and contraction >= LITTLE,
     )

@@ -110,9 +110,9 @@ def imis(
         likelihood = np.concatenate([likelihood, _in_batches(log_likelihood, new, batch)])
 
 
-def resampled(weights: Floats, n: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return n row numbers, each row about n·weight times: systematic resampling from the middle of each step."""
-    return np.searchsorted(np.cumsum(weights), (np.arange(n) + 0.5) / n * np.sum(weights)).clip(0, len(weights) - 1)
+def resampled(weights: Floats, n: int, at: float = 0.5) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return n row numbers, each row about n·weight times: systematic resampling, ``at`` a place within each step."""
+    return np.searchsorted(np.cumsum(weights), (np.arange(n) + at) / n * np.sum(weights)).clip(0, len(weights) - 1)
 
 
 def _in_batches(log_likelihood: LogLikelihood, z: Floats, batch: int) -> Floats:

@@ -25,7 +25,7 @@ from simulator.kernels.hazards import FAMILIES
 from simulator.tables import Floats
 
 EFFECTS = ("prognostic", "causal")
-REMEMBERED = 64
+REMEMBERED = 128
 """Solutions that are kept for later declarations, of about 0.2 MB each."""
 _KNOWN: dict[object, Latent] = {}
 _LOCK = Lock()
@@ -298,9 +298,11 @@ def _latents(solver: Solver, sets: Sequence[int], fixed: Mapping[int, Latent] | 
     first = {keys[b]: b for b in reversed(sets) if keys[b] not in latent}
     rows = list(first.values())
     latent |= zip(first, solved(rows), strict=True)
-    if not task.resolver.problems.found:
+    unsolved = {problem.parameter_set for problem in task.resolver.problems.found}
+    if None not in unsolved:
+        sound = [key for key, b in first.items() if b not in unsolved]
         with _LOCK:
-            _KNOWN.update((key, replace(latent[key], baseline=latent[key].baseline.copy())) for key in first)
+            _KNOWN.update((key, replace(latent[key], baseline=latent[key].baseline.copy())) for key in sound)
             while len(_KNOWN) > REMEMBERED:
                 _KNOWN.pop(next(iter(_KNOWN)))
     return {b: latent[keys[b]] for b in sets}
@@ -374,7 +376,8 @@ def _thresholds(
             if share > (float(given[0]) + 1e-9 if given.size else 0.0):
                 key = f"course.adverse_events.terms.{term}.probability"
                 allowed = "is more than the share of patients who receive any administration"
-                task.resolver.problems.add(key, share, allowed)
+                which = b if len(exposure) > 1 else None
+                task.resolver.problems.add(key, share, allowed, parameter_set=which)
         per_administration = [normal_cdf(float(a)) for a in out[0, :, t]]
         solved.values[f"adverse_event.{term} per administration"] = dict(zip(strata, per_administration, strict=True))
     task.resolver.problems.raise_any()

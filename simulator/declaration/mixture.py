@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.declaration.latent import EARLY, SPREAD, STEP, Design, Lanes, Pieces, Task
 from simulator.kernels.marginal import baseline_hazards, onset_distribution, seen_masses, totals
@@ -30,6 +31,8 @@ SETTLED = 1e-10
 """A step in a logarithm after which the next would be far below the digits kept."""
 MOVED = 1e-4
 """By how much an unknown's logarithm is moved to see what changes."""
+PRESSED = 8
+"""Steps in a row that would take a probability beyond 1, after which a search gives up."""
 
 
 def significant(value: float) -> float:
@@ -63,6 +66,7 @@ class _State:
     median: Floats  # (k,)
     slope: Floats  # (k, strata, 2, 2): of log share and of half, by log probability and log median
     settled: Flags  # (k,)
+    pressed: Flags  # (k,): gave up, since a probability would be beyond 1
 
 
 Knots = tuple[Floats, Floats, float]
@@ -143,7 +147,11 @@ class Solver:
             with np.errstate(all="ignore"):  # what is no number ends a search
                 state = self._search(self.pieces, lanes, wanted, self._start(sets, wanted, fixed), fixed)
                 probability, median = self._rounded(state, wanted)
-            for row in np.flatnonzero(~(state.settled & (probability <= 1.0).all(axis=1))):
+            failed = np.flatnonzero(~(state.settled & (probability <= 1.0).all(axis=1)))
+            probability[failed] = wanted.share[failed]
+            if median is not None and wanted.median is not None:
+                median[failed] = wanted.median[failed]
+            for row in self._at_one(sets, wanted, state, failed, probability, median) if fixed is None else failed:
                 held = None if fixed is None else fixed.reshape(len(fixed), len(sets), -1)[:, row]
                 alone = Wanted(
                     wanted.share[row : row + 1],
@@ -160,6 +168,65 @@ class Solver:
             for row in range(len(sets))
         ]
 
+    @np.errstate(all="ignore")  # what is no number ends a search
+    def _at_one(
+        self,
+        sets: tuple[int, ...],
+        wanted: Wanted,
+        state: _State,
+        failed: NDArray[np.int64],
+        probability: Floats,
+        median: Floats | None,
+    ) -> list[int]:
+        """Search again where a probability was pressed against 1; return the rows that have to be searched with care.
+
+        There it is held and the rest is solved. If its share is still not seen there is no solution, which is said; if
+        it is, the search goes on from there, and what it finds is written into ``probability`` and ``median``.
+        """
+        if failed.size == 0 or not wanted.solve_share:
+            return list(map(int, failed))
+        share, printed = wanted.share[failed], None if wanted.median is None else wanted.median[failed]
+        full = (share > 0.0) & (state.probability[failed] >= 0.0)
+        some, free = tuple(sets[row] for row in failed), (share > 0.0) & ~full
+        pieces, lanes = self.pieces, self.pieces.lanes(some)
+        held = Wanted(np.where(full, 1.0, share), printed, True)
+        start = self._search(self._coarse, self._coarse.lanes(some), held, None, None, free)
+        found = self._search(pieces, lanes, held, start, None, free)
+        p, at, by = np.where(full, 1.0, np.exp(found.probability)), None, np.zeros(len(failed))
+        if printed is not None:
+            at, by = np.exp(found.median), printed
+            found.settled &= (at >= by / 50.0) & (at <= by * 3.0)
+        seen, _ = self._seen(pieces, lanes, np.where(share > 0.0, p, 0.0), at, by, None)
+        short = full & (seen < share * (1.0 - 1e-9))
+        solved = found.settled & full.any(axis=1)
+        never = solved & (short == full).all(axis=1) & (p <= 1.0).all(axis=1)
+        for k in np.flatnonzero(never):
+            self._tell(sets[failed[k]], short[k], share[k], seen[k])
+        again = solved & ~short.any(axis=1)
+        if again.any():
+            near = np.where(full, np.minimum(np.log(share / seen), 0.0), found.probability)
+            nearer = replace(found, probability=near, settled=again, pressed=~again)
+            better = self._search(pieces, lanes, replace(held, share=share), nearer, None)
+            p, at = self._rounded(better, replace(held, share=share))
+            again &= better.settled & (p <= 1.0).all(axis=1)
+            probability[failed[again]] = p[again]
+            if median is not None and at is not None:
+                median[failed[again]] = at[again]
+        return list(map(int, failed[~(never | again)]))
+
+    def _tell(self, b: int, short: Flags, target: Floats, seen: Floats) -> None:
+        """Name the strata of a parameter set in which a share cannot be seen."""
+        name, problems = self.pieces.names[self.pieces.parts.multiplier], self.task.resolver.problems
+        for s in np.flatnonzero(short):
+            problems.add(
+                f"model.events.{name}.hazard.probability",
+                float(target[s]),
+                f"cannot be the observed share in stratum {self.task.resolver.strata[s]!r}: even if every patient were"
+                f" to have {name}, it would be seen in {seen[s]:.3f} (death, progression and the assessment grid"
+                " hide the rest)",
+                parameter_set=b if self.task.resolver.parameters.n_sets > 1 else None,
+            )
+
     def _start(self, sets: tuple[int, ...], wanted: Wanted, fixed: Floats | None) -> _State | None:
         """Where the search on a coarse grid ends."""
         held = fixed
@@ -169,10 +236,20 @@ class Solver:
         return self._search(self._coarse, lanes, wanted, None, held)
 
     def _search(
-        self, pieces: Pieces, lanes: Lanes, wanted: Wanted, start: _State | None, fixed: Floats | None
+        self,
+        pieces: Pieces,
+        lanes: Lanes,
+        wanted: Wanted,
+        start: _State | None,
+        fixed: Floats | None,
+        free: Flags | None = None,
     ) -> _State:
-        """Search in all sets at once; a set that has settled, or failed, stays where it is."""
-        free = wanted.solve_share & (wanted.share > 0.0)
+        """Search in all sets at once; a set that has settled, or failed, stays where it is.
+
+        ``free``: the probabilities that are sought (k, strata), the others being as wanted; None: all that are seen.
+        """
+        if free is None:
+            free = wanted.solve_share & (wanted.share > 0.0)
         weight = self._weights(lanes.sets)
 
         def errors(at: _State) -> Floats:
@@ -185,11 +262,12 @@ class Solver:
 
         state = self._first(wanted, free, start)
         error = errors(state)
-        fresh = ~state.settled  # no matrix yet
+        fresh = ~(state.settled | state.pressed)  # no matrix yet
         if fresh.any():
             self._look_around(state, errors, error, wanted, free, fresh)
         state.settled = np.zeros(len(free), dtype=bool)
-        moving = np.ones(len(free), dtype=bool)
+        pressed = np.zeros(len(free), dtype=np.int64)
+        moving = np.ones(len(free), dtype=bool) if start is None else ~start.pressed
         for _ in range(MOST_STEPS):
             step = self._step(state, error, weight, free, solve_median=wanted.median is not None)
             size = np.abs(step).max(axis=(1, 2))
@@ -200,6 +278,9 @@ class Solver:
             moving &= ~near
             before = state.probability
             state.probability = np.minimum(before + step[..., 0], 0.0)
+            pressed = np.where((free & (before >= 0.0) & (step[..., 0] > 0.0)).any(axis=1), pressed + 1, 0)
+            state.pressed |= moving & (pressed >= PRESSED)
+            moving &= ~state.pressed
             state.median = state.median + step[:, 0, 1]
             if not moving.any():
                 break
@@ -223,7 +304,10 @@ class Solver:
             probability = np.where(settled[:, None], start.probability, probability)
             median = np.where(settled, start.median, median)
             slope = np.where(settled[:, None, None, None], start.slope, slope)
-        return _State(probability, median, slope, settled)
+            # What was pressed against 1 on a coarse grid is looked at with that held, see `_at_one`.
+            probability = np.where(start.pressed[:, None], np.minimum(start.probability, 0.0), probability)
+        pressed = np.zeros(k, dtype=bool) if start is None else start.pressed.copy()
+        return _State(probability, median, slope, settled, pressed)
 
     @staticmethod
     def _look_around(state: _State, errors: Errors, error: Floats, wanted: Wanted, free: Flags, fresh: Flags) -> None:
@@ -313,15 +397,7 @@ class Solver:
                 return target[0], printed
             median = significant(float(np.exp(brentq(gap, low, high, xtol=1e-11, rtol=1e-12))))
         p, share, _ = given(median)
-        for s in np.flatnonzero(free[0] & (p[0] >= 1.0) & (share[0] < target[0] * (1.0 - 1e-9))):
-            problems.add(
-                f"{key}.probability",
-                float(target[0, s]),
-                f"cannot be the observed share in stratum {self.task.resolver.strata[s]!r}: even if every patient were"
-                f" to have {name}, it would be seen in {share[0, s]:.3f} (death, progression and the assessment grid"
-                " hide the rest)",
-                parameter_set=which,
-            )
+        self._tell(b, free[0] & (p[0] >= 1.0) & (share[0] < target[0] * (1.0 - 1e-9)), target[0], share[0])
         return np.array([significant(x) for x in p[0].tolist()]), median
 
 

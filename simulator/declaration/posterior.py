@@ -6,6 +6,7 @@ A file of parameters may say, beside its parameters:
 |---|---|
 | ``start`` | name of the file of the values that calibration started from |
 | ``posterior`` | name of a table of draws beside the file; in a composed configuration the table itself, by column |
+| ``posterior_cut`` | what was cut off the posterior, since the model cannot produce it, in words |
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import copy
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from simulator.declaration.base import lay_over
@@ -25,8 +27,8 @@ from simulator.declaration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"
-START, POSTERIOR, UNDER, DRAWS = "start", "posterior", "under", "draws"
-KEYS = (START, POSTERIOR, UNDER, DRAWS)
+START, POSTERIOR, CUT, UNDER, DRAWS = "start", "posterior", "posterior_cut", "under", "draws"
+KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS)
 READING = "reading:"
 """What the name of a column begins with that says how a question was read."""
 MOST_DRAWS = 100_000
@@ -45,6 +47,8 @@ def check(group: Mapping[str, Any], problems: Problems) -> None:
         problems.add(PREFIX + POSTERIOR, posterior, "must be the name of a table of draws beside the file")
     if not isinstance(group.get(START), str | None):
         problems.add(PREFIX + START, group[START], "must be the name of a file of parameters")
+    if not isinstance(group.get(CUT), str | None):
+        problems.add(PREFIX + CUT, group[CUT], "must be text: what was cut off the posterior")
     if under is not None and not (isinstance(under, Mapping) and all(isinstance(v, Mapping) for v in under.values())):
         problems.add(PREFIX + UNDER, MISSING, "must be a mapping from readings to parameters")
 
@@ -100,8 +104,20 @@ def selected(table: Table, wanted: int, readings: Sequence[str], alternatives: M
     return {"draw": rows[: 2 * wanted]} | {n: [c[i] for i in rows[: 2 * wanted]] for n, c in table.items()}
 
 
-def configurations(container: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each draw that may be needed and its configuration, at point values of its own.
+@dataclass(frozen=True)
+class Design:
+    """Draws under one reading of the text: the configuration that they share, and the parameters that they set.
+
+    ``numbers`` of the draws; ``values``: path of a parameter → a value a draw, for `schema.declare_possible`.
+    """
+
+    config: dict[str, Any]
+    numbers: tuple[int, ...]
+    values: dict[str, list[Any]]
+
+
+def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Design]:
+    """Return the draws that may be needed, a design for each reading of the text among them.
 
     Raises
     ------
@@ -120,17 +136,34 @@ def configurations(container: Mapping[str, Any], overrides: Sequence[str]) -> It
         raise ConfigError([Problem(PREFIX + name, MISSING, allowed, nearest(name, known)) for name in wrong])
     given = (container.get("study") or {}).get("reading")
     chosen = [given] if isinstance(given, str) else list(given or ())
-    for row, number in enumerate(numbers):
-        parameters = copy.deepcopy(plain)
-        for path, column in table.items():
-            key = PREFIX + path
-            if path.startswith(READING) or key in by_hand or f"{key}.value" in by_hand:
-                continue
-            _put(parameters, path, column[row])
-            _put((parameters.get("reference") or {}).get("parameters"), path, column[row])
-        readings = [column[row] for name, column in table.items() if name.startswith(READING)]
+    questions = [name for name in table if name.startswith(READING)]
+    paths = [name for name in table if not name.startswith(READING)]
+    drawn = [path for path in paths if not {PREFIX + path, f"{PREFIX}{path}.value"} & by_hand]
+    parameters = published_with(plain, drawn)
+    rows: dict[tuple[str, ...], list[int]] = {}
+    for row in range(len(numbers)):
+        rows.setdefault(tuple(str(table[name][row]) for name in questions), []).append(row)
+    found = []
+    for readings, mine in rows.items():
         study = {**container["study"], "reading": list(dict.fromkeys([*chosen, *readings])) or None}
-        yield int(number), {**container, GROUP: parameters, "study": study}
+        values = {path: [table[path][row] for row in mine] for path in drawn}
+        values |= {path: [_value(plain, path)] * len(mine) for path in paths if path not in drawn}
+        config = {**container, GROUP: parameters, "study": study}
+        found.append(Design(config, tuple(int(numbers[row]) for row in mine), values))
+    return found
+
+
+def published_with(group: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """Return parameters whose published study has the scenario's values of some of them, whatever they are."""
+    out = copy.deepcopy(dict(group))
+    for path in paths:
+        *above, last = path.split(".")
+        node = (out.get("reference") or {}).get("parameters")
+        for step in above:
+            node = node.get(step) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(last, None)
+    return out
 
 
 def _paths(node: Mapping[str, Any], before: str = "") -> Iterator[str]:
@@ -141,12 +174,8 @@ def _paths(node: Mapping[str, Any], before: str = "") -> Iterator[str]:
             yield f"{before}{name}"
 
 
-def _put(node: Any, path: str, value: float) -> None:
-    """Set a parameter that is there; one that is not stays out."""
-    *above, last = path.split(".")
-    for step in above:
-        node = node.get(step) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or last not in node:
-        return
-    old = node[last]
-    node[last] = {**old, "value": value} if isinstance(old, Mapping) and "value" in old else value
+def _value(node: Any, path: str) -> Any:
+    """Return what is declared of a parameter."""
+    for step in path.split("."):
+        node = node[step]
+    return node["value"] if isinstance(node, Mapping) else node

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -86,7 +86,7 @@ def declare(
     Parameters
     ----------
     container : the composed configuration as plain Python values, without ``hydra``. Of parameters that come with
-        draws of a posterior the point values are taken; `posterior.configurations` has one for each draw.
+        draws of a posterior the point values are taken; `posterior.designs` has the draws.
     overrides : the user's ``key=value`` texts; they win over a reading's patches, and
         ``cohort.mix.<stratum>=share`` rescales the other strata.
     varied : parameter path → one value a parameter set, for a batch of parameter sets.
@@ -198,6 +198,51 @@ def declare_many(experiment: Experiment, values: Mapping[str, Sequence[Any]]) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
         return declare(experiment.config, overrides=experiment.overrides, varied=plain)
+
+
+@dataclass(frozen=True, eq=False)
+class Possible:
+    """Those of some parameter sets that can be declared.
+
+    ``experiment``: with the parameter sets ``rows``, in order; None where there are none. ``refused``: the others, each
+    with the reason.
+    """
+
+    experiment: Experiment | None
+    rows: tuple[int, ...]
+    refused: Mapping[int, str]
+
+
+def declare_possible(
+    container: Mapping[str, Any], values: Mapping[str, Sequence[Any]], *, overrides: Sequence[str] = ()
+) -> Possible:
+    """Declare n parameter sets; those that cannot be declared are refused, and the others are not lost.
+
+    ``values`` as for `declare_many`. Each set is accepted, or refused with the same words, as by `declare` alone.
+    """
+    refused: dict[int, str] = {}
+    rows = list(range(len(next(iter(values.values())))))
+    while rows:
+        try:
+            varied = {path: [column[row] for row in rows] for path, column in values.items()}
+            return Possible(declare(container, overrides=overrides, varied=varied), tuple(rows), refused)
+        except ConfigError as refusal:
+            problems = refusal.problems
+        found: dict[int, list[Problem]] = {}
+        for problem in problems:
+            if problem.parameter_set is not None:
+                found.setdefault(rows[problem.parameter_set], []).append(replace(problem, parameter_set=None))
+        if len(rows) == 1:
+            found = {rows[0]: list(problems)}
+        elif any(problem.parameter_set is None for problem in problems):  # of which sets, it does not say
+            found = {}
+            for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+                part = {path: [column[row] for row in half] for path, column in values.items()}
+                less = declare_possible(container, part, overrides=overrides)
+                refused |= {half[row]: why for row, why in less.refused.items()}
+        refused |= {row: "; ".join(map(str, said)) for row, said in found.items()}
+        rows = [row for row in rows if row not in refused]
+    return Possible(None, (), refused)
 
 
 def _groups(container: Mapping[str, Any], problems: Problems) -> dict[str, dict[str, Any]]:
@@ -328,4 +373,14 @@ def _check_targets(
                 problems.unknown(f"{key}.where.{what}", name, seen, what="event or marker of the model")
 
 
-__all__ = ["GROUPS", "Experiment", "Output", "Root", "declare", "declare_many", "references"]
+__all__ = [
+    "GROUPS",
+    "Experiment",
+    "Output",
+    "Possible",
+    "Root",
+    "declare",
+    "declare_many",
+    "declare_possible",
+    "references",
+]

@@ -80,7 +80,12 @@ def outcomes(
 
 
 def targets(
-    experiment: Experiment, *, of: Sequence[str] | None = None, regrouped: int = 0, threads: int | None = None
+    experiment: Experiment,
+    *,
+    of: Sequence[str] | None = None,
+    regrouped: int = 0,
+    replicates: Sequence[range] | None = None,
+    threads: int | None = None,
 ) -> Floats:
     """What the simulated studies of each parameter set report, (sets, replicates, targets); nothing else is kept.
 
@@ -91,38 +96,51 @@ def targets(
     of : ids of the targets, in this order; None: all.
     regrouped : so many times as many studies more, put together anew from the same patients (`study.regrouped`):
         the result has (1 + ``regrouped``) · replicates studies.
+    replicates : for each parameter set, or for the first of them, replicates of its own, as many for each, so that sets
+        share no luck; None: those of the study, for all of them.
+
+    Raises
+    ------
+    ValueError
+        Where parameter sets that are regrouped differ in number of patients.
     """
     tables, by_id = experiment.tables, {entry.id: entry.statistic for entry in experiment.selection.targets}
-    statistics = list(by_id.values()) if of is None else [by_id[name] for name in of]
-    sizes, replicates = tables.patients.n_patients, range(experiment.study.replicates)
-    if not regrouped and (sizes.min() != sizes.max() or sizes.max() > BLOCK_PATIENTS):
-        columns = [list(by_id).index(name) for name in (by_id if of is None else of)]
+    names = list(by_id) if of is None else list(of)
+    statistics = [by_id[name] for name in names]
+    sizes, common = tables.patients.n_patients, range(experiment.study.replicates)
+    if replicates is None and not regrouped and (sizes.min() != sizes.max() or sizes.max() > BLOCK_PATIENTS):
+        columns = [list(by_id).index(name) for name in names]
         return np.stack([outcome.targets[:, columns] for outcome in outcomes([experiment], threads=threads)])
-    if sizes.min() != sizes.max():
-        raise ValueError("parameter sets differ in number of patients: give each on its own")
+    if regrouped and sizes.min() != sizes.max():
+        raise ValueError("parameter sets differ in number of patients: regroup each on its own")
     design, seed = design_of(experiment), experiment.root.seed
-    anew = regroupings(len(replicates), int(sizes[0]), regrouped, seed=seed) if regrouped else None
-    within = max(1, BLOCK_PATIENTS // int(sizes[0])) if anew is None else len(replicates)
-    step = max(1, BLOCK_PATIENTS // int(sizes[0] * len(replicates)))
+    n = len(common if replicates is None else replicates[0])
+    anew = regroupings(n, int(sizes[0]), regrouped, seed=seed) if regrouped else None
 
     def reduce(block: tuple[range, range]) -> Floats:
-        sets, some = block
-        data = observe(trajectories_of(experiment, some, parameter_sets=sets), design, seed=seed)
+        sets, mine = block
+        data = observe(trajectories_of(experiment, mine, parameter_sets=sets), design, seed=seed)
         found = [_estimated(data, statistics, len(sets))]
         if anew is not None:
             found.append(_estimated(Regrouped(data, anew, len(sets)), statistics, len(sets)))
         return np.concatenate(found, axis=1)
 
-    blocks = (
-        (range(b, min(b + step, tables.n_sets)), range(r, min(r + within, len(replicates))))
-        for b in range(0, tables.n_sets, step)
-        for r in range(0, len(replicates), within)
-    )
+    if replicates is None:
+        step = max(1, BLOCK_PATIENTS // int(sizes[0] * n))
+        within = n if anew is not None else max(1, min(n, BLOCK_PATIENTS // int(sizes[0])))
+        blocks = [
+            (range(b, min(b + step, tables.n_sets)), common[r : r + within])
+            for b in range(0, tables.n_sets, step)
+            for r in range(0, n, within)
+        ]
+    else:
+        within = n
+        blocks = [(range(b, b + 1), mine) for b, mine in enumerate(replicates)]
     workers = 1 if threads is None and engine_of(experiment) == "reference" else processors(threads)
-    values = np.full((tables.n_sets, (1 + regrouped) * len(replicates), len(statistics)), np.nan)
-    for (sets, some), found in in_order(reduce, blocks, workers):
-        rows = slice(None) if anew is not None else slice(some.start, some.stop)
-        values[sets.start : sets.stop, rows] = found
+    values = np.full((blocks[-1][0].stop, (1 + regrouped) * n, len(statistics)), np.nan)
+    for (sets, mine), found in in_order(reduce, blocks, workers):
+        first = mine.start if within < n else 0
+        values[sets.start : sets.stop, first : first + found.shape[1]] = found
     return values
 
 

@@ -1,21 +1,21 @@
 """An experiment over draws of a posterior: a crossed design, draws × replicates that share their luck.
 
-Knows the order of things. Each draw is an experiment of its own, declared and solved like any other. A draw that the
-model cannot produce (more responses than its progression leaves room for) is left out, named in the record, and the
-next takes its place: the posterior is cut to what can be simulated.
+Knows the order of things. Each draw is a parameter set, declared and solved like any other, many side by side. A draw
+that the model cannot produce (more responses than its progression leaves room for) is left out, named in the record,
+and the next takes its place: the posterior is cut to what can be simulated.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.declaration.posterior import DRAWS, GROUP, configurations, has_draws
-from simulator.declaration.schema import Experiment, declare
+from simulator.declaration.posterior import DRAWS, GROUP, designs, has_draws
+from simulator.declaration.schema import Experiment, Possible, declare_possible
 from simulator.declaration.values import PREFIX
 from simulator.errors import ConfigError, DeclarationWarning, Problem
 from simulator.running import batch
@@ -27,12 +27,21 @@ if TYPE_CHECKING:
     from xarray import DataTree
 
 
+TOGETHER = 32
+"""Draws that are declared together."""
+
+
 @dataclass(frozen=True, eq=False)
 class Declared:
-    """Draws of an experiment: their numbers, the experiment of each, and why other draws were left out."""
+    """Draws of an experiment: their numbers, and why other draws were left out.
+
+    ``batches``: experiments with some of the draws each, as their parameter sets. ``places``: for each parameter set,
+    in order, the place of its number.
+    """
 
     numbers: tuple[int, ...]
-    experiments: tuple[Experiment, ...]
+    batches: tuple[Experiment, ...]
+    places: tuple[int, ...]
     left_out: dict[int, str]
 
     @property
@@ -60,7 +69,7 @@ def run(
     if not has_draws(experiment.config):
         return batch.run(experiment, progress=progress, threads=threads)
     declared = declared_draws(experiment, threads=threads, solved=solved)
-    return tree_of(experiment, declared, list(outcomes(declared.experiments, progress=progress, threads=threads)))
+    return tree_of(experiment, declared, list(outcomes(declared.batches, progress=progress, threads=threads)))
 
 
 def declared_draws(
@@ -68,38 +77,50 @@ def declared_draws(
 ) -> Declared:
     """Declare as many draws as are wanted. Raises ConfigError where too many cannot be produced."""
     wanted = int(experiment.config[GROUP][DRAWS])
-    numbers: list[int] = []
-    experiments: list[Experiment] = []
+    parts = designs(experiment.config, experiment.overrides)
+    where = {number: (part, row) for part in parts for row, number in enumerate(part.numbers)}
+    place: dict[int, int] = {}  # of each number that can be produced
+    batches: list[Experiment] = []
+    sets: list[int] = []  # the number of each parameter set
     left_out: dict[int, str] = {}
+
+    def declared(some: list[int]) -> list[tuple[list[int], Possible]]:
+        """Declare draws by their numbers, those of one design together."""
+        found = []
+        for part in parts:
+            mine = [number for number in some if where[number][0] is part]
+            if mine:
+                rows = [where[number][1] for number in mine]
+                values = {path: [column[row] for row in rows] for path, column in part.values.items()}
+                found.append((mine, declare_possible(part.config, values, overrides=experiment.overrides)))
+        return found
+
+    order = sorted(where)
+    tasks = (order[first : first + TOGETHER] for first in range(0, len(order), TOGETHER))
     with warnings.catch_warnings():  # the point values have told all there is
         warnings.simplefilter("ignore", DeclarationWarning)
-        for number, found in _declared(experiment, processors(threads)):
-            if isinstance(found, Experiment):
-                numbers.append(number)
-                experiments.append(found)
-            else:
-                left_out[number] = found
-            if solved is not None:
-                solved(len(numbers), wanted)
-            if len(numbers) == wanted:
-                return Declared(tuple(numbers), tuple(experiments), left_out)
-    tried = len(numbers) + len(left_out)
-    allowed = f"the model can produce only {len(numbers)} of {tried} draws"
+        for some, found in in_order(declared, tasks, processors(threads)):
+            refused = {mine[row]: why for mine, part in found for row, why in part.refused.items()}
+            for number in some:
+                if number in refused:
+                    left_out[number] = refused[number]
+                else:
+                    place[number] = len(place)
+                if solved is not None:
+                    solved(len(place), wanted)
+                if len(place) == wanted:
+                    break
+            if any(number not in refused and number not in place for number in some):
+                found = declared([number for number in some if number in place])
+            for mine, part in found:
+                batches += [part.experiment] if part.experiment is not None else []
+                sets += [mine[row] for row in part.rows]
+            if len(place) == wanted:
+                return Declared(tuple(place), tuple(batches), tuple(place[number] for number in sets), left_out)
+    tried = len(place) + len(left_out)
+    allowed = f"the model can produce only {len(place)} of {tried} draws"
     reasons = "; ".join(sorted(set(left_out.values()))[:3])
     raise ConfigError(Problem(PREFIX + DRAWS, wanted, f"{allowed}: {reasons}" if reasons else allowed))
-
-
-def _declared(experiment: Experiment, threads: int) -> Iterator[tuple[int, Experiment | str]]:
-    """Yield each draw's number and its experiment, or why there is none, in order."""
-
-    def work(task: tuple[int, dict[str, object]]) -> Experiment | str:
-        try:
-            return declare(task[1], overrides=experiment.overrides)
-        except ConfigError as refusal:
-            return "; ".join(str(problem) for problem in refusal.problems)
-
-    for (number, _), found in in_order(work, configurations(experiment.config, experiment.overrides), threads):
-        yield number, found
 
 
 def tree_of(experiment: Experiment, declared: Declared, found: list[Outcome]) -> DataTree:
@@ -107,7 +128,8 @@ def tree_of(experiment: Experiment, declared: Declared, found: list[Outcome]) ->
     from simulator.results import tree as results
 
     binned, draws = found[0].binned, declared.numbers
-    entries = [one.selection.targets for one in declared.experiments]
+    read = [one.selection.targets for one in declared.batches for _ in range(one.tables.n_sets)]
+    found, entries = ([each[k] for k in np.argsort(declared.places)] for each in (found, read))
     statistics, spread = results.statistics_over_draws([one.statistics for one in found], draws, binned=binned)
     return results.build(
         targets=results.targets_over_draws(entries, np.stack([o.targets for o in found]), draws, binned=binned),

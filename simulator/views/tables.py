@@ -30,11 +30,11 @@ _NOT_REACHED = "n.r."
 _OUTSIDE = "bold yellow"
 
 
-def targets_table(tree: xr.DataTree) -> RenderableType:
-    """Return reported numbers beside simulated ones, and what to make of them."""
+def targets_table(tree: xr.DataTree, *, spreads: bool = True) -> RenderableType:
+    """Return reported numbers beside simulated ones, what to make of them and, of draws, their spreads."""
     rows = target_rows(tree)
-    apart = [_spreads(tree), Text()] if "draw" in tree["targets"].sizes else []
-    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in remarks(tree, rows)))
+    apart = [_spreads(tree), Text()] if spreads and "draw" in tree["targets"].sizes else []
+    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in remarks(tree, rows, spreads=spreads)))
 
 
 def evidence_table(evidence: EvidenceFile) -> RenderableType:
@@ -159,7 +159,7 @@ def spread_rows(tree: xr.DataTree) -> Iterator[tuple[str, ...]]:
         )
 
 
-def remarks(tree: xr.DataTree, rows: Sequence[TargetRow]) -> Iterator[str]:
+def remarks(tree: xr.DataTree, rows: Sequence[TargetRow], *, spreads: bool = True) -> Iterator[str]:
     """Yield what to make of the rows of `target_rows`, a line each."""
     n_replicates = _studies(tree["targets"])
     n_draws = tree["targets"].sizes.get("draw", 0)
@@ -190,6 +190,7 @@ def remarks(tree: xr.DataTree, rows: Sequence[TargetRow]) -> Iterator[str]:
     yield f"Parameters: {tree.attrs.get('parameter_uncertainty', 'not recorded')}"
     if n_draws:
         yield "Interval and percentile: all studies of all draws, so study sampling and parameters together"
+    if n_draws and spreads:
         yield "±: one standard deviation, over studies of one draw; over draws; of the mean, by finite simulation"
     if assumed := str(tree.attrs.get("assumed", "")):
         yield assumed[0].upper() + assumed[1:]

@@ -11,7 +11,6 @@ import pytest
 from calibration import schema
 from calibration.fit import fit
 from calibration.parameters import ParameterSets
-from calibration.produced import produced
 from calibration.simulated import Printed, Simulated, moved, simulation_error, with_seed
 from calibration.targets import simulated_terms
 from simulator.errors import ConfigError
@@ -98,17 +97,6 @@ def test_what_the_model_cannot_produce_has_no_probability():
     mine = term(seen, targets={"R1": "exact"}, parameters=["response.probability.colon"])
     found = mine.log_density(sets(response__probability__colon=[0.5, 0.9999, 0.6, 0.99999]))
     assert np.isfinite(found).tolist() == [True, False, True, False]
-
-
-def test_why_a_set_cannot_be_produced_is_said_and_the_others_are_kept():
-    experiment = compiled(config(), quiet=True)
-    made = produced(experiment, {"response.probability.colon": np.array([0.5, 0.9999, 1e-30, 0.3])})
-    assert made.rows.tolist() == [0, 2, 3]
-    assert made.experiment is not None
-    assert made.experiment.tables.n_sets == 3
-    assert list(made.refused) == [1]
-    assert "cannot be the observed share in stratum 'colon'" in made.refused[1]
-    assert produced(experiment, {"response.probability.colon": np.array([0.9999])}).experiment is None
 
 
 def test_without_a_list_it_looks_at_every_parameter_that_moves_a_target():

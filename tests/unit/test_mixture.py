@@ -10,7 +10,9 @@ from scipy.optimize import brentq
 from simulator.cli.preflight import prepare
 from simulator.declaration import baseline, mixture
 from simulator.declaration.exposure import per_administration_thresholds
-from simulator.declaration.schema import declare_many
+from simulator.declaration.posterior import published_with
+from simulator.declaration.schema import declare, declare_many
+from simulator.errors import ConfigError
 from simulator.kernels.marginal import baseline_hazards, convolved, onset_distribution, seen_masses, totals
 from simulator.study.tallies import histogram_quantiles
 
@@ -176,6 +178,53 @@ def test_newtons_answer_and_the_careful_one_have_the_same_nine_digits(cohort, va
     assert newton.probability.tobytes() == slow.probability.tobytes()
     assert newton.parameters.tobytes() == slow.parameters.tobytes()
     assert newton.knot_hazard.tobytes() == slow.knot_hazard.tobytes()
+
+
+def test_what_cannot_be_seen_is_named_alike_quickly_and_with_care(monkeypatch):
+    # Shares seen in most patients with stomach cancer leave no room for the assumed progression; 0.5 is possible.
+    config = prepare([]).container
+    experiment = declare({**config, "parameters": published_with(config["parameters"], ["response.probability"])})
+    values = {
+        "response.probability.stomach": [0.75, 0.5, 0.85, 0.9, 0.69],
+        "response.probability.other": [0.3, 0.3, 0.9, 0.05, 0.3],
+        "survival.median.stomach": ["150 d", "216 d", "300 d", "120 d", "150 d"],
+    }
+    sought, careful = [], mixture.Solver._carefully
+
+    def watched(self, b, *given):
+        sought.append(b)
+        return careful(self, b, *given)
+
+    monkeypatch.setattr(mixture.Solver, "_carefully", watched)
+
+    def said():
+        baseline._KNOWN.clear()
+        with pytest.raises(ConfigError) as refusal:
+            declare_many(experiment, values)
+        return sorted(map(str, refusal.value.problems))
+
+    quickly = said()
+    assert not sought
+    assert sum("stratum 'stomach'" in line for line in quickly) == 3
+    assert sum("stratum 'other'" in line for line in quickly) == 1
+    monkeypatch.setattr(mixture.Solver, "_at_one", lambda self, sets, wanted, state, failed, *found: failed.tolist())
+    assert said() == quickly
+    assert len(sought) == 3
+
+
+def test_a_share_that_is_nearly_the_most_that_can_be_seen_has_the_same_nine_digits_with_care(monkeypatch):
+    # At most about 0.87 of these patients can be seen to respond; Newton's steps press the probability against 1.
+    config = prepare(["cohort=il2_hai_unresectable"]).container
+    experiment = declare({**config, "parameters": published_with(config["parameters"], ["response.probability"])})
+    values = {"response.probability": [0.8, 0.83, 0.84, 0.85], "survival.median": ["484 d"] * 4}
+    baseline._KNOWN.clear()
+    quickly = declare_many(experiment, values).tables
+    monkeypatch.setattr(mixture.Solver, "_at_one", lambda self, sets, wanted, state, failed, *found: failed.tolist())
+    baseline._KNOWN.clear()
+    slowly = declare_many(experiment, values).tables
+    assert quickly.probability.tobytes() == slowly.probability.tobytes()
+    assert quickly.parameters.tobytes() == slowly.parameters.tobytes()
+    assert quickly.knot_hazard.tobytes() == slowly.knot_hazard.tobytes()
 
 
 def test_a_curve_that_falls_below_floating_point_leaves_a_hazard_that_stands_still():

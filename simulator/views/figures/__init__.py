@@ -6,7 +6,7 @@ pyplot, so that figures may be drawn in threads and inside other programs. Every
 
 from simulator.views.figures.occurrences import cumulative_incidence, states, time_to_event
 from simulator.views.figures.percentiles import targets
-from simulator.views.figures.style import ASSUMED, OKABE_ITO, RESOLUTION, save
+from simulator.views.figures.style import ASSUMED, OKABE_ITO, RESOLUTION, new_figure, save
 from simulator.views.figures.survival_curves import survival
 from simulator.views.figures.treatment import administrations, adverse_events, histories
 
@@ -18,6 +18,7 @@ __all__ = [
     "adverse_events",
     "cumulative_incidence",
     "histories",
+    "new_figure",
     "save",
     "states",
     "survival",

@@ -13,7 +13,12 @@ from matplotlib.patches import Patch
 
 from simulator.views.figures.style import INK, MUTED, axes, figure_of, literal, short
 
-_ROLES = {"held_out": ("#000000", "o"), "fitted": ("#FFFFFF", "o"), "borrowed": ("#E69F00", "^")}
+_ROLES = {
+    "held_out": ("#000000", "o"),
+    "left_out": ("#56B4E9", "s"),
+    "fitted": ("#FFFFFF", "o"),
+    "borrowed": ("#E69F00", "^"),
+}
 
 
 def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:

@@ -1,0 +1,141 @@
+"""Figures of a calibration. Knows fits, draws and paper; computes no statistic but densities and quantiles of draws.
+
+In the style of `simulator.views.figures`, whose colours and writing they use.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from calibration.draws import Draws
+from calibration.fit import Fit
+from calibration.report import ASSUMPTION
+from calibration.summary import Row
+from simulator.running.draws import tree_of
+from simulator.tables import Floats
+from simulator.views import figures
+from simulator.views.figures import OKABE_ITO
+
+PARAMETERS, SURVIVAL, TARGETS = "parameters.png", "survival_fit.png", "targets.png"
+COLUMNS = 4
+GRID = 200
+SURVIVAL_DRAWS, SURVIVAL_STUDIES = 60, 60
+_PRIOR, _POSTERIOR = "#888888", OKABE_ITO[0]
+
+
+def parameters(rows: list[Row], prior: Draws, posterior: Draws, units: dict[str, str]) -> Figure:
+    """Draw the density of every number before and after the data, with its contraction or the word assumption."""
+    shown = [row for row in rows if not math.isnan(row.contraction)]
+    n_rows = math.ceil(len(shown) / COLUMNS)
+    figure = figures.new_figure(3.0 * COLUMNS, 0.7 + 1.75 * n_rows)
+    axes = figure.subplots(n_rows, COLUMNS, squeeze=False)
+    for ax in axes.flat[len(shown) :]:
+        ax.set_visible(False)
+    for ax, row in zip(axes.flat, shown, strict=False):
+        _densities(ax, row, prior.values[row.name], posterior.values[row.name])
+        unit = {"d": "days", "1/d": "per day"}.get(units.get(row.name, "1"), "")
+        ax.set_xlabel(unit, fontsize="x-small", labelpad=1)
+    handles = [
+        Line2D([], [], color=_PRIOR, linewidth=1.4, linestyle="--", label="prior"),
+        Line2D([], [], color=_POSTERIOR, linewidth=1.8, label="posterior"),
+        Patch(color=_POSTERIOR, alpha=0.2, linewidth=0, label="central 95 % of the posterior"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
+    figure.supylabel("density, each to its own height", fontsize="small")
+    return figure
+
+
+def _densities(ax: Axes, row: Row, before: Floats, after: Floats) -> None:
+    before, after = (x[np.isfinite(x)] for x in (before, after))
+    low = min(row.posterior.lower, row.prior.lower if not row.informed else row.posterior.lower)
+    high = max(row.posterior.upper, row.prior.upper if not row.informed else row.posterior.upper)
+    room = 0.8 * (high - low)
+    least = 0.0 if min(before.min(), after.min()) >= 0.0 else -math.inf
+    most = 1.0 if max(before.max(), after.max()) <= 1.0 else math.inf
+    x = np.linspace(max(low - room, least), min(high + room, most), GRID)
+    for values, colour, style, width in ((before, _PRIOR, "--", 1.4), (after, _POSTERIOR, "-", 1.8)):
+        height = _density(values, x)
+        top = height.max()
+        ax.plot(x, height / top if top > 0 else height, color=colour, linestyle=style, linewidth=width)
+        if colour == _POSTERIOR:
+            inside = (x >= row.posterior.lower) & (x <= row.posterior.upper)
+            ax.fill_between(x, height / top, where=inside.tolist(), color=colour, alpha=0.2, linewidth=0)
+    said = f"contraction {row.contraction:.2f}" if row.informed else ASSUMPTION
+    ax.set_title(row.name.replace("_", " ").replace(".", ", "), loc="left", fontsize="x-small", fontweight="bold")
+    ax.annotate(said, (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize="x-small", color="#222222",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1})  # fmt: skip
+    ax.set_ylim(0, 1.25)
+    ax.set_xlim(x[0], x[-1])
+    ax.set_yticks([])
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.tick_params(labelsize="x-small", length=2)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _density(values: Floats, x: Floats) -> Floats:
+    """Return a kernel density estimate at x, reflected where x ends at the end of all values (0, or 1 of shares)."""
+    low, high = np.quantile(values, [0.25, 0.75])
+    spread = min(float(values.std()), float(high - low) / 1.34) or float(values.std()) or 1.0
+    width = 0.9 * spread * len(values) ** -0.2
+    ends = [end for end in (0.0, 1.0) if end in (x[0], x[-1])]
+    all_of = np.concatenate([values, *(2.0 * end - values for end in ends)])
+    heights: Floats = np.array([float(np.exp(-0.5 * ((at - all_of) / width) ** 2).sum()) for at in x])
+    heights /= len(values) * width * math.sqrt(2.0 * math.pi)
+    return heights
+
+
+def survival(fitted: Fit, posterior: Draws, tree: xr.DataTree) -> Figure:
+    """Draw survival by stratum of draws of the posterior, what one study would show, and what was reported.
+
+    Some draws are simulated for it, with as many studies each of the published size; percentiles are those of ``tree``.
+    """
+    curves = simulated(fitted, posterior)
+    curves["targets"] = tree["targets"]
+    return figures.survival(curves)
+
+
+def simulated(fitted: Fit, posterior: Draws) -> xr.DataTree:
+    """Return the tree of a simulation over the first draws under the reading that a run takes if nothing is said."""
+    from simulator.declaration.posterior import GROUP, KEYS, published_with
+    from simulator.declaration.schema import declare_possible
+    from simulator.running.batch import outcomes
+    from simulator.running.draws import Declared
+
+    reading = fitted.readings[fitted.default]
+    experiment = reading.experiment
+    paths = [path for component in reading.components for path in component.prior.parameters]
+    rows = np.flatnonzero(posterior.reading == fitted.default)[:SURVIVAL_DRAWS]
+    group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
+    study = {**experiment.config["study"], "replicates": SURVIVAL_STUDIES}
+    config = {**experiment.config, GROUP: published_with(group, paths), "study": study}
+    others = [text for text in experiment.overrides if not text.startswith("study.replicates=")]
+    values = {path: posterior.values[path][rows].tolist() for path in paths}
+    found = declare_possible(config, values, overrides=others)
+    if found.experiment is None:
+        raise RuntimeError("no draw of the posterior can be produced, and all of them could")
+    numbers = tuple(range(found.experiment.tables.n_sets))
+    declared = Declared(numbers, (found.experiment,), numbers, {})
+    return tree_of(experiment, declared, list(outcomes([found.experiment])))
+
+
+def write(
+    folder: Path, fitted: Fit, rows: list[Row], prior: Draws, posterior: Draws, units: dict[str, str], tree: xr.DataTree
+) -> dict[str, str]:
+    """Write all figures into a folder; return what each file shows. ``tree``: the targets, as of a simulation."""
+    figures.save(parameters(rows, prior, posterior, units), folder / PARAMETERS)
+    figures.save(survival(fitted, posterior, tree), folder / SURVIVAL)
+    figures.save(figures.targets(tree), folder / TARGETS)
+    return {
+        PARAMETERS: "densities before and after the data",
+        SURVIVAL: "survival of draws of the posterior, and reported",
+        TARGETS: "percentile of every reported value",
+    }
