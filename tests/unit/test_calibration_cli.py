@@ -87,7 +87,8 @@ def test_a_file_of_ones_own_gives_a_shipped_cohort_other_priors(here, tmp_path, 
     [
         (
             ["calibration=pj203"],
-            "config error: calibration = pj203: unknown calibration file; known: il2_hai_unresectable, pj203_mmc (did",
+            "config error: calibration = pj203: unknown calibration file; known: il2_hai_adjuvant, il2_hai_unresectable, "
+            "ilp, pj203_mmc (did",
         ),
         (["calibration=a", "calibration=b"], "config error: calibration = a, b: is given twice; keep one"),
         (["evidence"], "config error: evidence: belongs to python -m simulator"),
@@ -126,7 +127,7 @@ def test_problems_of_a_file_are_named_by_their_keys(here, tmp_path, capsys):
 
 def test_help_and_version_say_so_and_no_more(here, capsys):
     assert main(["--help"]) == 0
-    assert "Calibrated so far: il2_hai_unresectable, pj203_mmc" in capsys.readouterr().out
+    assert "Calibrated so far: il2_hai_adjuvant, il2_hai_unresectable, ilp, pj203_mmc" in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("lobule ")
 

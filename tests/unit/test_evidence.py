@@ -26,13 +26,13 @@ IDS = {
         ),
         *("D18 D19 D20 D21 D22.min D22.max D23 D24 D25 D26 D27 D28 D29 D30".split()),
     ],
-    "ilp": [f"L{number:02d}" for number in range(1, 22)],
+    "ilp": [*(f"L{number:02d}" for number in range(1, 12)), "L11.count", *(f"L{number}" for number in range(12, 22))],
     "il2_hai_unresectable": [f"I{number:02d}" for number in range(6)],
     "il2_hai_adjuvant": "I06 I07.fluorouracil I07.mitomycin I07.duration I08 I09 I10 I11 I12".split(),
 }
 TARGETS = {
     "pj203_mmc": [name for name in IDS["pj203_mmc"] if name not in ("D01", "D02", "D04", "D12")],
-    "ilp": "L04 L08 L09 L10 L11 L12 L13 L14 L15 L16".split(),
+    "ilp": "L04 L08 L09 L10 L11 L11.count L12 L13 L14 L15 L16".split(),
     "il2_hai_unresectable": ["I04"],
     "il2_hai_adjuvant": "I09 I10 I11 I12".split(),
 }
@@ -172,7 +172,7 @@ def test_a_statement_without_a_figure_reports_nothing() -> None:
 def test_interpretations_and_derivations_are_marked_as_such() -> None:
     found = {entry.id: entry.provenance for name in COHORTS for entry in evidence(name).entries}
     marked = {kind: [name for name in found if found[name] == kind] for kind in ("derived", "read", "borrowed")}
-    assert marked["derived"] == ["D18", "D19", "D20", "D21"]
+    assert marked["derived"] == ["L11.count", "D18", "D19", "D20", "D21"]
     assert sorted(marked["read"]) == sorted("D12 D22.min D22.max D23 I01 L04 L09 L10 L12 L13 L16 L20".split())
     assert marked["borrowed"] == []
 

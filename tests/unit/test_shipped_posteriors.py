@@ -17,6 +17,9 @@ from simulator.declaration.posterior import KEYS, READING, read_table
 PARAMETERS = shipped_folder() / "parameters"
 SHIPPED = [path.stem.removesuffix("_calibrated") for path in sorted(PARAMETERS.glob("*_calibrated.yaml"))]
 
+BY_SIMULATION = ("il2_hai_adjuvant", "ilp")
+"""A minute or two each."""
+
 
 def leaves(node: dict, before: str = "") -> dict:
     found = {}
@@ -41,7 +44,9 @@ def test_every_cohort_with_a_calibration_file_has_a_posterior():
     assert [path.stem for path in sorted((shipped_folder() / "calibration").glob("*.yaml"))] == SHIPPED
 
 
-@pytest.mark.parametrize("cohort", SHIPPED)
+@pytest.mark.parametrize(
+    "cohort", [pytest.param(name, marks=[pytest.mark.slow] if name in BY_SIMULATION else []) for name in SHIPPED]
+)
 def test_they_are_what_calibration_makes_today(cohort):
     # Another SciPy may give other last bits, and so another search: 3 % of a point value, its Monte-Carlo error being
     # about a hundredth of the width of the posterior.
@@ -80,7 +85,8 @@ def test_they_are_read_by_name_with_draws(cohort):
     chosen = [f"cohort={cohort}", f"parameters={cohort}_calibrated"]
     point = prepare(chosen).experiment
     calibrated = [path for path, leaf in point.parameters.items() if leaf.provenance == "calibrated"]
-    assert "response.probability" in {path.rpartition(".")[0] for path in calibrated} | set(calibrated)
+    informed = "recurrence.probability" if cohort == "il2_hai_adjuvant" else "response.probability"
+    assert informed in {path.rpartition(".")[0] for path in calibrated} | set(calibrated)
     assert point.config["parameters"].get("draws") is None
     drawn = prepare([*chosen, "parameters.draws=5"]).container["parameters"]["posterior"]
     assert drawn["draw"] == list(range(10))
