@@ -190,7 +190,7 @@ def fit(
     for alternatives, one in zip(chosen, prepared, strict=True):
         found = []
         for part, mine in components(one.prior, one.terms):
-            component = _searched(part, mine, declared.search, seed)
+            component = searched(part, mine, declared.search, seed)
             found.append(component)
             if told is not None and mine:
                 size, stages = component.draws.effective_size, component.draws.stages
@@ -296,7 +296,7 @@ def _prepared(
     return _Prepared(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, closed.kinds))
 
 
-def _searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:
+def searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:
     """Return one component with its posterior."""
     stream = _stream("imis", prior)
     d = len(prior.coordinates)
