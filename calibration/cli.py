@@ -17,7 +17,7 @@ from calibration.schema import Calibration, load
 from simulator.cli.commands import claimed, exit_code_of, tell_files
 from simulator.cli.compose import shipped_folder
 from simulator.cli.files import dump, read
-from simulator.cli.preflight import RUN, Prepared, prepare, read_arguments
+from simulator.cli.preflight import RUN, Arguments, Prepared, prepare, read_arguments
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ Usage
 It prints prior and posterior of every parameter, and the evidence of every reading, and writes calibration.nc (xarray,
 in the layout of ArviZ), parameters.yaml and draws.csv, which the simulator takes: python -m simulator
 parameters=FOLDER. Calibrated so far: {known}
+Whether the calibration of a cohort recovers what is true: python -m calibration.sbc --help.
 Exit codes: 0 done, 1 an error of ours, 2 bad input, 130 interrupted.\
 """
 
@@ -60,11 +61,16 @@ def _obey(argv: Sequence[str]) -> None:
     if arguments.help:
         print(HELP.format(known=", ".join(_files(arguments.config_dir))))
         return
+    refuse_other_commands(arguments)
+    prepared, declared = preparation(arguments.overrides, arguments.config_dir, folder=FOLDER)
+    calibrate_and_write(prepared, declared)
+
+
+def refuse_other_commands(arguments: Arguments) -> None:
+    """Refuse what only the simulator does. Raises ConfigError."""
     if arguments.command != RUN or arguments.cfg or arguments.multirun:
         what = "--cfg" if arguments.cfg else "--multirun" if arguments.multirun else arguments.command
         raise ConfigError(Problem(what, MISSING, "belongs to python -m simulator"))
-    prepared, declared = _prepared(arguments.overrides, arguments.config_dir, output=True)
-    calibrate_and_write(prepared, declared)
 
 
 def calibrate_and_write(prepared: Prepared, declared: Calibration) -> Path:
@@ -113,7 +119,7 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     """
     from calibration.fit import fit
 
-    prepared, declared = _prepared(overrides, config_dir, output=False)
+    prepared, declared = preparation(overrides, config_dir)
     return fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
 
 
@@ -138,17 +144,21 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     return fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
 
 
-def _prepared(
-    overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, *, output: bool
+def preparation(
+    overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, *, folder: str | None = None
 ) -> tuple[Prepared, Calibration]:
-    """Return what is calibrated: the cohort, from its starting values if nothing else is said, and its file."""
+    """Return what is calibrated: the cohort, from its starting values if nothing else is said, and its file.
+
+    ``folder``: where it may be written, cohort and time to be filled in; None: nothing is written, and keys of Hydra's
+    own are refused. Raises ConfigError.
+    """
     chosen = [text.partition("=")[2] for text in overrides if text.startswith(f"{GROUP}=")]
     if len(chosen) > 1:
         raise ConfigError(Problem(GROUP, ", ".join(chosen), "is given twice; keep one"))
     others = [text for text in overrides if not text.startswith(f"{GROUP}=")]
     if not any(text.startswith("parameters=") for text in others):
         others.append(STARTING_VALUES)
-    prepared = prepare(others, config_dir=config_dir, output=FOLDER if output else False, hydra=output)
+    prepared = prepare(others, config_dir=config_dir, output=folder or False, hydra=folder is not None)
     return prepared, declaration(chosen[0] if chosen else prepared.cohort, config_dir=config_dir)
 
 

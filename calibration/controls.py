@@ -20,7 +20,7 @@ import numpy as np
 from scipy import special
 
 from calibration.fit import Component, searched
-from calibration.likelihoods import DeathCounts, Survival, Term
+from calibration.likelihoods import DeathCounts, Survival
 from calibration.order_statistics import Cut, OrderStatistic
 from calibration.parameters import LOG_2PI, ParameterSets
 from calibration.schema import Search

@@ -39,7 +39,7 @@ class Printing:
 
 @dataclass(frozen=True, eq=False)
 class Printed:
-    """The figures of one study, the only one of its data; all are followed for ``follow_up`` days, if alive (0: not all)."""
+    """The figures of the one study in ``data``, in which all are followed for ``follow_up`` days; 0: not all are."""
 
     data: StudyData
     follow_up: float
@@ -89,12 +89,14 @@ class Printed:
     def _median(
         self, statistic: Statistic, value: float, unit: float, decimals: int, limit: float, entry: EvidenceEntry
     ) -> Printing:
-        """Print a median of so many days, +inf if not reached, in a unit of so many days, if it is reached by a limit."""
+        """Print a median of ``value`` days in a unit of so many days, or that it is not reached by a limit."""
         step = 10.0**-decimals * unit
         if limit > 0.0:
             last = math.ceil(limit / step - 0.5) - 1  # the last figure whose interval of rounding ends before the limit
             if value > (last + 0.5) * step:
-                return self._not_reached(statistic, (last + 0.5) * step / unit, decimals + 1, entry.unit if unit != 1.0 else "d")
+                return self._not_reached(
+                    statistic, (last + 0.5) * step / unit, decimals + 1, entry.unit if unit != 1.0 else "d"
+                )
         elif math.isinf(value):
             end = float(self.data.end.max())
             return self._not_reached(statistic, math.floor(end), 0, "d")

@@ -68,11 +68,15 @@ class AlternativeCheck:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All checks of a study of ranks, at a family-wise false-alarm probability ``level`` (Bonferroni)."""
+    """All checks of a study of ranks, at a family-wise false-alarm probability ``level`` (Bonferroni).
+
+    ``bounds``: false-alarm probability of the bounds of one coverage.
+    """
 
     quantities: tuple[QuantityChecks, ...]
     alternatives: tuple[AlternativeCheck, ...]
     level: float
+    bounds: float
 
     def checks(self) -> Iterator[tuple[str, float]]:
         """Yield the name and the p-value of every check."""
@@ -135,7 +139,7 @@ def verdict(
     if true is not None and shares is not None and len(alternatives) > 1:
         checked = range(1 if len(alternatives) == 2 else len(alternatives))
         others = [alternative(alternatives[a], true == a, shares[:, a], draws) for a in checked]
-    return Verdict(quantities, tuple(others), level)
+    return Verdict(quantities, tuple(others), level, bounds)
 
 
 def chi_square_p_value(ranks: Integers, draws: int, bins: int = BINS) -> float:
@@ -197,10 +201,10 @@ def ecdf_band(n: int, draws: int, level: float) -> tuple[Floats, Floats]:
 
 
 def _pointwise(n: int, draws: int, gamma: float, *, beyond: bool) -> tuple[Integers, Integers]:
-    """Return the least and the greatest count at each point whose γ is greater than this one, or, if ``beyond``, as great."""
+    """Return the least and the greatest count at each point with a γ greater than this; ``beyond``: or as great."""
     levels = (points_of(draws) + 1) / (draws + 1)
     counts = np.arange(n + 1)[:, None]
-    tails = 2.0 * np.minimum(stats.binom.cdf(counts, n, levels), stats.binom.sf(counts - 1, n, levels))
+    tails = 2.0 * np.minimum(stats.binom.cdf(counts, n, levels), stats.binom.sf(counts - 1, n, levels)).clip(0.0, 0.5)
     inside = tails >= gamma * (1.0 - 1e-12) if beyond else tails > gamma * (1.0 + 1e-12)
     first = np.argmax(inside, axis=0)
     last = n - np.argmax(inside[::-1], axis=0)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.controls import Control
+from calibration.controls import CONTROLS
 from calibration.fit import Fit, ReadingFit, fit
 from calibration.parameters import ParameterSets
 from calibration.schema import ROOT, Calibration, Search
@@ -45,7 +45,8 @@ class Ranks:
     ``truth`` (n, q): times in days. ``reading`` (n,): which is true. ``share`` (n, r): of the draws. ``refused``
     (n, r): readings that cannot have printed it. ``redrawn`` (n,): draws of the prior that the model could not
     produce. ``left_out`` (n,): share of draws of the posterior that it could not. ``converged`` (n,),
-    ``effective_size`` (n,): of the search, the least of its parts.
+    ``effective_size`` (n,): of the search, the least of its parts. ``fitted``: the cohort itself, for its readings and
+    priors. ``control``: name of the negative control, if it is one.
     """
 
     quantities: tuple[str, ...]
@@ -62,6 +63,7 @@ class Ranks:
     converged: Flags
     effective_size: Floats
     fitted: Fit
+    control: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ def ranks(
     papers: int,
     draws: int = 99,
     search: Search | None = None,
-    control: Control | None = None,
+    control: str | None = None,
     overrides: tuple[str, ...] = (),
     threads: int | None = None,
     told: Callable[[int], None] | None = None,
@@ -100,7 +102,7 @@ def ranks(
     papers : their number; the first are the same whatever it is.
     draws : of the posterior of each, L.
     search : settings of the search; those of ``declared`` if None.
-    control : a wrong posterior in place of the right one.
+    control : name of a wrong posterior in place of the right one, one of `controls.CONTROLS`.
     threads : that work, see `workers.processors`; they change no bit.
     told : is called with the number of papers that are done.
 
@@ -119,17 +121,17 @@ def ranks(
             rows.append(row)
             if told is not None:
                 told(done)
-    columns = {
-        name: np.stack([getattr(row, name) for row in rows]) for name in Ranked.__dataclass_fields__
-    }
-    return Ranks(quantities=study.quantities, readings=study.readings, draws=draws, fitted=fitted, **columns)
+    columns = {name: np.stack([getattr(row, name) for row in rows]) for name in Ranked.__dataclass_fields__}
+    return Ranks(
+        quantities=study.quantities, readings=study.readings, draws=draws, fitted=fitted, control=control, **columns
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Study:
     papers: SimulatedPapers
     draws: int
-    control: Control | None
+    control: str | None
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -186,7 +188,8 @@ class _Study:
                 found.append(None)
                 continue
             if self.control is not None:
-                parts = (self.control(c, printed.declared.search, seed) for c in one.components)
+                wrong = CONTROLS[self.control]
+                parts = (wrong(c, printed.declared.search, seed) for c in one.components)
                 one = replace(one, components=tuple(parts))
             found.append(one)
         return found

@@ -77,11 +77,11 @@ class SimulatedPapers:
         ConfigError
             Where a thousand draws cannot be produced.
         """
-        weights = np.cumsum(self.fitted.alternatives.probabilities())
+        weights = np.cumsum(self.fitted.alternatives.probabilities())[:-1]
         reason = ""
         for attempt in range(MOST_ATTEMPTS):
             u = float(uniforms(self.seed, paper, attempt, stream_number("calibration.sbc.reading"), 0))
-            reading = int(min(np.searchsorted(weights, u, side="right"), len(weights) - 1))
+            reading = int(np.searchsorted(weights, u, side="right"))
             values = self._drawn(self.fitted.readings[reading], paper, attempt)
             try:
                 experiment = self._with(reading, {name: [value] for name, value in values.items()})
@@ -128,7 +128,10 @@ class SimulatedPapers:
         values: dict[str, float] = {}
         for component in reading.components:
             prior = component.prior
-            stream, columns = stream_number(f"calibration.sbc.truth.{prior.names[0]}"), np.arange(len(prior.coordinates))
+            stream, columns = (
+                stream_number(f"calibration.sbc.truth.{prior.names[0]}"),
+                np.arange(len(prior.coordinates)),
+            )
             z = special.ndtri(uniforms(self.seed, paper, attempt, stream, columns))[None, :]
             values |= {name: float(column[0]) for name, column in prior.parameter_sets(z).values.items()}
         return values
@@ -136,7 +139,7 @@ class SimulatedPapers:
     # ------------------------------------------------------------------------------------------------ study
 
     def paper(self, paper: int, truth: Truth) -> Paper:
-        """Simulate one study with the truth, and print it. Raises ConfigError where what is fitted cannot be printed."""
+        """Simulate one study with the truth, and print it. Raises ConfigError where readings set other figures."""
         experiment, told = truth.experiment, self.fitted.declared
         histories = trajectories_of(experiment, range(paper, paper + 1), parameter_sets=range(1))
         data = observe(histories, design_of(experiment), seed=self.seed)
