@@ -7,7 +7,11 @@ so that the denominator of the share differs from study to study.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from calibration.schema import Calibration, load
 
@@ -65,7 +69,6 @@ def two_strata(*, seed: int, horizon: str = "20 y", readings: bool = True) -> di
             "events": {"death": death},
         },
         "course": {
-            "interval": "21 d",
             "max_administrations": 1,
             "adverse_events": {"terms": {"fever": {"probability": "parameters.fever", "scale": "ever"}}},
         },
@@ -97,3 +100,17 @@ def priors(**keys: Any) -> Calibration:
 
 WEIGHTS = {"strata": {"split_49_17": 2.0, "split_47_19": 1.0}}
 """Prior weights of the two readings."""
+
+
+def written(folder: Path, *, horizon: str = "20 y") -> Path:
+    """Write the cohort and its calibration file as a folder for ``--config-dir``; the cohort is called meadow."""
+    container = two_strata(seed=0, horizon=horizon)
+    groups = {name: content for name, content in container.items() if name != "seed"}
+    defaults = [*({f"/{name}": "meadow"} for name in groups if name != "cohort"), "_self_"]
+    groups["cohort"] = {"defaults": defaults, **groups["cohort"]}
+    groups["calibration"] = priors(readings=WEIGHTS).model_dump(mode="json", exclude_unset=True)
+    for name, content in groups.items():
+        (folder / name).mkdir(parents=True)
+        plain = json.loads(json.dumps(content))  # nothing shared, so that YAML needs no anchors
+        (folder / name / "meadow.yaml").write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    return folder
