@@ -94,15 +94,25 @@ class SimulatedPapers:
 
     def possible(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Flags:
         """Return which of n parameter sets the model can produce under a reading, (n,)."""
-        found = np.ones(len(next(iter(values.values()))), dtype=bool)
+        left = np.arange(len(_any(values)))
+        while len(left):
+            try:
+                self._with(reading, {name: np.asarray(column)[left] for name, column in values.items()})
+                break
+            except ConfigError as refusal:  # of one step of the declaration: later ones may refuse others
+                sets = {problem.parameter_set for problem in refusal.problems}
+            if None in sets:  # one alone, or a number out of range of any of them
+                left = left[[len(left) > 1 and self._possible_alone(reading, values, row) for row in left.tolist()]]
+                break
+            left = np.delete(left, [number for number in sets if number is not None])
+        return np.isin(np.arange(len(_any(values))), left)
+
+    def _possible_alone(self, reading: int, values: Mapping[str, Sequence[float] | Floats], row: int) -> bool:
         try:
-            self._with(reading, values)
-        except ConfigError as refusal:
-            for problem in refusal.problems:
-                if problem.parameter_set is None and len(found) > 1:
-                    raise
-                found[problem.parameter_set or 0] = False
-        return found
+            self._with(reading, {name: [float(column[row])] for name, column in values.items()})
+        except ConfigError:
+            return False
+        return True
 
     def _with(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Experiment:
         experiment = self._experiments[reading]
@@ -170,6 +180,10 @@ class SimulatedPapers:
                         here = f"evidence.readings.{question}.alternatives.{alternative}.entries.{name}.{keys[0]}"
                         allowed = "is another figure than under other readings, so that no one figure can be simulated"
                         raise ConfigError(Problem(here, MISSING, allowed))
+
+
+def _any(values: Mapping[str, Sequence[float] | Floats]) -> Sequence[float] | Floats:
+    return next(iter(values.values()))
 
 
 def _take_out(node: Any, path: str) -> None:

@@ -43,7 +43,7 @@ def judged(found: Ranks) -> Verdict:
 def test_truths_drawn_from_the_prior_have_uniform_ranks_in_the_posteriors_of_their_papers():
     found = ranked(None)
     assert found.quantities == (
-        *("survival.median.large", "survival.median.small", "survival.shape.large", "survival.shape.small"),
+        *("survival.median.large", "survival.shape.large", "survival.median.small", "survival.shape.small"),
         *("fever", LOG_LIKELIHOOD),
     )
     assert found.converged.all()

@@ -229,6 +229,12 @@ def test_draws_that_the_model_cannot_produce_are_left_out_of_prior_and_posterior
         assert papers.possible(0, both).tolist() == [False, True]
 
 
+def test_a_number_out_of_range_is_one_that_the_model_cannot_produce(papers):
+    values = {name: [value] * 3 for name, value in papers.truth(0).values.items()}
+    assert papers.possible(0, values).tolist() == [True, True, True]
+    assert papers.possible(0, {**values, "fever": [0.2, 1e-13, 0.3]}).tolist() == [True, False, True]
+
+
 def test_a_normal_approximation_is_near_the_exact_likelihood_in_a_large_study_and_not_in_a_small_one():
     """At 20,000 patients the two agree; at 17 the control is another likelihood (EVIDENCE B3)."""
     from calibration.likelihoods import DeathCounts, Sample
