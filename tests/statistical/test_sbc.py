@@ -17,7 +17,7 @@ from calibration.ranks import LOG_LIKELIHOOD, Ranks, ranks
 from calibration.schema import Search
 from tests.two_strata import WEIGHTS, priors, two_strata
 
-PAPERS, SEED, LEVEL = 120, 20240917, 1e-3
+PAPERS, SEED, LEVEL = 100, 20240917, 1e-3
 SEARCH = Search(initial=1000, step=300, draws=500)
 
 
