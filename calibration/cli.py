@@ -17,7 +17,7 @@ from calibration.schema import Calibration, load
 from simulator.cli.commands import claimed, exit_code_of, show, tell_files
 from simulator.cli.compose import shipped_folder
 from simulator.cli.files import dump, read
-from simulator.cli.preflight import RUN, Prepared, prepare, read_arguments
+from simulator.cli.preflight import RUN, Arguments, Prepared, prepare, read_arguments
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ Usage
 It prints prior and posterior of every parameter, and the evidence of every reading, and writes calibration.nc (xarray,
 in the layout of ArviZ), parameters.yaml and draws.csv, which the simulator takes: python -m simulator
 parameters=FOLDER. Calibrated so far: {known}
+Whether the calibration of a cohort recovers what is true: python -m calibration.sbc --help.
 Exit codes: 0 done, 1 an error of ours, 2 bad input, 130 interrupted.\
 """
 
@@ -63,15 +64,20 @@ def _obey(argv: Sequence[str]) -> None:
     if arguments.help:
         print(HELP.format(known=", ".join(_files(arguments.config_dir))))
         return
-    if arguments.command != RUN or arguments.cfg or arguments.multirun:
-        what = "--cfg" if arguments.cfg else "--multirun" if arguments.multirun else arguments.command
-        raise ConfigError(Problem(what, MISSING, "belongs to python -m simulator"))
+    refuse_other_commands(arguments)
     depth, others = _taken(arguments.overrides, DIAGNOSTICS)
     depth = depth or DEPTHS[0]
     if depth not in DEPTHS:
         raise ConfigError(unknown(DIAGNOSTICS, depth, DEPTHS, what="depth of diagnostics"))
-    prepared, declared = _prepared(others, arguments.config_dir, output=True)
+    prepared, declared = preparation(others, arguments.config_dir, folder=FOLDER)
     calibrate_and_write(prepared, declared, diagnostics=depth)
+
+
+def refuse_other_commands(arguments: Arguments) -> None:
+    """Refuse what only the simulator does. Raises ConfigError."""
+    if arguments.command != RUN or arguments.cfg or arguments.multirun:
+        what = "--cfg" if arguments.cfg else "--multirun" if arguments.multirun else arguments.command
+        raise ConfigError(Problem(what, MISSING, "belongs to python -m simulator"))
 
 
 def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostics: str = DEPTHS[0]) -> Path:
@@ -145,7 +151,7 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     from calibration.feasibility import cut, draws_of
     from calibration.fit import fit
 
-    prepared, declared = _prepared(overrides, config_dir, output=False)
+    prepared, declared = preparation(overrides, config_dir)
     fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
     return cut(fitted, draws_of(fitted), told=_progress())
 
@@ -173,14 +179,18 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     return cut(fitted, draws_of(fitted))
 
 
-def _prepared(
-    overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, *, output: bool
+def preparation(
+    overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, *, folder: str | None = None
 ) -> tuple[Prepared, Calibration]:
-    """Return what is calibrated: the cohort, from its starting values if nothing else is said, and its file."""
+    """Return what is calibrated: the cohort, from its starting values if nothing else is said, and its file.
+
+    ``folder``: where it may be written, cohort and time to be filled in; None: nothing is written, and keys of Hydra's
+    own are refused. Raises ConfigError.
+    """
     chosen, others = _taken(overrides, GROUP)
     if not any(text.startswith("parameters=") for text in others):
         others.append(STARTING_VALUES)
-    prepared = prepare(others, config_dir=config_dir, output=FOLDER if output else False, hydra=output)
+    prepared = prepare(others, config_dir=config_dir, output=folder or False, hydra=folder is not None)
     return prepared, declaration(chosen or prepared.cohort, config_dir=config_dir)
 
 

@@ -244,7 +244,7 @@ def fit(
             before = (c for reading in fits for c in reading.components if (c.prior, c.terms) == (part, mine))
             component = next(before, None)
             if component is None:
-                component = _searched(part, mine, declared.search, seed)
+                component = searched(part, mine, declared.search, seed)
                 if told is not None and mine:
                     size, stages = component.draws.effective_size, component.draws.stages
                     told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
@@ -361,7 +361,7 @@ def _kinds(experiment: Experiment) -> dict[str, str]:
     return {path: kinds[unit] for path, unit in units.items() if unit in kinds}
 
 
-def _searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:
+def searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:
     """Return one component with its posterior."""
     stream = _stream("imis", prior)
     d = len(prior.coordinates)

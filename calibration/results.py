@@ -3,8 +3,8 @@ computes nothing.
 
 The only place of this package that builds xarray objects. Groups `posterior`, `prior`, `sample_stats` and
 `log_likelihood` have the dimensions (chain, draw) first: one chain of equally weighted draws. `observed_data` is what
-was reported, `parameters` and `readings` what was found of each. Every variable has ``long_name`` and ``units``; times
-are days. ArviZ is needed neither to write nor to read it.
+was reported, `parameters` and `readings` what was found of each. A study of ranks has `papers` and `checks`. Every
+variable has ``long_name`` and ``units``; times are days. ArviZ is needed neither to write nor to read it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from calibration.draws import Draws
 from calibration.fit import Fit
 from calibration.identifiability import Diagnostics
 from calibration.predictive import Predictive
+from calibration.rank_checks import LEVELS, Verdict, ecdf, ecdf_band, points_of
+from calibration.ranks import Ranks
 from calibration.summary import Row
 from simulator.declaration.posterior import READING
 from simulator.results.provenance import record
 from simulator.results.tree import assembled, target_coordinates, targets_over_draws
+from simulator.running.experiment import engine_of
 
 SAMPLE = ("chain", "draw")
 UNITS = {"time": "d", "duration": "d", "signed_time": "d", "rate": "1/d", "signed_rate": "1/d"}
@@ -138,6 +141,90 @@ def _numbers(fitted: Fit, draws: Draws, what: str) -> xr.Dataset:
     return _dataset(variables, draws.size)
 
 
+def ranks_tree(found: Ranks, verdict: Verdict) -> xr.DataTree:
+    """Return the tree of a study of ranks: `papers` one by one, and `checks` of what their ranks say."""
+    nodes = {"papers": _papers(found), "checks": _checks(found, verdict)}
+    facts: dict[str, Any] = {
+        "papers": len(found.rank),
+        "draws": found.draws,
+        "control": found.control or "none",
+        "false_alarm_of_all_checks": verdict.level,
+        "false_alarm_of_one_check": verdict.each,
+        "false_alarm_of_coverage_bounds": verdict.bounds,
+        "failed": "; ".join(verdict.failed),
+    }
+    return assembled(nodes, _record(found.fitted, engine=engine_of(found.fitted.readings[0].experiment), **facts))
+
+
+def _papers(found: Ranks) -> xr.Dataset:
+    each, both, readings = ("paper",), ("paper", "quantity"), ("paper", "reading")
+    unit_of = units(found.fitted)
+    columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
+        "rank": (both, found.rank, "draws of the posterior below the truth", "1"),
+        "position": (both, found.position, "(rank + uniform number)/(draws + 1)", "1"),
+        "truth": (both, found.truth, "true value", "see unit"),
+        "unit": (("quantity",), [unit_of.get(name, "1") for name in found.quantities], "unit of the true value", ""),
+        "reading_share": (readings, found.share, "share of the draws under each reading", "1"),
+        "reading_refused": (readings, found.refused, "whether it cannot have been printed under the reading", "1"),
+        "true_reading": (each, found.reading, "number of the true reading", "1"),
+        "redrawn": (each, found.redrawn, "draws of the prior that the model cannot produce, before the truth", "1"),
+        "left_out": (each, found.left_out, "share of draws of the posterior that the model cannot produce", "1"),
+        "converged": (each, found.converged, "whether every search ended before its stages ran out", "1"),
+        "effective_size": (each, found.effective_size, "least effective size of the parts of the posterior", "1"),
+    }
+    return _described(
+        columns,
+        paper=(range(len(found.rank)), "simulated paper"),
+        quantity=(found.quantities, "number with a prior, or the log likelihood"),
+        reading=(found.readings, "alternatives of the text"),
+    )
+
+
+def _checks(found: Ranks, verdict: Verdict) -> xr.Dataset:
+    of_each, points = verdict.quantities, points_of(found.draws)
+    uniform = (points + 1) / (found.draws + 1)
+    lower, upper = ecdf_band(len(found.rank), found.draws, verdict.each)
+    difference = np.stack([ecdf(column, found.draws) - uniform for column in found.rank.T])
+    q, interval, by_rank = ("quantity",), ("quantity", "level"), ("rank",)
+
+    def covered(name: str) -> Any:
+        return [[getattr(one, name) for one in quantity.coverage] for quantity in of_each]
+
+    columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
+        "chi_square_p_value": (q, [one.chi_square for one in of_each], "p-value of χ² of ranks in bins", "1"),
+        "ecdf_p_value": (q, [one.ecdf for one in of_each], "p-value of the ECDF of ranks", "1"),
+        "coverage": (interval, covered("share"), "share of papers whose central interval holds the truth", "1"),
+        "coverage_lower": (interval, covered("lower"), "exact binomial bound of the share, lower", "1"),
+        "coverage_upper": (interval, covered("upper"), "exact binomial bound of the share, upper", "1"),
+        "coverage_p_value": (interval, covered("p_value"), "exact binomial p-value of the share", "1"),
+        "ecdf_difference": (("quantity", "rank"), difference, "ECDF of ranks − uniform", "1"),
+        "band_lower": (by_rank, lower - uniform, "simultaneous band of ecdf_difference, lower", "1"),
+        "band_upper": (by_rank, upper - uniform, "simultaneous band of ecdf_difference, upper", "1"),
+    }
+    return _described(
+        columns,
+        quantity=(found.quantities, "number with a prior, or the log likelihood"),
+        level=(LEVELS, "level of the central interval"),
+        rank=(points, "rank up to which is counted"),
+    )
+
+
+def _described(
+    columns: Mapping[str, tuple[tuple[str, ...], Any, str, str]], **coordinates: tuple[Sequence[Any] | Any, str]
+) -> xr.Dataset:
+    """Return variables, each of dimensions, values, long name and units, with coordinates of values and long name."""
+    return xr.Dataset(
+        {
+            name: (of, _array(values), {"long_name": said, "units": unit})
+            for name, (of, values, said, unit) in columns.items()
+        },
+        coords={
+            name: (name, _array(list(values)), {"long_name": said, "units": "1"})
+            for name, (values, said) in coordinates.items()
+        },
+    )
+
+
 def varied(fitted: Fit) -> list[str]:
     """Return the questions whose answers are part of a draw."""
     return [question for question in fitted.declared.readings if question in fitted.readings[0].chosen]
@@ -225,7 +312,7 @@ def _readings(fitted: Fit) -> xr.Dataset:
     return xr.Dataset(variables, coords={"reading": column(names or [""], "alternatives of the text", "")})
 
 
-def _record(fitted: Fit) -> dict[str, Any]:
+def _record(fitted: Fit, *, engine: str = "closed forms", **facts: str | int | float) -> dict[str, Any]:
     reading = fitted.readings[fitted.default]
     experiment = reading.experiment
     declared = fitted.declared.model_dump(mode="json", exclude_unset=True)
@@ -234,7 +321,7 @@ def _record(fitted: Fit) -> dict[str, Any]:
         seed=fitted.seed,
         evidence={"readings": dict(reading.chosen), "entries": list(experiment.selection.entries)},
         parameters={"declared": {path: leaf.value for path, leaf in experiment.parameters.items()}},
-        engine="closed forms",
+        engine=engine,
         parameter_uncertainty="posterior draws",
         cohort=experiment.name,
         title=experiment.cohort.title or experiment.name,
@@ -244,6 +331,7 @@ def _record(fitted: Fit) -> dict[str, Any]:
         cut=feasibility.said(fitted),
         inference_library="lobule",
         sampling_method=METHOD,
+        **facts,
     )
 
 

@@ -20,8 +20,8 @@ import xarray as xr
 from simulator.errors import ConfigError, LobuleError, Problem
 from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
 
-FILES = ("results.nc", "calibration.nc")
-"""Names under which a run leaves its results, a simulation's and a calibration's."""
+FILES = ("results.nc", "calibration.nc", "sbc.nc")
+"""Names under which a run leaves its results: a simulation's, a calibration's, those of a check of a calibration."""
 
 LOADED_BELOW = 256 * 2**20
 """Trees smaller than this many bytes are read whole and their file is closed."""

@@ -87,8 +87,8 @@ def test_a_file_of_ones_own_gives_a_shipped_cohort_other_priors(here, tmp_path, 
     [
         (
             ["calibration=pj203"],
-            "config error: calibration = pj203: unknown calibration file; known: il2_hai_adjuvant, il2_hai_unresectable, "
-            "ilp, pj203_mmc (did",
+            "config error: calibration = pj203: unknown calibration file; known: il2_hai_adjuvant, "
+            "il2_hai_unresectable, ilp, pj203_mmc (did",
         ),
         (["calibration=a", "calibration=b"], "config error: calibration = a, b: is given twice; keep one"),
         (["evidence"], "config error: evidence: belongs to python -m simulator"),

@@ -281,6 +281,17 @@ def test_a_contradiction_is_refused_naming_the_entry(
     assert said in lines(found), lines(problems)
 
 
+@pytest.mark.parametrize(("median", "percent", "passes"), [(365, 51.0, True), (364, 51.0, False), (366, 49.0, False)])
+def test_a_rounded_median_may_lie_on_either_side_of_a_landmark(median: int, percent: float, passes: bool) -> None:
+    # A median of 365.3 days is printed as 365, with 25 of 49 alive at day 365.
+    given = container("pj203_mmc")
+    given["checks"] = []
+    entry_of(given, "D27").update(printed=f"{median} days", value=median)
+    entry_of(given, "D28").update(printed=f"{percent}%", value=percent)
+    failed = [check.what for check in EvidenceFile.model_validate(given).verify() if not check.passed]
+    assert (failed == []) == passes, failed
+
+
 def test_every_contradiction_is_listed_at_once() -> None:
     given = copy.deepcopy(FILES["pj203_mmc"])
     entry_of(given, "D07")["numerator"] = 60

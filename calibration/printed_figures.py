@@ -1,0 +1,126 @@
+"""What a study would have printed where a real paper printed a figure. Knows studies, entries and rounding; knows no
+prior and no likelihood.
+
+Rules, so that what is printed is a function of the study, and likelihoods can be exact:
+
+- A figure has the decimals of the real one. Where that came with a denominator, or a numerator, so does this one: of
+  the simulated study, whose populations may be of another size.
+- A median is printed as not reached where the interval that it would be rounded in does not end within complete
+  follow-up; then by the last time at which such an interval can end. Where the real paper says that a median was not
+  reached, it is printed in whole days if it is reached by that time.
+- A share of nobody, in a population that is empty in this study, is not printed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.declaration.reported import EvidenceEntry, Statistic
+from simulator.study.estimators import counts, estimate, members
+from simulator.study.observe import StudyData
+
+MEDIANS = ("kaplan_meier_median", "kaplan_meier_median_midpoint")
+
+
+@dataclass(frozen=True)
+class Printing:
+    """What an entry says instead: its ``keys``, None for those that it has no longer.
+
+    ``reached``: false for a median that was not, of the stratum ``not_reached_in`` (None: of all).
+    """
+
+    keys: Mapping[str, Any]
+    reached: bool = True
+    not_reached_in: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Printed:
+    """The figures of the one study in ``data``, in which all are followed for ``follow_up`` days; 0: not all are."""
+
+    data: StudyData
+    follow_up: float
+
+    def target(self, entry: EvidenceEntry, statistic: Statistic) -> Printing | None:
+        """Print a target with its statistic; None where the study says nothing of it.
+
+        Raises
+        ------
+        ValueError
+            If no figure of the real text is the value: then there is no number of decimals.
+        """
+        decimals = entry.decimals
+        if decimals is None:
+            raise ValueError(f"{entry.id}: no figure in {entry.printed!r} tells the rounding")
+        value = float(estimate(self.data, statistic)[0])
+        if math.isnan(value):
+            return None
+        unit = entry.scaled(1.0)
+        if statistic.estimator in MEDIANS:
+            return self._median(statistic, value, unit, decimals, self.follow_up, entry)
+        count = counts(self.data, statistic)
+        sizes: dict[str, Any] = {}
+        if entry.denominator is not None:
+            of = members(self.data, statistic).sum() if count is None else count.denominator[0]
+            sizes["denominator"] = int(of)
+        if count is not None and entry.numerator is not None:
+            sizes["numerator"] = int(count.count[0])
+        figure = float(count.count[0]) if count is not None and entry.unit == "patients" else value / unit
+        return Printing({**_figure(figure, decimals), **sizes})
+
+    def waited_for(self, entry: EvidenceEntry, stratum: str | None) -> Printing:
+        """Print a median, of a stratum or of all, that the real paper says was not reached by the entry's value."""
+        where = {} if stratum is None else {"where": {"stratum": stratum}}
+        statistic = Statistic.model_validate(
+            {"estimator": "kaplan_meier_median", "variable": "survival", **where},
+        )
+        limit = entry.scaled(entry.value or 0.0)
+        limit = min(limit, self.follow_up) if self.follow_up > 0.0 else limit
+        value = float(estimate(self.data, statistic)[0])
+        printing = self._median(statistic, value, 1.0, 0, limit, entry)
+        if not printing.reached:
+            return printing
+        given = statistic.model_dump(exclude_unset=True)
+        return Printing({**printing.keys, "role": "fitted", "statistic": given, "estimator": None, "unit": "d"})
+
+    def _median(
+        self, statistic: Statistic, value: float, unit: float, decimals: int, limit: float, entry: EvidenceEntry
+    ) -> Printing:
+        """Print a median of ``value`` days in a unit of so many days, or that it is not reached by a limit."""
+        step = 10.0**-decimals * unit
+        if limit > 0.0:
+            last = math.ceil(limit / step - 0.5) - 1  # the last figure whose interval of rounding ends before the limit
+            if value > (last + 0.5) * step:
+                return self._not_reached(
+                    statistic, (last + 0.5) * step / unit, decimals + 1, entry.unit if unit != 1.0 else "d"
+                )
+        elif math.isinf(value):
+            end = float(self.data.end.max())
+            return self._not_reached(statistic, math.floor(end), 0, "d")
+        size = {"denominator": int(members(self.data, statistic).sum())} if entry.denominator is not None else {}
+        return Printing({**_figure(value / unit, decimals), **size})
+
+    @staticmethod
+    def _not_reached(statistic: Statistic, by: float, decimals: int, unit: str) -> Printing:
+        figure = _figure(by, decimals)
+        keys = {
+            **figure,
+            "printed": f"not reached by {figure['printed']} {unit}",
+            "unit": unit,
+            "estimator": "not_reached",
+            "statistic": None,
+            "role": None,
+            "numerator": None,
+            "denominator": None,
+        }
+        return Printing(keys, reached=False, not_reached_in=statistic.where.stratum)
+
+
+def _figure(figure: float, decimals: int) -> dict[str, Any]:
+    """Return a figure rounded to so many decimals, as a number and in print; fewer than none: to powers of ten."""
+    text = f"{figure:.{decimals}f}" if decimals >= 0 else f"{round(figure * 10.0**decimals)}x10^{-decimals}"
+    value = float(text) if decimals >= 0 else float(f"{round(figure * 10.0**decimals)}e{-decimals}")
+    return {"printed": text, "value": value, "normalised": None, "interval": None}

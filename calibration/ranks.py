@@ -1,0 +1,250 @@
+"""Simulation-based calibration: the rank of every truth in the posterior of its simulated paper.
+
+Knows the order of things: paper, fit, draws, ranks. A paper is fitted as any cohort is, by `fit`, under every reading;
+L draws are taken from the posterior, independently of each other, and the truth is ranked among them: every number
+with a prior, and the log likelihood, without which a likelihood that ignores its data would pass (Talts et al. 2018,
+arXiv:1804.06788; Modrák et al. 2023, doi:10.1214/23-BA1404). If prior, simulation, likelihood and search belong
+together, ranks are uniform (`rank_checks`).
+
+Two things are as they are where draws are used (`simulator.running.draws`): a reading is part of a draw, and a draw
+that the model cannot produce is left out. Truths are drawn so as well, so that prior and posterior are cut alike.
+
+A reading under which a paper cannot have been printed (no count of its patients prints a percentage) is refused by
+`fit`: here its evidence is 0. The reading that is true is never refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from calibration.controls import CONTROLS
+from calibration.fit import Fit, ReadingFit, fit
+from calibration.parameters import ParameterSets
+from calibration.schema import ROOT, Calibration, Search
+from calibration.simulated_papers import Paper, SimulatedPapers, Truth
+from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
+from simulator.kernels.rng import stream_number, uniforms
+from simulator.running.workers import in_order, processors
+from simulator.tables import Flags, Floats, Integers
+
+LOG_LIKELIHOOD = "log likelihood"
+MOST_TRIED = 50
+"""Draws of a posterior that are tried for one that the model can produce."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """n papers, q quantities (numbers with a prior, and the log likelihood, which is the last), r readings.
+
+    ``rank`` (n, q): draws below the truth, of ``draws``. ``position`` (n, q): (rank + uniform)/(draws + 1).
+    ``truth`` (n, q): times in days. ``reading`` (n,): which is true. ``share`` (n, r): of the draws. ``refused``
+    (n, r): readings that cannot have printed it. ``redrawn`` (n,): draws of the prior that the model could not
+    produce. ``left_out`` (n,): share of draws of the posterior that it could not. ``converged`` (n,),
+    ``effective_size`` (n,): of the search, the least of its parts. ``fitted``: the cohort itself, for its readings and
+    priors. ``control``: name of the negative control, if it is one.
+    """
+
+    quantities: tuple[str, ...]
+    readings: tuple[str, ...]
+    draws: int
+    rank: Integers
+    position: Floats
+    truth: Floats
+    reading: Integers
+    share: Floats
+    refused: Flags
+    redrawn: Integers
+    left_out: Floats
+    converged: Flags
+    effective_size: Floats
+    fitted: Fit
+    control: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """One paper's row of `Ranks`."""
+
+    rank: Integers
+    position: Floats
+    truth: Floats
+    reading: int
+    share: Floats
+    refused: Flags
+    redrawn: int
+    left_out: float
+    converged: bool
+    effective_size: float
+
+
+def ranks(
+    container: Mapping[str, Any],
+    declared: Calibration,
+    *,
+    papers: int,
+    draws: int = 99,
+    search: Search | None = None,
+    control: str | None = None,
+    overrides: tuple[str, ...] = (),
+    threads: int | None = None,
+    told: Callable[[int], None] | None = None,
+) -> Ranks:
+    """Simulate papers of a cohort, fit each, and rank its truth among draws of its posterior.
+
+    Parameters
+    ----------
+    container, declared, overrides : as for `fit`; the ``seed`` of the container addresses everything.
+    papers : their number; the first are the same whatever it is.
+    draws : of the posterior of each, L.
+    search : settings of the search; those of ``declared`` if None.
+    control : name of a wrong posterior in place of the right one, one of `controls.CONTROLS`.
+    threads : that work, see `workers.processors`; they change no bit.
+    told : is called with the number of papers that are done.
+
+    Raises
+    ------
+    ConfigError
+        Where the cohort cannot be calibrated, its papers not be simulated, or a paper not be fitted.
+    """
+    light = declared if search is None else declared.model_copy(update={"search": search})
+    rows = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeclarationWarning)
+        fitted = fit(container, light, overrides=overrides)
+        study = _Study(SimulatedPapers(fitted), draws, control)
+        for done, (_, row) in enumerate(in_order(study.ranked, range(papers), processors(threads)), start=1):
+            rows.append(row)
+            if told is not None:
+                told(done)
+    columns = {name: np.stack([getattr(row, name) for row in rows]) for name in Ranked.__dataclass_fields__}
+    return Ranks(
+        quantities=study.quantities, readings=study.readings, draws=draws, fitted=fitted, control=control, **columns
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Study:
+    papers: SimulatedPapers
+    draws: int
+    control: str | None
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        names = (name for c in self.papers.fitted.readings[0].components for name in c.prior.names)
+        return (*names, LOG_LIKELIHOOD)
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        fitted = self.papers.fitted
+        several = [q for q in fitted.declared.readings if q in fitted.readings[0].chosen]
+        return tuple("+".join(reading.chosen[q] for q in several) for reading in fitted.readings)
+
+    def ranked(self, paper: int) -> Ranked:
+        """Do one paper."""
+        truth = self.papers.truth(paper)
+        found = self._fitted(paper, truth, self.papers.paper(paper, truth))
+        values, reading, tried = self._posterior(paper, found)
+        mine = found[truth.reading]
+        assert mine is not None
+        true = {**truth.values, LOG_LIKELIHOOD: _log_likelihood(mine, truth.values)}
+        quantities = self.quantities
+        u = uniforms(self.papers.seed, paper, np.arange(2)[:, None], stream_number("calibration.sbc.ties"),
+                     np.arange(len(quantities))[None, :])  # fmt: skip
+        below = np.array([np.sum(values[name] < true[name]) for name in quantities])
+        ties = np.array([np.sum(values[name] == true[name]) for name in quantities])
+        rank = below + np.floor(u[0] * (ties + 1)).astype(np.int64)
+        parts = [c.draws for one in found if one is not None for c in one.components if c.terms]
+        return Ranked(
+            rank=rank,
+            position=(rank + u[1]) / (self.draws + 1),
+            truth=np.array([true[name] for name in quantities]),
+            reading=truth.reading,
+            share=np.bincount(reading, minlength=len(found)) / self.draws,
+            refused=np.array([one is None for one in found]),
+            redrawn=truth.redrawn,
+            left_out=1.0 - self.draws / tried,
+            converged=all(draws.converged for draws in parts),
+            effective_size=min(draws.effective_size for draws in parts),
+        )
+
+    def _fitted(self, paper: int, truth: Truth, printed: Paper) -> list[ReadingFit | None]:
+        """Fit a paper under every reading; None under one that it cannot have been printed under."""
+        seed = int(uniforms(self.papers.seed, paper, 0, stream_number("calibration.sbc.search"), 0) * 2.0**53)
+        found: list[ReadingFit | None] = []
+        for number, reading in enumerate(self.papers.fitted.readings):
+            study = {**printed.container["study"], "reading": list(reading.chosen.values()) or None}
+            container = {**printed.container, "study": study, "seed": seed}
+            try:
+                (one,) = fit(container, printed.declared, overrides=self.papers.fitted.overrides).readings
+            except ConfigError as refusal:
+                if number == truth.reading:
+                    said = [replace(p, allowed=f"{p.allowed} (simulated paper {paper})") for p in refusal.problems]
+                    raise ConfigError(said) from None
+                found.append(None)
+                continue
+            if self.control is not None:
+                wrong = CONTROLS[self.control]
+                parts = (wrong(c, printed.declared.search, seed) for c in one.components)
+                one = replace(one, components=tuple(parts))
+            found.append(one)
+        return found
+
+    def _posterior(self, paper: int, found: list[ReadingFit | None]) -> tuple[dict[str, Floats], Integers, int]:
+        """Return draws of every quantity, (draws,) each, the reading of each, and how many were tried for them."""
+        evidence = [-np.inf if one is None else one.log_evidence for one in found]
+        chances = np.cumsum(self.papers.fitted.alternatives.probabilities(evidence))
+        kept: list[tuple[dict[str, Floats], Integers]] = []
+        tried = have = 0
+        while have < self.draws:
+            if tried >= MOST_TRIED * self.draws:
+                allowed = f"the model can produce only {have} of {tried} draws of simulated paper {paper}"
+                raise ConfigError(Problem(f"{ROOT}.parameters", MISSING, allowed))
+            numbers = np.arange(tried, tried + self.draws - have)
+            values, reading = self._drawn(paper, numbers, found, chances)
+            possible = self._possible(values, reading)
+            kept.append(({name: column[possible] for name, column in values.items()}, reading[possible]))
+            have, tried = have + int(possible.sum()), tried + len(numbers)
+        values = {name: np.concatenate([part[name] for part, _ in kept]) for name in self.quantities}
+        return values, np.concatenate([reading for _, reading in kept]), tried
+
+    def _drawn(
+        self, paper: int, numbers: Integers, found: list[ReadingFit | None], chances: Floats
+    ) -> tuple[dict[str, Floats], Integers]:
+        """Return the posterior draws of these numbers, each from an address of its own."""
+
+        def luck(stream: str) -> Floats:
+            return uniforms(self.papers.seed, paper, numbers, stream_number(f"calibration.sbc.draw.{stream}"), 0)
+
+        reading = np.searchsorted(chances, luck("reading"), side="right").clip(0, len(found) - 1)
+        values = {name: np.zeros(len(numbers)) for name in self.quantities}
+        for number, one in enumerate(found):
+            mine = reading == number
+            if one is None or not mine.any():
+                continue
+            for component in one.components:
+                heaped = np.cumsum(component.draws.weights)
+                u = luck(component.prior.names[0])[mine] * heaped[-1]
+                rows = np.searchsorted(heaped, u, side="right").clip(0, len(heaped) - 1)
+                for name, column in component.values.items():
+                    values[name][mine] = column[rows]
+                values[LOG_LIKELIHOOD][mine] += component.draws.log_likelihood[rows]
+        return values, reading
+
+    def _possible(self, values: Mapping[str, Floats], reading: Integers) -> Flags:
+        """Return which draws the model can produce."""
+        out = np.zeros(len(reading), dtype=bool)
+        for number in np.unique(reading).tolist():
+            mine = reading == number
+            out[mine] = self.papers.possible(number, {name: column[mine] for name, column in values.items()})
+        return out
+
+
+def _log_likelihood(reading: ReadingFit, values: Mapping[str, float]) -> float:
+    """Return the log likelihood of all fitted targets at one parameter set."""
+    sets = ParameterSets({name: np.array([value]) for name, value in values.items()}, 1)
+    return float(sum(term.log_density(sets)[0] for c in reading.components for term in c.terms))

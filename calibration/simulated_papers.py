@@ -1,0 +1,214 @@
+"""Papers of which the truth is known: parameters from the prior, a study simulated with them, and its figures printed.
+
+Knows a fit (its readings, priors and experiments), studies and evidence; searches nothing. A paper is a copy of the
+cohort's evidence in which every fitted target says what the simulated study found, by its own estimator, with its own
+denominators, and with the decimals of the real paper. What is not fitted is not in the copy, nor are the checks and
+notes that are about the real figures (`checks`, `survivors`).
+
+Everything about paper i has an address (seed, i, …): no paper knows how many others there are.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from calibration.closed_forms import ClosedForms
+from calibration.fit import Fit, ReadingFit
+from calibration.printed_figures import Printed, Printing
+from calibration.schema import ROOT, Calibration, NotReached
+from simulator.declaration.schema import Experiment, declare, declare_many
+from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
+from simulator.kernels.rng import stream_number, uniforms
+from simulator.running.experiment import design_of, trajectories_of
+from simulator.study.observe import observe
+from simulator.tables import Flags, Floats
+
+MOST_ATTEMPTS = 1000
+FIGURES = ("printed", "normalised", "value", "numerator", "denominator", "unit", "interval")
+"""Keys of an entry that say a figure: a reading that sets them reads another figure, not the same one otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What is true in one simulated paper: the number of the reading, every number with a prior (times in days).
+
+    ``redrawn``: how many draws before it the model could not produce.
+    """
+
+    reading: int
+    values: Mapping[str, float]
+    experiment: Experiment
+    redrawn: int
+
+
+@dataclass(frozen=True, eq=False)
+class Paper:
+    """A simulated paper: what `fit` takes, but for the reading and the seed."""
+
+    container: Mapping[str, Any]
+    declared: Calibration
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedPapers:
+    """Papers by their numbers, of the cohort of a fit; what was found there of its posterior is not looked at."""
+
+    fitted: Fit
+
+    @property
+    def seed(self) -> int:
+        return self.fitted.seed
+
+    # ------------------------------------------------------------------------------------------------ truth
+
+    def truth(self, paper: int) -> Truth:
+        """Draw a reading by its prior weight, and every parameter from its prior, until the model can produce them.
+
+        Raises
+        ------
+        ConfigError
+            Where a thousand draws cannot be produced.
+        """
+        weights = np.cumsum(self.fitted.alternatives.probabilities())[:-1]
+        reason = ""
+        for attempt in range(MOST_ATTEMPTS):
+            u = float(uniforms(self.seed, paper, attempt, stream_number("calibration.sbc.reading"), 0))
+            reading = int(np.searchsorted(weights, u, side="right"))
+            values = self._drawn(self.fitted.readings[reading], paper, attempt)
+            try:
+                experiment = self._with(reading, {name: [value] for name, value in values.items()})
+            except ConfigError as refusal:
+                reason = str(refusal.problems[0])
+                continue
+            return Truth(reading, values, experiment, attempt)
+        allowed = f"the model can produce none of {MOST_ATTEMPTS} draws of paper {paper}: {reason}"
+        raise ConfigError(Problem(f"{ROOT}.parameters", MISSING, allowed))
+
+    def possible(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Flags:
+        """Return which of n parameter sets the model can produce under a reading, (n,)."""
+        left = np.arange(len(_any(values)))
+        while len(left):
+            try:
+                self._with(reading, {name: np.asarray(column)[left] for name, column in values.items()})
+                break
+            except ConfigError as refusal:  # of one step of the declaration: later ones may refuse others
+                sets = {problem.parameter_set for problem in refusal.problems}
+            if None in sets:  # one alone, or a number out of range of any of them
+                left = left[[len(left) > 1 and self._possible_alone(reading, values, row) for row in left.tolist()]]
+                break
+            left = np.delete(left, [number for number in sets if number is not None])
+        return np.isin(np.arange(len(_any(values))), left)
+
+    def _possible_alone(self, reading: int, values: Mapping[str, Sequence[float] | Floats], row: int) -> bool:
+        try:
+            self._with(reading, {name: [float(column[row])] for name, column in values.items()})
+        except ConfigError:
+            return False
+        return True
+
+    def _with(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Experiment:
+        experiment = self._experiments[reading]
+        known = {name: list(column) for name, column in values.items() if name in experiment.parameters}
+        return declare_many(experiment, known)
+
+    @cached_property
+    def _experiments(self) -> list[Experiment]:
+        """The experiment under each reading; what has a prior has the same value in the published study."""
+        found = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeclarationWarning)
+            for reading in self.fitted.readings:
+                config = copy.deepcopy(dict(reading.experiment.config))
+                published = (config["parameters"].get("reference") or {}).get("parameters")
+                for component in reading.components:
+                    for path in component.prior.parameters:
+                        _take_out(published, path)
+                found.append(declare(config, overrides=reading.experiment.overrides))
+        return found
+
+    def _drawn(self, reading: ReadingFit, paper: int, attempt: int) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for component in reading.components:
+            prior = component.prior
+            stream, columns = (
+                stream_number(f"calibration.sbc.truth.{prior.names[0]}"),
+                np.arange(len(prior.coordinates)),
+            )
+            z = special.ndtri(uniforms(self.seed, paper, attempt, stream, columns))[None, :]
+            values |= {name: float(column[0]) for name, column in prior.parameter_sets(z).values.items()}
+        return values
+
+    # ------------------------------------------------------------------------------------------------ study
+
+    def paper(self, paper: int, truth: Truth) -> Paper:
+        """Simulate one study with the truth, and print it. Raises ConfigError where readings set other figures."""
+        experiment, told = truth.experiment, self.fitted.declared
+        histories = trajectories_of(experiment, range(paper, paper + 1), parameter_sets=range(1))
+        data = observe(histories, design_of(experiment), seed=self.seed)
+        printed = Printed(data, ClosedForms(experiment, ()).follow_up)
+        places = {item.entry: item.stratum for item in told.not_reached}
+        said: dict[str, Printing | None] = {}
+        for entry in experiment.selection.entries:
+            if entry.id in places:
+                said[entry.id] = printed.waited_for(entry, places[entry.id])
+            elif entry.statistic is not None:
+                fitted = entry.role == "fitted" and entry.id not in told.left_out
+                said[entry.id] = printed.target(entry, entry.statistic) if fitted else None
+        self._refuse_other_figures([name for name, printing in said.items() if printing is not None])
+        not_reached = [
+            NotReached(entry=name, stratum=printing.not_reached_in)
+            for name, printing in said.items()
+            if printing is not None and not printing.reached
+        ]
+        declared = told.model_copy(update={"left_out": {}, "survivors": {}, "not_reached": not_reached})
+        return Paper({**self.fitted.config, "evidence": _copied(self.fitted.config["evidence"], said)}, declared)
+
+    def _refuse_other_figures(self, names: Sequence[str]) -> None:
+        for question, reading in self.fitted.evidence.readings.items():
+            for alternative, patches in reading.alternatives.items():
+                for name in names:
+                    keys = [key for key in patches.entries.get(name, {}) if key in FIGURES]
+                    if keys:
+                        here = f"evidence.readings.{question}.alternatives.{alternative}.entries.{name}.{keys[0]}"
+                        allowed = "is another figure than under other readings, so that no one figure can be simulated"
+                        raise ConfigError(Problem(here, MISSING, allowed))
+
+
+def _any(values: Mapping[str, Sequence[float] | Floats]) -> Sequence[float] | Floats:
+    return next(iter(values.values()))
+
+
+def _take_out(node: Any, path: str) -> None:
+    """Take a parameter out of nested mappings, if it is there."""
+    *above, last = path.split(".")
+    for step in above:
+        node = node.get(step) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(last, None)
+
+
+def _copied(evidence: Mapping[str, Any], said: Mapping[str, Printing | None]) -> dict[str, Any]:
+    """Return the evidence with what was said of entries (None: nothing, so that there is no such entry)."""
+    made = copy.deepcopy(dict(evidence))
+    kept = []
+    for item in made["entries"]:
+        printing = said.get(item["id"])
+        if printing is not None:
+            kept.append({key: value for key, value in {**item, **printing.keys}.items() if value is not None})
+        elif item["id"] not in said:
+            kept.append(item)
+    made["entries"], made["checks"] = kept, []
+    plain = {name for name, printing in said.items() if printing is None or "statistic" in printing.keys}
+    for question in (made.get("readings") or {}).values():
+        for alternative in question["alternatives"].values():
+            patches = alternative.get("entries") or {}
+            alternative["entries"] = {name: patch for name, patch in patches.items() if name not in plain}
+    return made
