@@ -158,12 +158,12 @@ def ranks_tree(found: Ranks, verdict: Verdict) -> xr.DataTree:
 
 def _papers(found: Ranks) -> xr.Dataset:
     each, both, readings = ("paper",), ("paper", "quantity"), ("paper", "reading")
-    unit_of = units(found.fitted)
+    units = units_of(found.fitted)
     columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
         "rank": (both, found.rank, "draws of the posterior below the truth", "1"),
         "position": (both, found.position, "(rank + uniform number)/(draws + 1)", "1"),
         "truth": (both, found.truth, "true value", "see unit"),
-        "unit": (("quantity",), [unit_of.get(name, "1") for name in found.quantities], "unit of the true value", ""),
+        "unit": (("quantity",), [units.get(name, "1") for name in found.quantities], "unit of the true value", ""),
         "reading_share": (readings, found.share, "share of the draws under each reading", "1"),
         "reading_refused": (readings, found.refused, "whether it cannot have been printed under the reading", "1"),
         "true_reading": (each, found.reading, "number of the true reading", "1"),
