@@ -22,7 +22,8 @@ class Draws:
     """n draws, each of one weight.
 
     ``reading``: (n,) index into the fit's readings. ``values``: every number, (n,), NaN under a reading that has no
-    such number. ``log_prior``: (n,) log density of the coordinates. ``log_likelihood``: (n,) of each term.
+    such number. ``log_prior``: (n,) log density of the coordinates. ``log_likelihood``: (n,) of each term; none
+    of draws from the prior.
     """
 
     reading: Integers
@@ -37,12 +38,12 @@ class Draws:
 
 def posterior_draws(fitted: Fit, n: int) -> Draws:
     """Return n draws from the posterior."""
-    return _draws(fitted, n, fitted.probabilities, ReadingFit.coordinates)
+    return _draws(fitted, n, fitted.probabilities, ReadingFit.coordinates, likelihood=True)
 
 
 def prior_draws(fitted: Fit, n: int) -> Draws:
     """Return n draws from the prior."""
-    return _draws(fitted, n, fitted.alternatives.probabilities(), ReadingFit.prior_coordinates)
+    return _draws(fitted, n, fitted.alternatives.probabilities(), ReadingFit.prior_coordinates, likelihood=False)
 
 
 def allotted(probabilities: Sequence[float] | Floats, n: int) -> Integers:
@@ -60,7 +61,14 @@ def name_of(component: Component, number: int) -> str:
     return "+".join(component.terms[number].targets)
 
 
-def _draws(fitted: Fit, n: int, probabilities: Floats, coordinates: Callable[[ReadingFit, int], list[Floats]]) -> Draws:
+def _draws(
+    fitted: Fit,
+    n: int,
+    probabilities: Floats,
+    coordinates: Callable[[ReadingFit, int], list[Floats]],
+    *,
+    likelihood: bool,
+) -> Draws:
     reading = allotted(probabilities, n)
     values: dict[str, Floats] = {}
     terms: dict[str, Floats] = {}
@@ -75,6 +83,16 @@ def _draws(fitted: Fit, n: int, probabilities: Floats, coordinates: Callable[[Re
             for name, column in sets.values.items():
                 values.setdefault(name, np.full(n, np.nan))[mine] = column
             log_prior[mine] += standard_normal_log_density(z)
-            for k, term in enumerate(component.terms):
-                terms.setdefault(name_of(component, k), np.full(n, np.nan))[mine] = term.log_density(sets)
+            for k, column in enumerate(_log_densities(component, z) if likelihood else ()):
+                terms.setdefault(name_of(component, k), np.full(n, np.nan))[mine] = column
     return Draws(reading, values, log_prior, terms)
+
+
+def _log_densities(component: Component, z: Floats) -> list[Floats]:
+    """Return the log density of each term at draws of a component (n, d), (n,) each: known already if there is one."""
+    if len(component.terms) == 1:
+        searched = zip(component.draws.coordinates, component.draws.log_likelihood.tolist(), strict=True)
+        known = {row.tobytes(): value for row, value in searched}
+        return [np.array([known[row.tobytes()] for row in z])]
+    sets = component.prior.parameter_sets(z)
+    return [term.log_density(sets) for term in component.terms]

@@ -25,8 +25,9 @@ from calibration.parameters import Dirichlet, ParameterSets, Pooled, standard_no
 from calibration.predictive import Predictive, predictive
 from calibration.samplers.imis import resampled
 from calibration.schema import Calibration
+from calibration.simulated import Simulated
 from calibration.summary import effective_size, weighted_variance
-from calibration.targets import terms_of
+from calibration.targets import simulated_ids, terms_of
 from simulator.errors import ConfigError
 from simulator.study.ranks import TOLERANCE
 from simulator.tables import Floats, Integers
@@ -104,11 +105,12 @@ def likelihood_shape(component: Component, names: Sequence[str]) -> tuple[list[P
     """Return the profile of every parameter among the names, and how nearly they make up for each other.
 
     Strata of a pooled parameter are moved with centre and spread held, which costs no generality: the likelihood looks
-    at strata alone. Shares that sum to one have no coordinate each, and no profile.
+    at strata alone. Shares that sum to one have no coordinate each, and no profile; neither has a likelihood by
+    simulation, which is a step function where figures print exactly, and dear.
     """
     columns = _columns(component)
     chosen = [name for name in names if name in columns]
-    if not chosen:
+    if not chosen or any(isinstance(term, Simulated) for term in component.terms):
         return [], []
     log_likelihood = log_likelihood_of(component)
     free = np.array(list(columns.values()))
@@ -374,6 +376,8 @@ def leave_one_out(fitted: Fit, predicted: Predictive) -> list[LeftOut]:
 
 
 def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
+    if target in simulated_ids(fitted.declared):
+        return LeftOut(target, math.nan, math.nan, "likelihood by simulation; diagnostics=full fits the others alone")
     n = len(predicted.reading)
     log_weight = np.zeros(n)
     for number, reading in enumerate(fitted.readings):
@@ -408,7 +412,13 @@ def without(fitted: Fit, target: str) -> Calibration:
     """Return the calibration file with one more target left out."""
     declared = fitted.declared
     survivors = {name: given for name, given in declared.survivors.items() if name != target}
-    return declared.model_copy(update={"left_out": {**declared.left_out, target: "in turn"}, "survivors": survivors})
+    simulated = {}
+    for name, given in declared.simulated.items():
+        others = {other: tolerance for other, tolerance in given.targets.items() if other != target}
+        if others:
+            simulated[name] = given.model_copy(update={"targets": others})
+    left_out = {**declared.left_out, target: "in turn"}
+    return declared.model_copy(update={"left_out": left_out, "survivors": survivors, "simulated": simulated})
 
 
 def _sets(reading: ReadingFit, n: int) -> ParameterSets:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calibration import feasibility
-from calibration.cli import _prepared
+from calibration.cli import preparation
 from calibration.cuts import Cut
 from calibration.draws import posterior_draws
 from calibration.feasibility import cut, said, shares
@@ -21,7 +21,7 @@ RATE = "response.probability"
 
 @pytest.fixture(scope="module")
 def fitted():
-    prepared, declared = _prepared(["cohort=il2_hai_unresectable"], None, output=False)
+    prepared, declared = preparation(["cohort=il2_hai_unresectable"], None)
     return fit(prepared.container, declared, overrides=prepared.overrides)
 
 

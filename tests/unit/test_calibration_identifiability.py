@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from calibration import cli
-from calibration.fit import Component, _searched
+from calibration.fit import Component, searched
 from calibration.identifiability import likelihood_shape, modes, percentile
 from calibration.laws import Beta, Normal
 from calibration.parameters import Prior, Single
@@ -33,7 +33,7 @@ class Made:
 
 
 def posterior(blocks, *terms) -> Component:
-    return _searched(Prior(tuple(blocks)), tuple(terms), Search(), 5)
+    return searched(Prior(tuple(blocks)), tuple(terms), Search(), 5)
 
 
 def test_the_profile_of_a_measurement_is_its_interval_whatever_the_prior():
