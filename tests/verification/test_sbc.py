@@ -20,7 +20,7 @@ from calibration.schema import Search
 from tests.two_strata import priors, two_strata
 
 PAPERS, SEED, LEVEL = 2000, 20240917, 1e-3
-SEARCH = Search(initial=2000, step=500, draws=1000)  # at half of this 95 % intervals cover in 94.2 %
+SEARCH = Search(initial=2000, step=500, draws=1000)  # an effective size of about 1,000
 
 
 def judged(found: Ranks) -> Verdict:
