@@ -26,8 +26,8 @@ def entry(name: str, printed: str, value: float, unit: str, **statistic: Any) ->
     return {**what, **SOURCE, "kind": "statistic", "role": "fitted", "statistic": statistic}
 
 
-def two_strata(*, seed: int, horizon: str = "20 y", readings: bool = True) -> dict[str, Any]:
-    """Return the composed configuration, with or without the second reading of the strata's sizes."""
+def two_strata(*, seed: int, horizon: str = "5 y", readings: bool = True, share: bool = True) -> dict[str, Any]:
+    """Return the composed configuration, with or without the second reading of the strata's sizes, and the share."""
     entries = []
     for stratum, days, percent in (("large", 419, 51), ("small", 239, 47)):
         of = {"variable": "survival", "where": {"stratum": stratum}}
@@ -35,8 +35,9 @@ def two_strata(*, seed: int, horizon: str = "20 y", readings: bool = True) -> di
             entry(f"M.{stratum}", f"{days} days", days, "d", estimator="kaplan_meier_median", **of),
             entry(f"L.{stratum}", f"{percent}%", percent, "%", estimator="kaplan_meier_landmark", time="365 d", **of),
         ]
-    share = {"estimator": "proportion", "variable": "adverse_event.fever", "population": "examined"}
-    entries.append({**entry("P", "25.0%", 25.0, "%", **share), "numerator": 11, "denominator": 44})
+    fever = {"estimator": "proportion", "variable": "adverse_event.fever", "population": "examined"}
+    if share:
+        entries.append({**entry("P", "25.0%", 25.0, "%", **fever), "numerator": 11, "denominator": 44})
     other = {"note": "two patients fewer in the large stratum", "cohort": {"mix": {"large": 47, "small": 19}}}
     sizes = {
         "question": "How many patients are in which stratum",
@@ -52,6 +53,7 @@ def two_strata(*, seed: int, horizon: str = "20 y", readings: bool = True) -> di
             "weibull_shape": "parameters.survival.shape",
         },
     }
+    terms = {"fever": {"probability": "parameters.fever", "scale": "ever"}}
     return {
         "seed": seed,
         "cohort": {"name": "meadow", "n_patients": 66, "mix": dict(SIZES)},
@@ -70,7 +72,7 @@ def two_strata(*, seed: int, horizon: str = "20 y", readings: bool = True) -> di
         },
         "course": {
             "max_administrations": 1,
-            "adverse_events": {"terms": {"fever": {"probability": "parameters.fever", "scale": "ever"}}},
+            "adverse_events": {"terms": terms if share else {}},
         },
         "study": {"horizon": horizon, "populations": {"examined": {"probability": 0.6666}}},
         "parameters": {
@@ -78,12 +80,12 @@ def two_strata(*, seed: int, horizon: str = "20 y", readings: bool = True) -> di
                 "median": {stratum: {"value": "300 d", **ASSUMED} for stratum in SIZES},
                 "shape": {stratum: {"value": 1.3, **ASSUMED} for stratum in SIZES},
             },
-            "fever": {"value": 0.25, **ASSUMED},
+            **({"fever": {"value": 0.25, **ASSUMED}} if share else {}),
         },
     }
 
 
-def priors(**keys: Any) -> Calibration:
+def priors(*, share: bool = True, **keys: Any) -> Calibration:
     """Return the calibration file, with further keys."""
     return load(
         {
@@ -91,7 +93,7 @@ def priors(**keys: Any) -> Calibration:
             "parameters": {
                 "survival.median": {"log_normal": {"median": "300 d", "sigma": 0.6}},
                 "survival.shape": {"log_normal": {"median": 1.3, "sigma": 0.35}},
-                "fever": {"beta": {"a": 0.5, "b": 0.5}},
+                **({"fever": {"beta": {"a": 0.5, "b": 0.5}}} if share else {}),
             },
             **keys,
         }
@@ -102,7 +104,7 @@ WEIGHTS = {"strata": {"split_49_17": 2.0, "split_47_19": 1.0}}
 """Prior weights of the two readings."""
 
 
-def written(folder: Path, *, horizon: str = "20 y") -> Path:
+def written(folder: Path, *, horizon: str = "5 y") -> Path:
     """Write the cohort and its calibration file as a folder for ``--config-dir``; the cohort is called meadow."""
     container = two_strata(seed=0, horizon=horizon)
     groups = {name: content for name, content in container.items() if name != "seed"}
