@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from calibration import feasibility
-from calibration.fit import Component, Fit
+from calibration.fit import Fit
 from calibration.identifiability import COLLINEAR, Diagnostics
 from calibration.predictive import Predictive
-from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, SimulationError
+from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT
 from calibration.summary import Interval, Row
 
 WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
@@ -40,9 +40,10 @@ def joint(predicted: Predictive) -> str:
 
 def diagnosed(found: Diagnostics) -> str:
     """Return what the targets can tell apart."""
-    lines = [
-        "Likelihood alone, without the prior: most likely value (95 % by profile; open: it does not fall far enough)"
-    ]
+    lines = []
+    if found.profiles:
+        said = "most likely value (95 % by profile; open: it does not fall far enough)"
+        lines.append(f"Likelihood alone, without the prior: {said}")
     width = max((len(one.parameter) for one in found.profiles), default=0)
     for one in found.profiles:
         low, high = ("open" if math.isinf(end) else _figure(end) for end in (one.lower, one.upper))
@@ -132,20 +133,16 @@ def _search(fitted: Fit) -> Iterator[str]:
     components = [c for reading in fitted.readings for c in reading.components]
     if not all(c.draws.converged for c in components):
         yield "NOT CONVERGED: the stages ran out; raise search.initial, search.step or search.stages"
-    for c in components:
-        if c.simulation is not None:
-            yield from _simulation(c, c.simulation)
-
-
-def _simulation(component: Component, error: SimulationError) -> Iterator[str]:
-    said = (
-        f"Likelihood of {', '.join(component.targets)} by simulation: under {error.seeds} seeds posterior means differ"
-    )
-    said += f" by at most {error.largest_shift:.2f} standard deviations, its logarithm at the mode by"
-    yield from _wrapped(f"{said} {error.log_likelihood:.2f} (standard deviations)")
-    if not error.converged:
+    simulated = {c.draws: (c.targets, c.simulation) for c in components if c.simulation is not None}
+    if simulated:
+        seeds = max(error.seeds for _, error in simulated.values())
+        what = "posterior means move by (posterior standard deviations), log likelihood at the mode by"
+        yield from _wrapped(f"Likelihood by simulation; between {seeds} seeds {what}:")
+    for targets, error in simulated.values():
+        yield f"  {error.largest_shift:.2f}  {error.log_likelihood:.2f}  {', '.join(targets)}"
+    if not all(error.converged for _, error in simulated.values()):
         cure = "raise replicates or regrouped under calibration.simulated, or its tolerances"
-        yield from _wrapped(f"NOT CONVERGED: at most {LARGEST_SHIFT:g} and {LARGEST_ERROR:g} are allowed; {cure}")
+        yield from _wrapped(f"NOT CONVERGED: they must be below {LARGEST_SHIFT:g} and {LARGEST_ERROR:g}; {cure}")
 
 
 def _shown(interval: Interval) -> str:

@@ -242,8 +242,9 @@ def test_bad_input_is_named(folder):
     assert "must be at most 1000" in refusal(path, "parameters.draws=2000")
     assert "are draws of a posterior: use parameters=posterior" in refusal("parameters=start", "parameters.draws=5")
     assert "output.patients" in refusal(path, "parameters.draws=2", "output.patients=true")
-    with pytest.raises(ConfigError, match="ilp has not been calibrated; use start"):
-        simulator.simulate(["cohort=ilp", "parameters=posterior"])
+    own = Path(__file__).parents[1] / "packaging" / "cohorts" / "registry"
+    with pytest.raises(ConfigError, match="harbour has not been calibrated; use start"):
+        simulator.simulate(["cohort=harbour", "parameters=posterior"], config_dir=own)
 
 
 @pytest.mark.parametrize(

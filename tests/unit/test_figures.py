@@ -21,6 +21,7 @@ DRAWN = [
     figures.survival, figures.targets, figures.cumulative_incidence, figures.states, figures.time_to_event,
     figures.administrations, figures.adverse_events, figures.histories,
 ]  # fmt: skip
+DRAWS = ("parameters=posterior", "parameters.draws=3")
 UNITS = ("(days)", "(%)", "Number of")
 
 
@@ -56,7 +57,7 @@ def test_every_figure_goes_on_given_axes_or_on_its_own_with_units(draw):
     [
         ("cohort=ilp",),
         ("cohort=il2_hai_adjuvant",),
-        ("cohort=il2_hai_unresectable", "parameters=posterior", "parameters.draws=3"),
+        ("cohort=il2_hai_unresectable", *DRAWS),
         ("cohort=ilp", "course.max_administrations=0"),
     ],
     ids=" ".join,
@@ -83,6 +84,22 @@ def test_curves_are_those_of_the_tree():
     ax = blank()
     figures.administrations(pj203(), ax, groups=["all"])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), statistics["administrations"].sel(group="all"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [("cohort=pj203_mmc",), ("cohort=il2_hai_unresectable",), ("cohort=il2_hai_unresectable", *DRAWS)],
+    ids=" ".join,
+)
+def test_the_legend_of_survival_is_whole_and_names_what_is_hatched(overrides):
+    figure = figures.survival(tree_of(*overrides))
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    said = "beyond the last reported time" if "pj203" in overrides[0] else "rests on assumption alone"
+    assert said in [text.get_text() for text in legend.get_texts()]
+    place = legend.get_window_extent()
+    assert place.x0 >= 0
+    assert place.x1 <= figure.bbox.width
 
 
 def test_states_fill_the_whole():

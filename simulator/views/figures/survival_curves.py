@@ -203,10 +203,11 @@ def _panels(
         top.spines[:].set_visible(False)
     shown = [point for point in points if point.group in groups]
     dotted = bool((statistics["number_at_risk"].sel(group=list(groups), time=slice(0, end)) < _LEAST_AT_RISK).any())
+    told = doubt if doubt.assumed or doubt.after < end else None
     figure.legend(
-        handles=_legend(shown, doubt if doubt.after < end else None, dotted=dotted, draws=_BETWEEN[0] in statistics),
+        handles=_legend(shown, told, dotted=dotted, draws=_BETWEEN[0] in statistics),
         loc="outside upper center",
-        ncols=3,
+        ncols=max(2, n_columns),
         frameon=False,
         fontsize="small",
     )
