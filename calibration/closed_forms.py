@@ -144,7 +144,7 @@ class ClosedForms:
         """Return the survival curve of everybody, by stratum. Raises NoClosedForm."""
         self._one_arm()
         study = self.experiment.study
-        if moved := self._moved(study.accrual, study.data_cut, study.horizon):
+        if moved := self._moved(study.accrual, study.data_cut, study.minimum_follow_up, study.horizon):
             raise NoClosedForm(f"{moved[0]}, which has a prior, decides how long patients are followed")
         model = self.experiment.model
         deaths = {name: event for name, event in model.events.items() if event.to in model.absorbing}

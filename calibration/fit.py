@@ -36,9 +36,9 @@ from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, 
 from simulator.tables import Floats
 
 UNINFORMED_DRAWS = 4000
-PRIOR_DRAWS, STAGE_DRAWS = 500, 100
-"""Most draws for each coordinate of a search by simulation: from the prior, and of a stage."""
-ERROR_DRAWS = 200
+PRIOR_DRAWS, STAGE_DRAWS = 300, 100
+"""Draws for each coordinate of a search by simulation, if nothing is said: from the prior, and of a stage."""
+ERROR_DRAWS = 100
 """Draws at which a simulated likelihood is found again under other seeds."""
 
 
@@ -107,8 +107,9 @@ class ReadingFit:
 
     @property
     def log_evidence_error(self) -> float:
-        """Its Monte-Carlo standard error."""
+        """Its Monte-Carlo standard error: of the search, of what is simulated, and of the cut."""
         errors = [component.draws.log_evidence_error for component in self.components]
+        errors += [c.simulation.log_evidence for c in self.components if c.simulation is not None]
         return float(np.linalg.norm(errors if self.cut is None else [*errors, self.cut.log_factor_error]))
 
     @property
@@ -376,13 +377,16 @@ def searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed:
 
     settings = {name: getattr(search, name) for name in ("initial", "step", "draws", "stages", "batch")}
     if any(isinstance(term, Simulated) for term in terms):  # each point costs milliseconds
-        settings["initial"] = min(search.initial, PRIOR_DRAWS * d)
-        settings["step"] = min(search.step, STAGE_DRAWS * d)
+        for name, each in (("initial", PRIOR_DRAWS), ("step", STAGE_DRAWS)):
+            if name not in search.model_fields_set:
+                settings[name] = min(settings[name], each * d)
     draws = imis(log_likelihood, d, seed=seed, stream=stream, **settings)
     if draws is None:
         names = [name for term in terms for name in term.targets]
+        exact = any(isinstance(term, Simulated) for term in terms)
+        cure = "; an exact figure may need a tolerance" if exact else ""
         allowed = f"no draw of the priors of {', '.join(prior.names)} gives {', '.join(names)} any probability"
-        raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed))
+        raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed + cure))
     return Component(prior, terms, draws, _simulation_error(prior, terms, draws))
 
 

@@ -410,15 +410,8 @@ def _without(fitted: Fit, reading: ReadingFit, target: str) -> tuple[list[Term],
 
 def without(fitted: Fit, target: str) -> Calibration:
     """Return the calibration file with one more target left out."""
-    declared = fitted.declared
-    survivors = {name: given for name, given in declared.survivors.items() if name != target}
-    simulated = {}
-    for name, given in declared.simulated.items():
-        others = {other: tolerance for other, tolerance in given.targets.items() if other != target}
-        if others:
-            simulated[name] = given.model_copy(update={"targets": others})
-    left_out = {**declared.left_out, target: "in turn"}
-    return declared.model_copy(update={"left_out": left_out, "survivors": survivors, "simulated": simulated})
+    left_out = {**fitted.declared.left_out, target: "in turn"}
+    return fitted.declared.without({target}).model_copy(update={"left_out": left_out})
 
 
 def _sets(reading: ReadingFit, n: int) -> ParameterSets:

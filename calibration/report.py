@@ -10,7 +10,7 @@ from calibration import feasibility
 from calibration.fit import Fit
 from calibration.identifiability import COLLINEAR, Diagnostics
 from calibration.predictive import Predictive
-from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT
+from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, Simulated
 from calibration.summary import Interval, Row
 
 WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
@@ -140,6 +140,9 @@ def _search(fitted: Fit) -> Iterator[str]:
         yield from _wrapped(f"Likelihood by simulation; between {seeds} seeds {what}:")
     for targets, error in simulated.values():
         yield f"  {error.largest_shift:.2f}  {error.log_likelihood:.2f}  {', '.join(targets)}"
+    held = {term.name: term.held for c in components for term in c.terms if isinstance(term, Simulated) and term.held}
+    for name, names in held.items():
+        yield from _wrapped(f"Held at their declared values in {name}, though they move it: {', '.join(names)}")
     if not all(error.converged for _, error in simulated.values()):
         cure = "raise replicates or regrouped under calibration.simulated, or its tolerances"
         yield from _wrapped(f"NOT CONVERGED: they must be below {LARGEST_SHIFT:g} and {LARGEST_ERROR:g}; {cure}")

@@ -279,6 +279,7 @@ def _readings(fitted: Fit) -> xr.Dataset:
     def column(values: Sequence[Any] | NDArray[Any], long_name: str, units: str = "1") -> Any:
         return "reading", _array(values), {"long_name": long_name, "units": units}
 
+    luck = [[c.simulation for c in reading.components if c.simulation is not None] for reading in fitted.readings]
     names = ["+".join(reading.chosen[question] for question in varied(fitted)) for reading in fitted.readings]
     of_each = fitted.readings
     variables = {
@@ -288,7 +289,18 @@ def _readings(fitted: Fit) -> xr.Dataset:
         "log_evidence_standard_error": column(
             [r.log_evidence_error for r in of_each], "Monte-Carlo standard error of the log evidence"
         ),
-        "converged": column([r.converged for r in of_each], "whether the search ended before its stages ran out"),
+        "converged": column(
+            [r.converged for r in of_each],
+            "whether the search ended before its stages ran out, and luck moves it little",
+        ),
+        "simulation_shift": column(
+            [max((e.largest_shift for e in errors), default=0.0) for errors in luck],
+            "most that posterior means move between seeds of a simulated likelihood, posterior standard deviations",
+        ),
+        "simulation_log_likelihood_error": column(
+            [max((e.log_likelihood for e in errors), default=0.0) for errors in luck],
+            "standard deviation between seeds of a simulated log likelihood at the mode",
+        ),
         "effective_size": column(
             [min((c.draws.effective_size for c in r.components if c.terms), default=np.nan) for r in of_each],
             "least effective size of the components of the posterior",

@@ -6,7 +6,7 @@ is kept as written, since only the model says whether it is a time, a rate or a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -162,6 +162,16 @@ class Calibration(Declared):
     simulated: dict[Name, SimulatedTargets] = {}
     readings: dict[Name, Annotated[dict[Name, Positive], Field(min_length=1)]] = {}
     search: Search = Search()
+
+    def without(self, targets: Collection[str]) -> Calibration:
+        """Return the same without what it says of how some targets are fitted; a simulated term keeps its others."""
+        survivors = {name: given for name, given in self.survivors.items() if name not in targets}
+        simulated = {}
+        for name, given in self.simulated.items():
+            others = {target: tolerance for target, tolerance in given.targets.items() if target not in targets}
+            if others:
+                simulated[name] = given.model_copy(update={"targets": others})
+        return self.model_copy(update={"survivors": survivors, "simulated": simulated})
 
 
 def load(container: object) -> Calibration:

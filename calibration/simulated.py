@@ -58,8 +58,9 @@ class Printed:
 class Simulated:
     """Statistics of simulated studies, together.
 
-    ``parameters``: those that vary; all others have the value that ``experiment`` declares. Its replicates are the
-    simulated studies; ``regrouped`` times as many are put together anew from their patients (`study.regrouped`).
+    ``parameters``: those that vary; all others have the value that ``experiment`` declares, also ``held``, which have a
+    prior and would move a target. The experiment's replicates are the simulated studies; ``regrouped`` times as many
+    are put together anew from their patients (`study.regrouped`).
     Two terms are equal if the same is asked of the same studies, be it under different readings.
     """
 
@@ -68,6 +69,7 @@ class Simulated:
     parameters: frozenset[str]
     experiment: Experiment = field(compare=False)
     regrouped: int
+    held: tuple[str, ...] = field(default=(), compare=False)
     asked: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -96,7 +98,7 @@ class Simulated:
 
     def with_other_luck(self, number: int) -> Simulated:
         """Return the same term under other random numbers, a number ≥ 1 for each."""
-        return replace(self, experiment=with_seed(self.experiment, number))
+        return replace(self, experiment=with_luck(self.experiment, self.name, number))
 
 
 def possible(experiment: Experiment, values: Mapping[str, Floats]) -> Possible:
@@ -107,10 +109,11 @@ def possible(experiment: Experiment, values: Mapping[str, Floats]) -> Possible:
         return declare_possible(experiment.config, columns, overrides=experiment.overrides)
 
 
-def with_seed(experiment: Experiment, number: int, **study: Any) -> Experiment:
-    """Return an experiment with random numbers of its own, and other numbers of its study."""
+def with_luck(experiment: Experiment, name: str, number: int = 0, **study: Any) -> Experiment:
+    """Return an experiment with random numbers of its own, for a term of this name, and other numbers of its study."""
     config = experiment.config
-    u = float(uniforms(int(config.get("seed", 0)), 0, number, stream_number("calibration.simulated"), 0))
+    stream = stream_number(f"calibration.simulated.{name}")
+    u = float(uniforms(int(config.get("seed", 0)), 0, number, stream, 0))
     container = {**config, "seed": int(u * 2.0**53), "study": {**config["study"], **study}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
@@ -146,12 +149,14 @@ class SimulationError:
     """How far the luck of simulated studies moves a posterior, between ``seeds`` seeds.
 
     ``shift``: for each number, the standard deviation of its posterior mean over the posterior standard deviation.
-    ``log_likelihood``: the standard deviation of the log likelihood at the mode; infinite where some luck finds none.
+    ``log_likelihood``: the standard deviation of the log likelihood at the mode; ``log_evidence``: that of the log
+    evidence. Infinite where some luck finds no likelihood.
     """
 
     seeds: int
     shift: Mapping[str, float]
     log_likelihood: float
+    log_evidence: float
 
     @property
     def largest_shift(self) -> float:
@@ -180,12 +185,17 @@ def simulation_error(
             for k in range(seeds)
         ]
     )
-    weights = np.exp(log_likelihood - log_likelihood[0] - np.max(log_likelihood - log_likelihood[0], axis=1)[:, None])
+    change = log_likelihood - log_likelihood[0]
+    highest = change.max(axis=1)
+    if not np.isfinite(highest).all() or not np.isfinite(log_likelihood[:, 0]).all():
+        return SimulationError(seeds, dict.fromkeys(scaled, np.inf), np.inf, np.inf)
+    weights = np.exp(change - highest[:, None])
+    log_evidence = np.log(weights.mean(axis=1)) + highest
     weights /= weights.sum(axis=1)[:, None]
     shift = {}
     for name, column in scaled.items():
         spread = float(np.std(column))
         means = (weights * column).sum(axis=1)
         shift[name] = float(np.std(means, ddof=1)) / spread if spread > 0.0 else 0.0
-    at_mode = log_likelihood[:, 0]
-    return SimulationError(seeds, shift, float(np.std(at_mode, ddof=1)) if np.isfinite(at_mode).all() else np.inf)
+    of_mode, of_evidence = (float(np.std(values, ddof=1)) for values in (log_likelihood[:, 0], log_evidence))
+    return SimulationError(seeds, shift, of_mode, of_evidence)

@@ -24,6 +24,7 @@ from calibration.closed_forms import ClosedForms
 from calibration.fit import Fit, ReadingFit
 from calibration.printed_figures import Printed, Printing
 from calibration.schema import ROOT, Calibration, NotReached
+from simulator.declaration.posterior import published_with
 from simulator.declaration.schema import Experiment, declare, declare_many
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.rng import stream_number, uniforms
@@ -126,11 +127,9 @@ class SimulatedPapers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeclarationWarning)
             for reading in self.fitted.readings:
-                config = copy.deepcopy(dict(reading.experiment.config))
-                published = (config["parameters"].get("reference") or {}).get("parameters")
-                for component in reading.components:
-                    for path in component.prior.parameters:
-                        _take_out(published, path)
+                paths = [path for component in reading.components for path in component.prior.parameters]
+                config = reading.experiment.config
+                config = {**config, "parameters": published_with(config["parameters"], paths)}
                 found.append(declare(config, overrides=reading.experiment.overrides))
         return found
 
@@ -168,7 +167,9 @@ class SimulatedPapers:
             for name, printing in said.items()
             if printing is not None and not printing.reached
         ]
-        declared = told.model_copy(update={"left_out": {}, "survivors": {}, "not_reached": not_reached})
+        unprinted = {name for name, printing in said.items() if printing is None or not printing.reached}
+        kept = told.without(unprinted)
+        declared = kept.model_copy(update={"left_out": {}, "survivors": {}, "not_reached": not_reached})
         return Paper({**self.fitted.config, "evidence": _copied(self.fitted.config["evidence"], said)}, declared)
 
     def _refuse_other_figures(self, names: Sequence[str]) -> None:
@@ -184,15 +185,6 @@ class SimulatedPapers:
 
 def _any(values: Mapping[str, Sequence[float] | Floats]) -> Sequence[float] | Floats:
     return next(iter(values.values()))
-
-
-def _take_out(node: Any, path: str) -> None:
-    """Take a parameter out of nested mappings, if it is there."""
-    *above, last = path.split(".")
-    for step in above:
-        node = node.get(step) if isinstance(node, dict) else None
-    if isinstance(node, dict):
-        node.pop(last, None)
 
 
 def _copied(evidence: Mapping[str, Any], said: Mapping[str, Printing | None]) -> dict[str, Any]:

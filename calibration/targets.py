@@ -8,16 +8,19 @@ borrowed are never fitted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from calibration.closed_forms import ClosedForms, NoClosedForm, ShareOf
 from calibration.entries import CURE, no_closed_form, statistic_of, wrong
+from calibration.laws import Fixed
 from calibration.likelihoods import Outcomes, Proportion, Term
-from calibration.parameters import Prior
+from calibration.parameters import Prior, Single
 from calibration.printed_curves import PrintedCurves
 from calibration.schema import EXACT, ROOT, Calibration, NotReached
-from calibration.simulated import Printed, Simulated, moved, with_seed
+from calibration.simulated import Printed, Simulated, moved, with_luck
+from simulator.declaration.posterior import published_with
 from simulator.declaration.reported import EvidenceEntry, Statistic, listed
 from simulator.declaration.schema import Experiment
 from simulator.declaration.values import DIMENSIONS, Problems
@@ -45,19 +48,22 @@ def simulated_terms(
     problems = Problems()
     found = []
     by_id = {entry.id: entry for entry in experiment.selection.entries}
-    for number, (name, given) in enumerate(declared.simulated.items()):
+    published = published_with(experiment.config["parameters"], prior.parameters)
+    experiment = replace(experiment, config={**experiment.config, "parameters": published})
+    for name, given in declared.simulated.items():
         here = f"{ROOT}.simulated.{name}"
         printed = [_printed(by_id[target], tolerance, here, problems) for target, tolerance in given.targets.items()]
         looked_at = _looked_at(given.parameters, prior, f"{here}.parameters", problems)
         if problems.found:
             continue
-        study = with_seed(experiment, number, replicates=given.replicates)
+        study = with_luck(experiment, name, replicates=given.replicates)
         term = Simulated(name, tuple(p for p in printed if p is not None), looked_at, study, given.regrouped)
+        movers = moved(term, prior)
         if given.parameters is None:
-            term = replace(term, parameters=moved(term, prior))
-            if not term.parameters:
+            term = replace(term, parameters=movers)
+            if not movers:
                 problems.add(here, list(given.targets), f"no parameter with a prior moves these targets; {CURE}")
-        found.append(term)
+        found.append(replace(term, held=tuple(sorted(movers - term.parameters))))
     return tuple(found), problems.found
 
 
@@ -68,16 +74,20 @@ def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, prob
         wrong(problems, entry, "must have a figure in its printed text, whose last decimal tells the rounding")
         return None
     key = f"{here}.targets.{entry.id}"
+    share = entry.unit in ("%", "1") or entry.counted
     spread = 0.0
     if tolerance != EXACT:
-        kind = "time" if entry.time else "positive"
+        percent = share and isinstance(tolerance, str) and tolerance.strip().endswith("%")
+        text = str(tolerance).strip().removesuffix("%") if percent else tolerance
         try:
-            spread = DIMENSIONS[kind].read(tolerance)
+            spread = float(str(text)) if share else DIMENSIONS["time" if entry.time else "positive"].read(text)
         except ValueError as refusal:
-            problems.add(key, tolerance, f"{refusal}; or {EXACT}")
+            allowed = "must be a share between 0 and 1, such as 0.03, or 3 %" if share else str(refusal)
+            problems.add(key, tolerance, f"{allowed}; or {EXACT}")
             return None
-        if not spread > 0.0:
-            problems.add(key, tolerance, f"must be > 0, or {EXACT}")
+        spread = spread / 100 if percent else spread
+        if not 0.0 < spread < (1.0 if share else math.inf):
+            problems.add(key, tolerance, f"must be > 0{' and < 1, a share' if share else ''}; or {EXACT}")
             return None
     return Printed(entry.id, value - half, value + half, spread)
 
@@ -91,6 +101,11 @@ def _looked_at(names: Sequence[str] | None, prior: Prior, here: str, problems: P
             groups = {path.rpartition(".")[0] for path in prior.parameters} - {""}
             problems.unknown(here, name, [*prior.parameters, *sorted(groups)], what="parameter with a prior")
         found |= mine
+    if not found:
+        return frozenset()
+    for block in prior.blocks:  # shares that sum to one come together; what is fixed is no choice
+        if found & set(block.parameters) or (isinstance(block, Single) and isinstance(block.law, Fixed)):
+            found |= set(block.parameters)
     return frozenset(found)
 
 

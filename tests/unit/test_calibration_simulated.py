@@ -11,7 +11,7 @@ import pytest
 from calibration import schema
 from calibration.fit import fit
 from calibration.parameters import ParameterSets
-from calibration.simulated import Printed, Simulated, moved, simulation_error, with_seed
+from calibration.simulated import Printed, Simulated, moved, simulation_error, with_luck
 from calibration.targets import simulated_terms
 from simulator.errors import ConfigError
 from tests.models import compiled
@@ -113,12 +113,49 @@ def test_a_list_may_name_all_strata_together():
     assert mine.parameters == {"fever", *(f"survival.median.{s}" for s in ("colon", "rectum", "other"))}
 
 
+def test_a_tolerance_of_a_share_may_be_in_percent():
+    assert [term(*PRINTED, targets={"K2": of}).printed[0].tolerance for of in (0.03, "0.03", "3 %")] == [0.03] * 3
+
+
+def test_what_is_not_listed_and_moves_a_target_is_named():
+    mine = term(*PRINTED, targets={"K1": "30 d"}, parameters=["survival.median.colon"], replicates=50)
+    assert "survival.shape.colon" in mine.held
+    assert "fever" not in mine.held
+    assert "survival.median.colon" not in mine.held
+
+
+def test_what_is_fixed_counts_in_every_list():
+    file = declared(
+        parameters=PRIORS | {"fever": {"fixed": 0.9}},
+        simulated={"some": {"targets": {"F1": "exact"}, "parameters": ["survival.median"], "replicates": 20}},
+    )
+    experiment = compiled(config(share("F1", 11, 37, "adverse_event.fever")), quiet=True)
+    prior = schema.prior_of(file, experiment.parameters, {"survival.median": "time"})
+    (mine,), _ = simulated_terms(file, experiment, prior)
+    assert "fever" in mine.parameters
+
+
+def test_luck_goes_by_the_name_of_a_term():
+    of = {"targets": {"K1": "30 d"}, "parameters": SURVIVAL, "replicates": 20}
+    fever = {"targets": {"F1": "exact"}, "parameters": ["fever"], "replicates": 20}
+    entries = (*PRINTED, share("F1", 11, 37, "adverse_event.fever"))
+    found = []
+    for simulated in ({"some": of}, {"other": fever, "some": of}):
+        file = declared(simulated=simulated)
+        experiment = compiled(config(*entries), quiet=True)
+        prior = schema.prior_of(file, experiment.parameters, {"survival.median": "time"})
+        made, problems = simulated_terms(file, experiment, prior)
+        assert not problems
+        found.append(next(one for one in made if one.name == "some").log_density(SOME))
+    assert np.array_equal(*found)
+
+
 def test_two_readings_that_ask_the_same_of_the_same_studies_have_one_term():
     mine = term(*PRINTED, targets={"K1": "30 d"}, parameters=SURVIVAL)
-    same = replace(mine, experiment=with_seed(mine.experiment, 3))
+    same = replace(mine, experiment=with_luck(mine.experiment, "some", 3))
     assert mine == same
     assert mine != replace(mine, regrouped=3)
-    fewer = replace(mine, experiment=with_seed(mine.experiment, 3, replicates=20))
+    fewer = replace(mine, experiment=with_luck(mine.experiment, "some", 3, replicates=20))
     assert mine != fewer
 
 
@@ -148,19 +185,23 @@ def test_too_few_studies_are_seen_to_move_the_posterior():
 
 
 def test_a_posterior_by_simulation_is_that_of_the_closed_form():
-    """The same share, once fitted by its binomial and once by simulation: posterior means agree within a tenth of the
-    posterior standard deviation (Monte-Carlo error of each is about 0.03 of it)."""
+    """The same share, once fitted by its binomial and once by simulation. The difference of posterior medians has a
+    standard deviation of about 0.06 posterior ones (1,500 replicates 0.03, two searches 0.05): 0.25 is a false alarm
+    in 3e-5; the two log evidences differ with 0.05, 0.2 likewise."""
     fever = share("F1", 11, 37, "adverse_event.fever")
-    search = {"initial": 1000, "draws": 500}
+    search = {"initial": 1000, "draws": 1000}
     exact = fit(config(fever, seed=3), declared(search=search))
     mine = fit(
         config(fever, seed=3),
-        declared(search=search, simulated={"fever": {"targets": {"F1": "exact"}, "parameters": ["fever"]}}),
+        declared(
+            search=search,
+            simulated={"fever": {"targets": {"F1": "exact"}, "parameters": ["fever"], "replicates": 1500}},
+        ),
     )
     (a,), (b,) = ([row for row in one.rows() if row.name == "fever"] for one in (exact, mine))
     spread = (a.posterior.upper - a.posterior.lower) / 3.92
-    assert abs(a.posterior.median - b.posterior.median) < 0.1 * spread
-    assert abs(mine.readings[0].log_evidence - exact.readings[0].log_evidence) < 0.15
+    assert abs(a.posterior.median - b.posterior.median) < 0.25 * spread
+    assert abs(mine.readings[0].log_evidence - exact.readings[0].log_evidence) < 0.2
     (component,) = [c for c in mine.readings[0].components if c.simulation is not None]
     assert component.targets == ("F1",)
     assert component.converged
@@ -174,6 +215,8 @@ def test_a_posterior_by_simulation_is_that_of_the_closed_form():
     [
         ({"targets": {"K1": "soon"}}, r"simulated\.some\.targets\.K1 = soon: .*; or exact"),
         ({"targets": {"K1": 0}}, r"targets\.K1 = 0: must be > 0.*exact"),
+        ({"targets": {"K2": 3}}, r"targets\.K2 = 3: must be > 0 and < 1, a share"),
+        ({"targets": {"K2": "1 mo"}}, r"must be a share between 0 and 1, such as 0\.03, or 3 %; or exact"),
         ({"targets": {"K1": "exact"}, "parameters": ["survival.medan"]}, r"did you mean 'survival\.median'"),
     ],
 )

@@ -402,6 +402,9 @@ def test_numbers_that_a_prior_moves_are_not_taken_as_known():
     file = declared(parameters=PRIORS | {"cut": {"uniform": {"low": "1 y", "high": "9 y"}}})
     said = refused(landmark("K1", 55, "colon"), calibration=file, **moving)
     assert "survival has no closed form: cut, which has a prior, decides how long patients are followed" in said
+    moving = {"study__minimum_follow_up": "parameters.cut", "parameters__cut": "8 y"}
+    said = refused(landmark("K1", 55, "colon"), calibration=file, **moving)
+    assert "survival has no closed form: cut, which has a prior, decides how long patients are followed" in said
     mix = {"colon": "parameters.n.colon", "rectum": 10, "other": 7}
     file = declared(parameters=PRIORS | {"n.colon": {"uniform": {"low": 10, "high": 30}}})
     said = refused(landmark("K1", 55, "colon"), calibration=file, cohort__mix=mix, parameters__n={"colon": 20})
