@@ -195,7 +195,9 @@ def test_a_posterior_by_simulation_is_that_of_the_closed_form():
         config(fever, seed=3),
         declared(
             search=search,
-            simulated={"fever": {"targets": {"F1": "exact"}, "parameters": ["fever"], "replicates": 1500}},
+            simulated={
+                "fever": {"targets": {"F1": "exact"}, "parameters": ["fever"], "replicates": 1500, "regrouped": 1}
+            },
         ),
     )
     (a,), (b,) = ([row for row in one.rows() if row.name == "fever"] for one in (exact, mine))
