@@ -197,8 +197,9 @@ class Fit:
         return _rows(self.readings, self.probabilities)
 
     def rows_of(self, reading: ReadingFit) -> list[Row]:
-        """Return the summary under one reading."""
-        return _rows((reading,), np.ones(1))
+        """Return the summary under one reading; whether a number is informed is said over all of them."""
+        informed = {row.name: row.informed for row in self.rows()}
+        return [replace(row, informed=informed[row.name]) for row in _rows((reading,), np.ones(1))]
 
 
 def fit(
