@@ -12,8 +12,8 @@ import math
 import numpy as np
 import pytest
 
-import calibration
-from calibration.fit import Fit, ReadingFit
+from calibration.cli import preparation
+from calibration.fit import Fit, ReadingFit, fit
 from calibration.summary import weighted_quantiles
 from simulator.study.survival import kaplan_meier_median, landmark
 
@@ -45,7 +45,9 @@ OTHER_SPLIT = {
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    return calibration.calibrate(["cohort=pj203_mmc"])
+    """Not cut to what the model can produce: the evidence's own computations know of no progression."""
+    prepared, declared = preparation(["cohort=pj203_mmc"], None)
+    return fit(prepared.container, declared, overrides=prepared.overrides)
 
 
 def reading(fitted: Fit, name: str) -> ReadingFit:
