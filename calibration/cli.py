@@ -103,7 +103,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
         predicted = predictive(fitted)
         told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
-        tree = tree_of(fitted, draws, prior_draws(fitted, n), fitted.rows(), predicted, told_apart)
+        before = prior_draws(fitted, n)
+        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart)
         save(tree, folder / RESULTS)
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
         (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
@@ -111,7 +112,6 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         if predicted is not None:
             from calibration import figures
 
-            before = prior_draws(fitted, n)
             shown = predictive_tree(fitted, predicted)
             pictures = figures.write(folder, fitted, fitted.rows(), before, draws, units_of(fitted), shown)
     print(report(fitted), end="")

@@ -324,7 +324,13 @@ def _readings(fitted: Fit) -> xr.Dataset:
     return xr.Dataset(variables, coords={"reading": column(names or [""], "alternatives of the text", "")})
 
 
-def _record(fitted: Fit, *, engine: str = "closed forms", **facts: str | int | float) -> dict[str, Any]:
+def _engine(fitted: Fit) -> str:
+    """Say what the likelihood is found by."""
+    simulated = any(c.simulation is not None for reading in fitted.readings for c in reading.components)
+    return f"closed forms and {engine_of(fitted.readings[0].experiment)}" if simulated else "closed forms"
+
+
+def _record(fitted: Fit, *, engine: str = "", **facts: str | int | float) -> dict[str, Any]:
     reading = fitted.readings[fitted.default]
     experiment = reading.experiment
     declared = fitted.declared.model_dump(mode="json", exclude_unset=True)
@@ -333,7 +339,7 @@ def _record(fitted: Fit, *, engine: str = "closed forms", **facts: str | int | f
         seed=fitted.seed,
         evidence={"readings": dict(reading.chosen), "entries": list(experiment.selection.entries)},
         parameters={"declared": {path: leaf.value for path, leaf in experiment.parameters.items()}},
-        engine=engine,
+        engine=engine or _engine(fitted),
         parameter_uncertainty="posterior draws",
         cohort=experiment.name,
         title=experiment.cohort.title or experiment.name,

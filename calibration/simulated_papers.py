@@ -25,7 +25,7 @@ from calibration.fit import Fit, ReadingFit
 from calibration.printed_figures import Printed, Printing
 from calibration.schema import ROOT, Calibration, NotReached
 from simulator.declaration.posterior import published_with
-from simulator.declaration.schema import Experiment, declare, declare_many
+from simulator.declaration.schema import Experiment, declare, declare_many, declare_possible
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.experiment import design_of, trajectories_of
@@ -95,30 +95,17 @@ class SimulatedPapers:
 
     def possible(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Flags:
         """Return which of n parameter sets the model can produce under a reading, (n,)."""
-        left = np.arange(len(_any(values)))
-        while len(left):
-            try:
-                self._with(reading, {name: np.asarray(column)[left] for name, column in values.items()})
-                break
-            except ConfigError as refusal:  # of one step of the declaration: later ones may refuse others
-                sets = {problem.parameter_set for problem in refusal.problems}
-            if None in sets:  # one alone, or a number out of range of any of them
-                left = left[[len(left) > 1 and self._possible_alone(reading, values, row) for row in left.tolist()]]
-                break
-            left = np.delete(left, [number for number in sets if number is not None])
-        return np.isin(np.arange(len(_any(values))), left)
-
-    def _possible_alone(self, reading: int, values: Mapping[str, Sequence[float] | Floats], row: int) -> bool:
-        try:
-            self._with(reading, {name: [float(column[row])] for name, column in values.items()})
-        except ConfigError:
-            return False
-        return True
+        experiment = self._experiments[reading]
+        made = declare_possible(experiment.config, self._known(reading, values), overrides=experiment.overrides)
+        return np.isin(np.arange(len(_any(values))), made.rows)
 
     def _with(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Experiment:
-        experiment = self._experiments[reading]
-        known = {name: list(column) for name, column in values.items() if name in experiment.parameters}
-        return declare_many(experiment, known)
+        return declare_many(self._experiments[reading], self._known(reading, values))
+
+    def _known(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> dict[str, list[float]]:
+        """Return the numbers that are parameters of the model, not of the prior alone."""
+        parameters = self._experiments[reading].parameters
+        return {name: np.asarray(column).tolist() for name, column in values.items() if name in parameters}
 
     @cached_property
     def _experiments(self) -> list[Experiment]:
