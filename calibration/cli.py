@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 if TYPE_CHECKING:
     from calibration.fit import Fit
+    from calibration.journal import Journal
 
 GROUP = "calibration"
 FOLDER = "outputs/calibration/${hydra:runtime.choices.cohort}/${now:%Y-%m-%d_%H-%M-%S-%f}"
@@ -42,6 +44,9 @@ Usage
   hydra.run.dir=FOLDER  where to write, instead of outputs/calibration/<cohort>/<date>_<time>
   --config-dir FOLDER  your own files: FOLDER/calibration/NAME.yaml beside FOLDER/cohort/ and the others
   --help, --version
+
+A run that was cut off (Ctrl-C, a killed process) goes on with the same command: likelihoods that it had found stand in
+a file beside its folder until a run of it ends.
 
 It prints prior and posterior of every parameter, and the evidence of every reading, and writes calibration.nc (xarray,
 in the layout of ArviZ), parameters.yaml and draws.csv, which the simulator takes: python -m simulator
@@ -83,11 +88,12 @@ def refuse_other_commands(arguments: Arguments) -> None:
 def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostics: str = DEPTHS[0]) -> Path:
     """Calibrate, print what was found, write it into a folder of its own. Returns the folder."""
     assert prepared.folder is not None  # prepared with an output folder
-    with claimed(prepared.folder, PARAMETERS) as folder:
+    with claimed(prepared.folder, PARAMETERS) as folder, ExitStack() as held:
         from calibration.draws import posterior_draws, prior_draws
         from calibration.feasibility import STUDIES, cut, draws_of
         from calibration.fit import fit
         from calibration.identifiability import diagnose
+        from calibration.journal import journal_of
         from calibration.parameter_file import draws_table, parameters_of
         from calibration.predictive import predictive
         from calibration.report import diagnosed, joint, report
@@ -95,7 +101,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from simulator.results.store import save
 
         told = _progress()
-        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=told)
+        journal = held.enter_context(_kept(journal_of(folder, prepared.container, declared, prepared.overrides)))
+        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=told, journal=journal)
         n = draws_of(fitted)
         fitted = cut(fitted, n, studies=STUDIES, told=told)
         draws = posterior_draws(fitted, n)
@@ -131,6 +138,23 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
     }
     tell_files(folder, files)
     return folder
+
+
+@contextmanager
+def _kept(journal: Journal) -> Iterator[Journal]:
+    """Say what is known of a run that was cut off; take the journal away unless this one is cut off too."""
+    if journal.found:
+        print(f"going on: {journal.found:,} likelihoods are known of a run that was cut off", file=sys.stderr)
+    try:
+        yield journal
+    except KeyboardInterrupt:
+        if journal.path.exists():
+            print(f"the likelihoods found so far are kept in {journal.path}: the same command goes on", file=sys.stderr)
+        raise
+    except ConfigError:
+        journal.forget()
+        raise
+    journal.forget()
 
 
 def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Fit:

@@ -14,7 +14,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,10 @@ import numpy as np
 from calibration import schema
 from calibration.closed_forms import ClosedForms
 from calibration.cuts import Cut
+from calibration.journal import Journal
 from calibration.likelihoods import Term
 from calibration.parameters import Alternatives, Prior, normal_scores
-from calibration.samplers.imis import WeightedDraws, imis, resampled
+from calibration.samplers.imis import LogLikelihood, WeightedDraws, imis, resampled
 from calibration.simulated import Simulated, SimulationError, simulation_error
 from calibration.summary import Row, row
 from calibration.targets import simulated_terms, terms_of
@@ -38,6 +39,8 @@ from simulator.tables import Floats
 UNINFORMED_DRAWS = 4000
 PRIOR_DRAWS, STAGE_DRAWS = 300, 100
 """Draws for each coordinate of a search by simulation, if nothing is said: from the prior, and of a stage."""
+SIMULATED_TOGETHER = 250
+"""Rows of a search by simulation in a batch, at most: so much is lost when it is cut off."""
 ERROR_DRAWS = 100
 """Draws at which a simulated likelihood is found again under other seeds."""
 
@@ -208,6 +211,7 @@ def fit(
     *,
     overrides: Sequence[str] = (),
     told: Callable[[str], None] | None = None,
+    journal: Journal | None = None,
 ) -> Fit:
     """Calibrate a cohort.
 
@@ -217,6 +221,7 @@ def fit(
     declared : the calibration file.
     overrides : the user's ``key=value`` texts, as for `declare`.
     told : is called with one line for each component that was searched.
+    journal : likelihoods of a run that was cut off, not to be found again; the new ones are added.
 
     Raises
     ------
@@ -246,7 +251,9 @@ def fit(
             before = (c for reading in fits for c in reading.components if (c.prior, c.terms) == (part, mine))
             component = next(before, None)
             if component is None:
-                component = searched(part, mine, declared.search, seed)
+                asked = (one.experiment.config, declared, alternatives, part.names)
+                remembered = None if journal is None else partial(journal.remembered, asked)
+                component = searched(part, mine, declared.search, seed, remembered)
                 if told is not None and mine:
                     size, stages = component.draws.effective_size, component.draws.stages
                     told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
@@ -363,8 +370,14 @@ def _kinds(experiment: Experiment) -> dict[str, str]:
     return {path: kinds[unit] for path, unit in units.items() if unit in kinds}
 
 
-def searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed: int) -> Component:
-    """Return one component with its posterior."""
+def searched(
+    prior: Prior,
+    terms: tuple[Term, ...],
+    search: schema.Search,
+    seed: int,
+    remembered: Callable[[LogLikelihood], LogLikelihood] | None = None,
+) -> Component:
+    """Return one component with its posterior. ``remembered`` puts what is known before a log likelihood."""
     stream = _stream("imis", prior)
     d = len(prior.coordinates)
     if not terms:
@@ -381,7 +394,8 @@ def searched(prior: Prior, terms: tuple[Term, ...], search: schema.Search, seed:
         for name, each in (("initial", PRIOR_DRAWS), ("step", STAGE_DRAWS)):
             if name not in search.model_fields_set:
                 settings[name] = min(settings[name], each * d)
-    draws = imis(log_likelihood, d, seed=seed, stream=stream, **settings)
+        settings["batch"] = min(settings["batch"], SIMULATED_TOGETHER)
+    draws = imis(remembered(log_likelihood) if remembered else log_likelihood, d, seed=seed, stream=stream, **settings)
     if draws is None:
         names = [name for term in terms for name in term.targets]
         exact = any(isinstance(term, Simulated) for term in terms)

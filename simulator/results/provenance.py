@@ -87,6 +87,11 @@ def version() -> Record:
     return made | {name: value for name, value in _installed().items() if name == "source_commit"}
 
 
+def software() -> Record:
+    """Return all versions that a result's last bit may depend on."""
+    return _version() | _installed()
+
+
 def _version() -> Record:
     from simulator.kernels.rng import STREAM_VERSION  # opening results needs no kernels
 
