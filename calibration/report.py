@@ -116,6 +116,8 @@ def _alternatives(found: Comparison) -> Iterator[str]:
         evidence = f"log evidence {side.log_evidence:.2f} ± {side.log_evidence_error:.2f}"
         unsure = "" if all(reading.converged for reading in side.fitted.readings) else "; NOT CONVERGED"
         yield f"{side.combination.name}: {evidence}, probability {before:.2f} before, {after:.2f} after{unsure}"
+    if not found.differing:
+        return
     yield ""
     lines = [("times in days; median (95 %)", *found.names)]
     rows = [{row.name: row for row in side.rows} for side in found.sides]
