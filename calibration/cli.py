@@ -39,8 +39,9 @@ Usage
   cohort=NAME         the cohort; the default is the simulator's
   calibration=NAME    its priors and targets, calibration/NAME.yaml; the default is the cohort's name
   key=value           any key of the simulator's: seed=7, study.reading=..., cohort.mix.stomach=0.2
-  diagnostics=DEPTH   standard: profile likelihoods, collinearity, modes, targets left out one by one by reweighting;
-                      full: those that this says too little of are calibrated anew (minutes); none
+  diagnostics=DEPTH   standard: profile likelihoods, collinearity, modes, targets left out one by one by reweighting,
+                      alternatives of the model's own choices that have a closed form; full: also those that are
+                      simulated, and targets of which reweighting says too little are left out anew (minutes); none
   hydra.run.dir=FOLDER  where to write, instead of outputs/calibration/<cohort>/<date>_<time>
   --config-dir FOLDER  your own files: FOLDER/calibration/NAME.yaml beside FOLDER/cohort/ and the others
   --help, --version
@@ -89,6 +90,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
     """Calibrate, print what was found, write it into a folder of its own. Returns the folder."""
     assert prepared.folder is not None  # prepared with an output folder
     with claimed(prepared.folder, PARAMETERS) as folder, ExitStack() as held:
+        from calibration.comparison import check, compare
+        from calibration.comparison_tree import comparison_nodes
         from calibration.draws import posterior_draws, prior_draws
         from calibration.feasibility import STUDIES, cut, draws_of
         from calibration.fit import fit
@@ -96,11 +99,13 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.journal import journal_of
         from calibration.parameter_file import draws_table, parameters_of
         from calibration.predictive import predictive
-        from calibration.report import diagnosed, joint, report
+        from calibration.report import compared, diagnosed, joint, report
         from calibration.results import predictive_tree, tree_of, units_of
         from simulator.results.store import save
 
         told = _progress()
+        if diagnostics != "none":
+            check(prepared.container, declared, prepared.overrides)
         journal = held.enter_context(_kept(journal_of(folder, prepared.container, declared, prepared.overrides)))
         fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=told, journal=journal)
         n = draws_of(fitted)
@@ -111,7 +116,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         predicted = predictive(fitted)
         told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
         before = prior_draws(fitted, n)
-        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart)
+        sides = compare(fitted, draws, depth=diagnostics, told=told, journal=journal)
+        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, comparison_nodes(sides))
         save(tree, folder / RESULTS)
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
         (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
@@ -120,8 +126,9 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
             from calibration import figures
 
             shown = predictive_tree(fitted, predicted)
-            pictures = figures.write(folder, fitted, fitted.rows(), before, draws, units_of(fitted), shown)
+            pictures = figures.write(folder, fitted, fitted.rows(), before, draws, units_of(fitted), shown, sides)
     print(report(fitted), end="")
+    print("\n" + compared(sides), end="")
     if predicted is not None:
         from simulator.views.tables import targets_table
 

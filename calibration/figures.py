@@ -6,7 +6,9 @@ In the style of `simulator.views.figures`, whose colours and writing they use.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,16 +18,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from calibration.comparison import Comparison
 from calibration.draws import Draws
 from calibration.fit import Fit
 from calibration.report import ASSUMPTION
 from calibration.summary import Row
+from calibration.survival import simulated_draws
 from simulator.running.draws import tree_of
 from simulator.tables import Floats
 from simulator.views import figures
-from simulator.views.figures import OKABE_ITO
+from simulator.views.figures import ASSUMED, OKABE_ITO
+from simulator.views.figures.style import INK, LINES, MUTED, assumed_patch, dress_shares, group_label, literal
 
 PARAMETERS, SURVIVAL, TARGETS = "parameters.png", "survival_fit.png", "targets.png"
+ALTERNATIVES = "alternatives.png"
 COLUMNS = 4
 GRID = 200
 SURVIVAL_DRAWS, SURVIVAL_STUDIES = 60, 60
@@ -93,49 +99,89 @@ def _density(values: Floats, x: Floats) -> Floats:
     return heights
 
 
-def survival(fitted: Fit, posterior: Draws, tree: xr.DataTree) -> Figure:
+def survival(fitted: Fit, posterior: Draws, tree: xr.DataTree, informed: Mapping[str, float] | None = None) -> Figure:
     """Draw survival by stratum of draws of the posterior, what one study would show, and what was reported.
 
     Some draws are simulated for it, with as many studies each of the published size; percentiles are those of ``tree``.
+    What lies beyond the last ``informed`` time of a group, days, is hatched.
     """
     curves = simulated(fitted, posterior)
     curves["targets"] = tree["targets"]
-    return figures.survival(curves)
+    return figures.survival(curves, informed=informed)
+
+
+def alternatives(found: Comparison) -> Figure:
+    """Draw survival by group under each alternative, and averaged; hatched is what no fitted target looks at."""
+    first = found.sides[0].survival
+    time, end = first.times, first.restricted_to
+    n_columns = min(len(first.groups), 3)
+    n_rows = math.ceil(len(first.groups) / n_columns)
+    figure = figures.new_figure(7.0 if n_columns == 1 else 4.3 * n_columns, 1.0 + 3.0 * n_rows)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+    for ax in axes.flat[len(first.groups) :]:
+        ax.set_visible(False)
+    colours = [OKABE_ITO[k % len(OKABE_ITO)] for k in range(len(found.sides))]
+    for g, (ax, group) in enumerate(zip(axes.flat, first.groups, strict=False)):
+        for k, colour in enumerate(colours):
+            lower, median, upper = found.share[k, :, g]
+            ax.fill_between(time, lower, upper, color=colour, alpha=0.08, linewidth=0)
+            for edge in (lower, upper):
+                ax.plot(time, edge, color=colour, linewidth=0.6, linestyle=LINES[k % len(LINES)])
+            ax.plot(time, median, color=colour, linewidth=1.6, linestyle=LINES[k % len(LINES)])
+        ax.plot(time, found.averaged_share[1, g], color=INK, linewidth=1.0, linestyle=":")
+        beyond = (time >= found.informed[group]).tolist()
+        top = np.maximum(found.share[:, 2, g].max(axis=0), found.averaged_share[2, g])
+        ax.fill_between(
+            time, top, where=beyond, facecolor="none", edgecolor=MUTED, hatch=ASSUMED, linewidth=0, alpha=0.5
+        )
+        dress_shares(ax, end, y="Overall survival" if g % n_columns == 0 else "")
+        ax.set_title(group_label(group), loc="left", fontsize="medium", fontweight="bold")
+    handles: list[Any] = []
+    for k, colour in enumerate(colours):
+        line: Any = {"color": colour, "linewidth": 1.6, "linestyle": LINES[k % len(LINES)]}
+        handles.append(Line2D([], [], **line, label=_legend_of(found, k)))
+    handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=":", label="averaged"))
+    handles.append(Patch(color=INK, alpha=0.13, linewidth=0, label="95 % of draws, between thin lines"))
+    handles.append(assumed_patch("beyond the last time that a fitted target looks at"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
+    return figure
+
+
+def _legend_of(found: Comparison, k: int) -> str:
+    return literal(f"{found.names[k].replace('_', ' ')}, probability {found.probabilities[k]:.2f}")
 
 
 def simulated(fitted: Fit, posterior: Draws) -> xr.DataTree:
     """Return the tree of a simulation over the first draws under the reading that a run takes if nothing is said."""
-    from simulator.declaration.posterior import GROUP, KEYS, published_with
-    from simulator.declaration.schema import declare_possible
-    from simulator.running.batch import outcomes
     from simulator.running.draws import Declared
 
     reading = fitted.readings[fitted.default]
-    experiment = reading.experiment
-    paths = [path for component in reading.components for path in component.prior.parameters]
     rows = np.flatnonzero(posterior.reading == fitted.default)[:SURVIVAL_DRAWS]
-    group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
-    study = {**experiment.config["study"], "replicates": SURVIVAL_STUDIES}
-    config = {**experiment.config, GROUP: published_with(group, paths), "study": study}
-    others = [text for text in experiment.overrides if not text.startswith("study.replicates=")]
-    values = {path: posterior.values[path][rows].tolist() for path in paths}
-    found = declare_possible(config, values, overrides=others)
-    if found.experiment is None:
-        raise RuntimeError("no draw of the posterior can be produced, and all of them could")
-    numbers = tuple(range(found.experiment.tables.n_sets))
-    declared = Declared(numbers, (found.experiment,), numbers, {})
-    return tree_of(experiment, declared, list(outcomes([found.experiment])))
+    experiment, kept, brought = simulated_draws(reading, posterior, rows, SURVIVAL_STUDIES)
+    numbers = tuple(range(len(kept)))
+    return tree_of(reading.experiment, Declared(numbers, (experiment,), numbers, {}), brought)
 
 
 def write(
-    folder: Path, fitted: Fit, rows: list[Row], prior: Draws, posterior: Draws, units: dict[str, str], tree: xr.DataTree
+    folder: Path,
+    fitted: Fit,
+    rows: list[Row],
+    prior: Draws,
+    posterior: Draws,
+    units: dict[str, str],
+    tree: xr.DataTree,
+    compared: Comparison,
 ) -> dict[str, str]:
     """Write all figures into a folder; return what each file shows. ``tree``: the targets, as of a simulation."""
     figures.save(parameters(rows, prior, posterior, units), folder / PARAMETERS)
-    figures.save(survival(fitted, posterior, tree), folder / SURVIVAL)
+    figures.save(survival(fitted, posterior, tree, compared.informed), folder / SURVIVAL)
     figures.save(figures.targets(tree), folder / TARGETS)
-    return {
+    shown = {
         PARAMETERS: "densities before and after the data",
         SURVIVAL: "survival of draws of the posterior, and reported",
         TARGETS: "percentile of every reported value",
     }
+    if len(compared.sides) > 1:
+        figures.save(alternatives(compared), folder / ALTERNATIVES)
+        shown[ALTERNATIVES] = f"survival by {', '.join(compared.sides[0].combination.words)}, side by side"
+    return shown

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration import schema
+from calibration import choices, schema
 from calibration.closed_forms import ClosedForms
 from calibration.cuts import Cut
 from calibration.journal import Journal
@@ -212,6 +212,7 @@ def fit(
     overrides: Sequence[str] = (),
     told: Callable[[str], None] | None = None,
     journal: Journal | None = None,
+    known: Fit | None = None,
 ) -> Fit:
     """Calibrate a cohort.
 
@@ -222,6 +223,8 @@ def fit(
     overrides : the user's ``key=value`` texts, as for `declare`.
     told : is called with one line for each component that was searched.
     journal : likelihoods of a run that was cut off, not to be found again; the new ones are added.
+    known : a fit with the same seed and search, of the same model but for a word; parts that it has too, prior and
+        closed forms alike, are taken from it. What is simulated depends on the whole model, and is searched anew.
 
     Raises
     ------
@@ -229,27 +232,17 @@ def fit(
         With every problem: of the cohort, of the targets, of the priors; before anything is searched. Where no draw of
         the prior gives the targets any probability, after the search.
     """
-    evidence = evidence_file.load(container["evidence"])
-    chosen, weights = _readings(declared, evidence, container.get("study", {}).get("reading"))
-    prepared = []
-    problems: dict[str, tuple[Problem, list[str]]] = {}
-    for alternatives in chosen:
-        try:
-            prepared.append(_prepared(container, declared, overrides, alternatives))
-        except ConfigError as refusal:
-            for problem in refusal.problems:
-                under = ", ".join(alternatives[question] for question in declared.readings if question in alternatives)
-                problems.setdefault(str(problem), (problem, []))[1].append(under)
-    if problems:
-        raise ConfigError([_under(problem, names, len(chosen)) for problem, names in problems.values()])
-    _refuse_other_targets(chosen, [one.terms for one in prepared])
+    prepared = prepare(container, declared, overrides)
+    chosen = prepared.chosen
     seed = int(container.get("seed", 0))
+    others = () if known is None else known.readings
+    searched_before = [c for reading in others for c in reading.components if c.simulation is None]
     fits: list[ReadingFit] = []
-    for alternatives, one in zip(chosen, prepared, strict=True):
+    for alternatives, one in zip(chosen, prepared.readings, strict=True):
         found = []
         for part, mine in components(one.prior, one.terms):
-            before = (c for reading in fits for c in reading.components if (c.prior, c.terms) == (part, mine))
-            component = next(before, None)
+            before = (*(c for reading in fits for c in reading.components), *searched_before)
+            component = next((c for c in before if (c.prior, c.terms) == (part, mine)), None)
             if component is None:
                 asked = (one.experiment.config, declared, alternatives, part.names)
                 remembered = None if journal is None else partial(journal.remembered, asked)
@@ -260,7 +253,44 @@ def fit(
             found.append(component)
         fits.append(ReadingFit(alternatives, tuple(found), seed, one.experiment, one.kinds))
     names = tuple(tuple(alternatives.values()) for alternatives in chosen)
-    return Fit(tuple(fits), Alternatives(names, tuple(weights)), declared, evidence, container, tuple(overrides))
+    readings = Alternatives(names, prepared.weights)
+    return Fit(tuple(fits), readings, declared, prepared.evidence, container, tuple(overrides))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is fitted under each reading: its alternatives, and their prior weights, not normalised."""
+
+    evidence: EvidenceFile
+    chosen: tuple[Mapping[str, str], ...]
+    weights: tuple[float, ...]
+    readings: tuple[PreparedReading, ...]
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Ids of the targets that are fitted, under every reading."""
+        return frozenset(name for term in self.readings[0].terms for name in term.targets)
+
+
+def prepare(container: Mapping[str, Any], declared: schema.Calibration, overrides: Sequence[str]) -> Prepared:
+    """Return priors and likelihoods under every reading; the arguments and what is raised are those of `fit`."""
+    evidence = evidence_file.load(container["evidence"])
+    used = choices.taken(declared, container)
+    chosen, weights = _readings(declared, evidence, container.get("study", {}).get("reading"))
+    prepared = []
+    problems: dict[str, tuple[Problem, list[str]]] = {}
+    for alternatives in chosen:
+        try:
+            prepared.append(_prepared(container, used, overrides, alternatives))
+        except ConfigError as refusal:
+            for problem in refusal.problems:
+                under = ", ".join(alternatives[question] for question in declared.readings if question in alternatives)
+                problems.setdefault(str(problem), (problem, []))[1].append(under)
+    if problems:
+        said = (_under(problem, names, len(chosen)) for problem, names in problems.values())
+        raise ConfigError([choices.located(problem, declared, container) for problem in said])
+    _refuse_other_targets(chosen, [one.terms for one in prepared])
+    return Prepared(evidence, tuple(chosen), tuple(weights), tuple(prepared))
 
 
 def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
@@ -324,7 +354,7 @@ def _readings(
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
+class PreparedReading:
     """What is fitted under one reading."""
 
     experiment: Experiment
@@ -338,7 +368,7 @@ def _prepared(
     declared: schema.Calibration,
     overrides: Sequence[str],
     alternatives: Mapping[str, str],
-) -> _Prepared:
+) -> PreparedReading:
     """Return prior and likelihood under one reading, or refuse with everything that is wrong."""
     study = {**container["study"], "reading": list(alternatives.values()) or None}
     with warnings.catch_warnings():  # of a reading that nobody chose: what is inert in it is no news
@@ -360,7 +390,7 @@ def _prepared(
         wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))
     if wrong:
         raise ConfigError(wrong)
-    return _Prepared(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, kinds))
+    return PreparedReading(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, kinds))
 
 
 def _kinds(experiment: Experiment) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from calibration import feasibility
+from calibration.choices import taken
 from calibration.draws import Draws
 from calibration.fit import Fit, ReadingFit
 from calibration.parameters import Dirichlet
@@ -126,7 +127,7 @@ def _assumption(leaf: Leaf, row: Row, value: float, unit: str, note: str | None)
 
 
 def _note(fitted: Fit, path: str) -> str | None:
-    declared = fitted.declared.parameters
+    declared = taken(fitted.declared, fitted.config).parameters
     prior = declared.get(path) or declared.get(path.rpartition(".")[0])
     return None if prior is None else prior.note
 

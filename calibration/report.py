@@ -6,14 +6,21 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from calibration import feasibility
+from calibration.comparison import Comparison
 from calibration.fit import Fit
 from calibration.identifiability import COLLINEAR, Diagnostics
 from calibration.predictive import Predictive
 from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, Simulated
 from calibration.summary import Interval, Row
+from calibration.survival import named_times
+from simulator.tables import Floats
+from simulator.units import DAYS_PER
 
 WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
+EXTRAPOLATED = "*"
 ASSUMPTION = "assumption"
 """What a number is called that the data do not inform: its posterior is its prior."""
 
@@ -68,6 +75,90 @@ def diagnosed(found: Diagnostics) -> str:
     return "\n".join(lines) + "\n"
 
 
+def compared(found: Comparison) -> str:
+    """Return survival by group, and what other words for the model's own choices make of it."""
+    parts = (_survival(found), _alternatives(found), _not_compared(found))
+    return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
+
+
+def _survival(found: Comparison) -> Iterator[str]:
+    first = found.sides[0].survival
+    several = len(found.sides) > 1
+    head = [*found.names, "averaged"] if several else ["posterior"]
+    share = [*found.share, found.averaged_share] if several else list(found.share)
+    mean = [*found.mean, found.averaged_mean] if several else list(found.mean)
+    lines: list[tuple[str, ...]] = [("survival; median (95 %)", *head)]
+    for g, group in enumerate(first.groups):
+        for time in (time for time in named_times(found.sides[0].fitted) if time <= first.restricted_to):
+            t = int(np.argmin(np.abs(first.times - time)))
+            mark = EXTRAPOLATED if found.extrapolated[g, t] else ""
+            lines.append((f"{group}, {_time(time)}{mark}", *(_shares(each[:, g, t]) for each in share)))
+        mark = EXTRAPOLATED if found.mean_extrapolated[g] else ""
+        what = f"{group}, mean days within {_time(first.restricted_to)}{mark}"
+        lines.append((what, *(_shown(Interval(*each[:, g])) for each in mean)))
+    yield from _aligned(lines)
+    if not first.closed:
+        yield from _wrapped(f"Survival is that of {len(first.share)} draws, simulated")
+    if found.extrapolated.any() or found.mean_extrapolated.any():
+        last = "; ".join(
+            f"{group}: {f'day {found.informed[group]:g}' if found.informed[group] else 'none'}"
+            for group in first.groups
+        )
+        said = f"{EXTRAPOLATED} extrapolated, beyond the last time at which a fitted target looks at survival ({last})"
+        yield from _wrapped(said)
+
+
+def _alternatives(found: Comparison) -> Iterator[str]:
+    if len(found.sides) == 1:
+        return
+    yield f"Side by side: {', '.join(found.sides[0].combination.words)}"
+    for side, before, after in zip(found.sides, found.weighing.probabilities(), found.probabilities, strict=True):
+        evidence = f"log evidence {side.log_evidence:.2f} ± {side.log_evidence_error:.2f}"
+        unsure = "" if all(reading.converged for reading in side.fitted.readings) else "; NOT CONVERGED"
+        yield f"{side.combination.name}: {evidence}, probability {before:.2f} before, {after:.2f} after{unsure}"
+    if not found.differing:
+        return
+    yield ""
+    lines = [("times in days; median (95 %)", *found.names)]
+    rows = [{row.name: row for row in side.rows} for side in found.sides]
+    for name in found.differing:
+        lines.append((name, *(_shown(side[name].posterior) if name in side else "" for side in rows)))
+    yield from _aligned(lines)
+    yield from _wrapped(
+        "A number may mean another thing under another alternative, such as a shape; survival always means the same"
+    )
+
+
+def _not_compared(found: Comparison) -> Iterator[str]:
+    for key, word in found.held.items():
+        yield from _wrapped(f"Not compared: {key} is {word}, which is none of its alternatives")
+    for depth in dict.fromkeys(found.skipped.values()):
+        names = "; ".join(name for name, needed in found.skipped.items() if needed == depth)
+        yield from _wrapped(f"Not compared: {names} (diagnostics={depth} does)")
+    for name, why in found.refused.items():
+        yield from _wrapped(f"Not compared: {name}: {why}")
+
+
+def _time(days: float) -> str:
+    years = days / DAYS_PER["y"]
+    whole = round(years)
+    return f"{whole} y" if whole and abs(years - whole) * DAYS_PER["y"] <= 1.0 else f"{days:g} d"
+
+
+def _shares(quantiles: Floats) -> str:
+    lower, median, upper = quantiles
+    return f"{median:.3f} ({lower:.3f}–{upper:.3f})"
+
+
+def _aligned(lines: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Columns as wide as they must be, the first to the left, a rule beneath the head."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for number, (name, *others) in enumerate(lines):
+        yield "  ".join([name.ljust(widths[0]), *(o.rjust(w) for o, w in zip(others, widths[1:], strict=True))])
+        if number == 0:
+            yield "─" * (sum(widths) + 2 * (len(widths) - 1))
+
+
 def _chance(p: float, error: float) -> str:
     return f"{p:.2f} ± {error:.1g}" if error > 0.0 else f"{p:.2f}"
 
@@ -75,12 +166,7 @@ def _chance(p: float, error: float) -> str:
 def _columns(rows: Sequence[Row]) -> Iterator[str]:
     cells = [(row.name, _shown(row.prior), _shown(row.posterior), _contraction(row)) for row in rows]
     cells.insert(0, ("times in days; median (95 %)", "prior", "posterior", "contraction"))
-    widths = [max(len(cell[i]) for cell in cells) for i in range(4)]
-    for number, cell in enumerate(cells):
-        name, *others = cell
-        yield "  ".join([name.ljust(widths[0]), *(o.rjust(w) for o, w in zip(others, widths[1:], strict=True))])
-        if number == 0:
-            yield "─" * (sum(widths) + 6)
+    yield from _aligned(cells)
     yield "contraction: 1 − variance after/before, on a scale where the prior is normal"
     if any(not row.informed for row in rows):
         yield f"{ASSUMPTION}: the data say next to nothing; this is the prior"

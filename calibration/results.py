@@ -1,10 +1,11 @@
 """A fit as one self-describing tree, in the layout of ArviZ. Knows names of groups, dimensions and attributes;
 computes nothing.
 
-The only place of this package that builds xarray objects. Groups `posterior`, `prior`, `sample_stats` and
-`log_likelihood` have the dimensions (chain, draw) first: one chain of equally weighted draws. `observed_data` is what
-was reported, `parameters` and `readings` what was found of each. A study of ranks has `papers` and `checks`. Every
-variable has ``long_name`` and ``units``; times are days. ArviZ is needed neither to write nor to read it.
+With `comparison_tree` the only place of this package that builds xarray objects. Groups `posterior`, `prior`,
+`sample_stats` and `log_likelihood` have the dimensions (chain, draw) first: one chain of equally weighted draws.
+`observed_data` is what was reported, `parameters` and `readings` what was found of each. A study of ranks has `papers`
+and `checks`. Every variable has ``long_name`` and ``units``; times are days. ArviZ is needed neither to write nor to
+read it.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ def tree_of(
     rows: Sequence[Row],
     predicted: Predictive | None = None,
     diagnostics: Diagnostics | None = None,
+    more: Mapping[str, xr.Dataset] | None = None,
 ) -> xr.DataTree:
     """Return the tree of a calibration: its record, its draws, what was observed, what was found.
 
     With what the posterior predicts, ``posterior_predictive`` in ArviZ's layout (chain, draw, target), a draw being
     a simulated study, and ``targets``, the node of a simulation over draws, with percentiles of what was reported.
+    ``more``: further nodes, such as those of `comparison_tree`.
     """
     nodes = {
         "posterior": _numbers(fitted, posterior, "posterior"),
@@ -63,6 +66,7 @@ def tree_of(
     if diagnostics is not None:
         nodes["profiles"] = _profiles(fitted, diagnostics)
         nodes["left_out"] = _left_out(diagnostics)
+    nodes |= more or {}
     return assembled(nodes, _record(fitted))
 
 
@@ -172,7 +176,7 @@ def _papers(found: Ranks) -> xr.Dataset:
         "converged": (each, found.converged, "whether every search ended before its stages ran out", "1"),
         "effective_size": (each, found.effective_size, "least effective size of the parts of the posterior", "1"),
     }
-    return _described(
+    return described(
         columns,
         paper=(range(len(found.rank)), "simulated paper"),
         quantity=(found.quantities, "number with a prior, or the log likelihood"),
@@ -201,7 +205,7 @@ def _checks(found: Ranks, verdict: Verdict) -> xr.Dataset:
         "band_lower": (by_rank, lower - uniform, "simultaneous band of ecdf_difference, lower", "1"),
         "band_upper": (by_rank, upper - uniform, "simultaneous band of ecdf_difference, upper", "1"),
     }
-    return _described(
+    return described(
         columns,
         quantity=(found.quantities, "number with a prior, or the log likelihood"),
         level=(LEVELS, "level of the central interval"),
@@ -209,7 +213,7 @@ def _checks(found: Ranks, verdict: Verdict) -> xr.Dataset:
     )
 
 
-def _described(
+def described(
     columns: Mapping[str, tuple[tuple[str, ...], Any, str, str]], **coordinates: tuple[Sequence[Any] | Any, str]
 ) -> xr.Dataset:
     """Return variables, each of dimensions, values, long name and units, with coordinates of values and long name."""

@@ -1,4 +1,5 @@
-"""What a calibration file declares: priors, what is left out, readings and their weights, how hard to search.
+"""What a calibration file declares: priors, what is left out, readings and their weights, alternatives of the
+model's own choices, how hard to search.
 
 Knows keys, types and ranges; knows no model and no evidence. A number that has a location (a mean, a median, an end)
 is kept as written, since only the model says whether it is a time, a rate or a plain number; `prior_of` reads it.
@@ -140,6 +141,19 @@ class SimulatedTargets(Declared):
     note: Text | None = None
 
 
+def _weighed(value: object) -> object:
+    """A number alone is a weight."""
+    return value if isinstance(value, Mapping) else {"weight": value}
+
+
+class Alternative(Declared):
+    """A word that a choice of the model may have: its prior weight, and priors that hold under it instead."""
+
+    weight: Positive
+    parameters: dict[str, ParameterPrior] = {}
+    note: Text | None = None
+
+
 class Search(Declared):
     """How hard the posterior is searched; see `samplers.imis`."""
 
@@ -161,6 +175,9 @@ class Calibration(Declared):
     not_reached: list[NotReached] = []
     simulated: dict[Name, SimulatedTargets] = {}
     readings: dict[Name, Annotated[dict[Name, Positive], Field(min_length=1)]] = {}
+    alternatives: dict[
+        Text, Annotated[dict[Name, Annotated[Alternative, BeforeValidator(_weighed)]], Field(min_length=2)]
+    ] = {}
     search: Search = Search()
 
     def without(self, targets: Collection[str]) -> Calibration:

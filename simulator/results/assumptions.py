@@ -1,5 +1,5 @@
-"""What the curves of a run rest on, read from its record. Knows provenance classes and where a declaration refers to
-parameters; knows no array.
+"""What the curves of a run rest on: provenance classes in its record, and how far what was reported looks along them.
+Knows where a declaration refers to parameters, and what printed numbers look at; knows no array.
 
 A number has one of the provenance classes `EVIDENCE` or `ASSUMPTION`; a number that stands in a declaration itself
 has none and counts as assumed, as a parameter without a class does.
@@ -8,16 +8,23 @@ has none and counts as assumed, as a parameter without a class does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
+from simulator.study.statistics import EVERYBODY
+
 EVIDENCE = ("reported", "derived", "read", "calibrated")
 ASSUMPTION = ("borrowed", "assumed")
 
 _PREFIX = "parameters."
+LANDMARKS = ("kaplan_meier_landmark",)
+MEDIANS = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "naive_median")
+"""Estimators that look at survival at one time: at the time itself, or until half of the patients are dead."""
+
 _NO_TIME = ("family", "observed", "solved_for", "response_effect", "probability")
 
 
@@ -42,6 +49,33 @@ class Basis:
     def __or__(self, other: Basis) -> Basis:
         pairs = ((self.when, other.when), (self.how_often, other.how_often), (self.parameters, other.parameters))
         return Basis(*(tuple(dict.fromkeys(one + more)) for one, more in pairs))
+
+
+def looked_at_until(estimator: str, time: float, reported: float, half_width: float) -> float:
+    """Return the last time, days, at which a printed number looks at survival; NaN where it is no point of the curve.
+
+    A landmark looks until its ``time``; a median until the upper end of what it was rounded from.
+    """
+    if estimator in LANDMARKS:
+        return time
+    return reported + half_width if estimator in MEDIANS and math.isfinite(reported) else math.nan
+
+
+def last_looks(looks: Iterable[tuple[str, float]], groups: Sequence[str]) -> dict[str, float]:
+    """Return, for each group of patients, the last time, days, at which anything looks at its survival; 0: never.
+
+    ``looks``: the group that a number is about, and until when it looks (`looked_at_until`); NaN does not look. What is
+    said of everybody speaks of each group, and what is said of every group speaks of everybody.
+    """
+    known = [(about, until) for about, until in looks if math.isfinite(until)]
+    last = {}
+    for group in groups:
+        names = (EVERYBODY, group, group.removeprefix("arm."))
+        last[group] = max((until for about, until in known if about in names or len(groups) == 1), default=0.0)
+    others = [last[group] for group in groups if group != EVERYBODY]
+    if EVERYBODY in last and others:
+        last[EVERYBODY] = max(last[EVERYBODY], min(others))
+    return last
 
 
 @dataclass(frozen=True)

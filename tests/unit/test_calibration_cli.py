@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import simulator
 from calibration import cli
 from calibration.cli import main
 
@@ -80,6 +81,37 @@ def test_a_file_of_ones_own_gives_a_shipped_cohort_other_priors(here, tmp_path, 
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("response.probability"))
     median = float(line.split(")")[1].split()[0])
     assert median == pytest.approx(0.727, abs=0.03)  # of Beta(21, 8); of 100 draws, cut to what can be produced
+
+
+def test_alternatives_are_shown_side_by_side_unless_nothing_is_diagnosed(here, tmp_path, capsys):
+    own = own_file(
+        tmp_path, "families", search=QUICK, alternatives={"survival.family": {"weibull": 1, "log_normal": 1}}
+    )
+    arguments = ["cohort=il2_hai_unresectable", "calibration=families", "--config-dir", str(own)]
+    assert main([*arguments, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES | {"alternatives.png"}
+    said = capsys.readouterr().out
+    assert "Side by side: survival.family" in said
+    assert "all, 1 y*" in said  # no target looks at survival
+    assert "(all: none)" in said
+    tree = simulator.open_results(tmp_path / "run" / "calibration.nc")
+    assert tree["survival"]["alternative"].values.tolist() == ["weibull", "log_normal"]
+    assert tree["survival"]["extrapolated"].values[:, 1:].all()
+    assert tree["alternatives"]["probability"].values == pytest.approx([0.5, 0.5], abs=0.05)  # as before the data
+    assert main([*arguments, "diagnostics=none", f"hydra.run.dir={tmp_path / 'none'}"]) == 0
+    assert {path.name for path in (tmp_path / "none").iterdir()} == FILES
+    assert "Not compared: log_normal (diagnostics=standard does)" in capsys.readouterr().out
+
+
+def test_an_alternative_that_there_is_not_ends_with_two_and_leaves_nothing(here, tmp_path, capsys):
+    own = own_file(tmp_path, "typo", alternatives={"survival.family": {"weibull": 1, "log_norml": 1}})
+    run = tmp_path / "run"
+    arguments = ["cohort=il2_hai_unresectable", "calibration=typo", "--config-dir", str(own), f"hydra.run.dir={run}"]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "config error: calibration.alternatives.survival.family.log_norml: unknown hazard family" in said
+    assert "(did you mean 'log_normal'?)" in said
+    assert not run.exists()
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def targets(rows=TARGETS, n=1000, percentiles=None):
             "unit": text(columns[3]),
             "scale": ("target", np.array(scale, dtype=float)),
             "decimals": ("target", np.array(decimals)),
+            "half_width": ("target", 0.5 * 10.0 ** -np.array(decimals) / np.array(scale, dtype=float)),
             "role": text(columns[6]),
             "estimator": text(columns[7]),
             "variable": text(columns[8]),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from simulator.results.assumptions import grounds_of
+from simulator.results.assumptions import grounds_of, last_looks, looked_at_until
 from simulator.units import DAYS_PER
 from simulator.views.figures.style import (
     ASSUMED,
@@ -47,7 +47,12 @@ _OUTCOME = "Overall survival"
 
 
 def survival(
-    tree: xr.DataTree, ax: Axes | None = None, *, groups: Sequence[str] | None = None, annotated: bool = False
+    tree: xr.DataTree,
+    ax: Axes | None = None,
+    *,
+    groups: Sequence[str] | None = None,
+    annotated: bool = False,
+    informed: Mapping[str, float] | None = None,
 ) -> Figure:
     """Draw simulated survival by group, what one study would show of it, and what was reported.
 
@@ -68,13 +73,17 @@ def survival(
     known = [str(name) for name in statistics["group"].values]
     names = chosen("groups", groups, known, "group")
     points = _points(tree["targets"].to_dataset(), known)
-    colours, doubt = colour_of_group(known), doubt_of(tree)
+    colours, doubts = colour_of_group(known), doubts_of(tree, known)
+    if informed is not None:
+        doubts = {name: replace(doubt, after=informed.get(name, doubt.after)) for name, doubt in doubts.items()}
     end = _end(statistics, [point for point in points if point.group in names])
     if ax is None:
-        return _panels(statistics, names, points, colours, end, doubt)
+        return _panels(statistics, names, points, colours, end, doubts)
     for name in names:
         of_group = statistics.sel(group=name)
-        _draw_survival(ax, of_group, colours[name], doubt if name == names[0] else Doubt(), label=group_label(name))
+        _draw_survival(
+            ax, of_group, colours[name], doubts[name] if name == names[0] else Doubt(), label=group_label(name)
+        )
         shown = [point for point in points if point.group == name]
         _draw_points(ax, shown, colours[name], notes="short" if annotated else "", end=end)
     dress_shares(ax, end, y=_OUTCOME)
@@ -99,18 +108,18 @@ class Doubt:
         return "rests on assumption alone" if self.assumed else "beyond the last reported time"
 
 
-def doubt_of(tree: xr.DataTree) -> Doubt:
-    """Return what of survival no evidence speaks of; all that is known if the tree has no record."""
+def doubts_of(tree: xr.DataTree, groups: Sequence[str]) -> dict[str, Doubt]:
+    """Return what of each group's survival no evidence speaks of; all that is known if the tree has no record.
+
+    Where no survival was reported at all, there is no last time.
+    """
     node = tree["targets"].to_dataset()
-    columns = ("variable", "estimator", "time", "reported")
-    told = zip(*(node[name].values.tolist() for name in columns), strict=True)
-    times = [
-        reported if math.isnan(time) else time
-        for variable, estimator, time, reported in told
-        if variable == "survival" and estimator in _MARKERS
-    ]
-    last = max((time for time in times if math.isfinite(time)), default=math.inf)
-    return Doubt(grounds_of(tree).survival_is_assumed(), last)
+    columns = ("variable", "group", "estimator", "time", "reported", "half_width")
+    rows = zip(*(node[name].values.tolist() for name in columns), strict=True)
+    looks = [(group, looked_at_until(*printed)) for variable, group, *printed in rows if variable == "survival"]
+    assumed = grounds_of(tree).survival_is_assumed()
+    known = any(math.isfinite(until) for _, until in looks)
+    return {group: Doubt(assumed, after if known else math.inf) for group, after in last_looks(looks, groups).items()}
 
 
 @dataclass(frozen=True)
@@ -171,7 +180,7 @@ def _panels(
     points: Sequence[_Point],
     colours: dict[str, str],
     end: float,
-    doubt: Doubt,
+    doubts: Mapping[str, Doubt],
 ) -> Figure:
     n_columns = len(groups) if len(groups) <= 3 else 2 if len(groups) == 4 else 3
     n_rows = math.ceil(len(groups) / n_columns)
@@ -182,7 +191,7 @@ def _panels(
     for ax, name in zip(axes.flat, groups, strict=False):
         group = statistics.sel(group=name)
         size = _size(float(group["number_at_risk"].values[0]))
-        _draw_survival(ax, group, colours[name], doubt)
+        _draw_survival(ax, group, colours[name], doubts[name])
         _draw_points(ax, [point for point in points if point.group == name], colours[name], notes="long", end=end)
         dress_shares(ax, end, y=_OUTCOME)
         ax.set_title(
@@ -203,7 +212,7 @@ def _panels(
         top.spines[:].set_visible(False)
     shown = [point for point in points if point.group in groups]
     dotted = bool((statistics["number_at_risk"].sel(group=list(groups), time=slice(0, end)) < _LEAST_AT_RISK).any())
-    told = doubt if doubt.assumed or doubt.after < end else None
+    told = next((doubt for doubt in map(doubts.get, groups) if doubt and (doubt.assumed or doubt.after < end)), None)
     figure.legend(
         handles=_legend(shown, told, dotted=dotted, draws=_BETWEEN[0] in statistics),
         loc="outside upper center",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from simulator.views import figures
 from simulator.views.figures.occurrences import event_rows
 from simulator.views.figures.style import event_words, statistics_of, words
-from simulator.views.figures.survival_curves import doubt_of
+from simulator.views.figures.survival_curves import Doubt, doubts_of
 from simulator.views.figures.treatment import SHOWN_PATIENTS, term_rows
 from simulator.views.report.markup import Content, Element, bullets, element, table
 from simulator.views.report.pictures import picture
@@ -55,7 +55,8 @@ def targets(run: Run) -> Iterator[Element]:
 
 def survival(run: Run) -> Iterator[Element]:
     """Survival by stratum and arm."""
-    doubt = doubt_of(run.tree)
+    doubts = doubts_of(run.tree, _groups(run))
+    doubt = next(iter(doubts.values()))  # all alike but for the time
     yield paragraph(
         "The line is simulated survival, the band what the Kaplan–Meier curve of one study would show (95 %), beneath "
         "stand the patients of one study at risk, on average. Signs are reported numbers, open where they were used "
@@ -72,8 +73,7 @@ def survival(run: Run) -> Iterator[Element]:
         said = "every parameter that says when patients die is assumed or borrowed"
         yield warning(f"Survival rests on assumption alone, and is hatched: {said}{held}.")
     elif math.isfinite(doubt.after):
-        said = f"Nothing was reported of survival after day {doubt.after:.0f}: what is hatched is extrapolated."
-        yield warning(said)
+        yield warning(f"{_silence(doubts)}: what is hatched is extrapolated.")
     else:
         yield warning("No survival number was reported that these curves could be held against.")
     panels = [
@@ -259,6 +259,17 @@ def _estimate(node: Any, name: str, group: str) -> str:
         return supported(value, math.nan, 1.0, 2)
     of = float(node[error].sel(group=group))
     return f"{supported(value, of, 1.0, 3)} ± {of:.1g}"
+
+
+def _silence(doubts: Mapping[str, Doubt]) -> str:
+    """Say after which day nothing was reported, of whom where that differs."""
+    groups: dict[str, list[str]] = {}
+    for group, doubt in doubts.items():
+        groups.setdefault(f"day {doubt.after:g}", []).append(words(group))
+    if len(groups) == 1:
+        return f"Nothing was reported of survival after {next(iter(groups))}"
+    said = "; ".join(f"{day} ({', '.join(names)})" for day, names in groups.items())
+    return f"Nothing was reported of survival after {said}"
 
 
 def _groups(run: Run) -> list[str]:

@@ -1,0 +1,157 @@
+"""Survival of groups of patients under draws of a posterior: curves, and means to a time.
+
+Knows a fit and its draws; knows no file and nothing of other models. The curve is the closed form that entered the
+likelihood where there is one (`closed_forms`); otherwise studies of a few draws are simulated, and the share alive is
+counted, with a luck that all draws share.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from calibration.closed_forms import ClosedForms, NoClosedForm, SurvivalOf
+from calibration.draws import Draws
+from calibration.extrapolation import end_of_follow_up
+from calibration.fit import Fit, ReadingFit
+from calibration.parameters import ParameterSets
+from simulator.declaration.posterior import GROUP, KEYS, published_with
+from simulator.declaration.schema import Experiment, declare_possible
+from simulator.errors import DeclarationWarning
+from simulator.running.batch import Outcome, outcomes
+from simulator.study.statistics import EVERYBODY, Variable
+from simulator.tables import Floats, Integers
+from simulator.units import DAYS_PER
+
+LONGEST = 5 * DAYS_PER["y"]
+"""Curves are given, and means restricted, to five years, or to the horizon of the simulation where that is shorter."""
+YEARS = (1, 2, 5)
+A_DAY = 1.0
+STEP = 14.0  # days between points of a curve
+FINE = 366  # points of the integral of a closed curve: its error is below a hundredth of a day
+SIMULATED_DRAWS, SIMULATED_STUDIES = 200, 40
+"""Without a closed form: draws that are simulated, and studies of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Survival:
+    """Survival under n draws, of groups, at times in days since entry.
+
+    ``share``: alive, (n, groups, times). ``mean``: within ``restricted_to`` days, (n, groups). ``follow_up``: the end
+    of it. ``closed``: whether by closed forms, or else by simulation.
+    """
+
+    groups: tuple[str, ...]
+    times: Floats
+    share: Floats
+    mean: Floats
+    restricted_to: float
+    follow_up: float
+    closed: bool
+
+
+def survival_of(fitted: Fit, draws: Draws) -> Survival:
+    """Return survival at the times of `times_of` under draws, of each stratum, or of everybody if there is one."""
+    times, end = times_of(fitted)
+    try:
+        return _closed(fitted, draws, times, end)
+    except NoClosedForm:
+        return _simulated(fitted, draws, times, end)
+
+
+def times_of(fitted: Fit) -> tuple[Floats, float]:
+    """Return the times of curves, days, and the time to which means are restricted.
+
+    A grid, the printed landmarks, and one, two and five years, as far as they are within `LONGEST` and the horizon.
+    """
+    end = min(LONGEST, float(fitted.readings[0].experiment.tables.horizon.min()))
+    grid = np.append(np.arange(0.0, end, STEP), end)
+    return np.unique(np.concatenate([grid, [time for time in named_times(fitted) if time <= end]])), end
+
+
+def named_times(fitted: Fit) -> list[float]:
+    """Return the times at which survival is told, days: printed landmarks, and one, two and five years.
+
+    A landmark within a day of a year stands for it: a year may be written as 365 days.
+    """
+    entries = fitted.readings[fitted.default].experiment.selection.targets
+    wanted = [entry.statistic for entry in entries if entry.statistic is not None]
+    landmarks = {s.time for s in wanted if s.estimator == "kaplan_meier_landmark" and s.time is not None}
+    years = {years * DAYS_PER["y"] for years in YEARS}
+    return sorted(landmarks | {year for year in years if all(abs(year - time) > A_DAY for time in landmarks)})
+
+
+def _closed(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
+    curves = [_curves(reading) for reading in fitted.readings]
+    strata = fitted.readings[0].experiment.cohort.strata
+    fine = np.linspace(0.0, end, FINE)
+    share, mean = np.empty((draws.size, len(strata), times.size)), np.empty((draws.size, len(strata)))
+    for number, of_reading in enumerate(curves):
+        mine = draws.reading == number
+        sets = ParameterSets({name: column[mine] for name, column in draws.values.items()}, int(mine.sum()))
+        for s, stratum in enumerate(strata if sets.size else ()):
+            share[mine, s] = np.exp(of_reading[stratum].log_survival(sets, times))
+            curve = np.exp(of_reading[stratum].log_survival(sets, fine))
+            mean[mine, s] = np.trapezoid(curve, fine, axis=1)
+    groups = strata if len(strata) > 1 else (EVERYBODY,)
+    follow_up = end_of_follow_up([reading.experiment for reading in fitted.readings])
+    return Survival(tuple(groups), times, share, mean, end, follow_up, closed=True)
+
+
+def _curves(reading: ReadingFit) -> dict[str, SurvivalOf]:
+    """Return the closed curve of each stratum. Raises NoClosedForm."""
+    calibrated = [path for component in reading.components for path in component.prior.parameters]
+    return ClosedForms(reading.experiment, frozenset(calibrated)).survival()
+
+
+def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
+    rows = np.arange(min(SIMULATED_DRAWS, draws.size))
+    found: dict[int, Mapping[str, Variable]] = {}
+    experiments = []
+    for number, reading in enumerate(fitted.readings):
+        mine = rows[draws.reading[rows] == number]
+        if mine.size:
+            experiment, kept, brought = simulated_draws(reading, draws, mine, SIMULATED_STUDIES)
+            experiments.append(experiment)
+            found |= {int(mine[row]): each.statistics for row, each in zip(kept, brought, strict=True)}
+    curves = [_counted(found[row], times, end) for row in sorted(found)]
+    names = [str(name) for name in next(iter(found.values()))["group"].values]
+    told = [i for i, name in enumerate(names) if name != EVERYBODY or len(names) == 1]
+    share, mean = (np.stack(each)[:, told] for each in zip(*curves, strict=True))
+    groups = tuple(names[i] for i in told)
+    return Survival(groups, times, share, mean, end, end_of_follow_up(experiments), closed=False)
+
+
+def _counted(statistics: Mapping[str, Variable], times: Floats, end: float) -> tuple[Floats, Floats]:
+    """Return the share alive of each group at times, (groups, times), and its mean to the end, (groups,)."""
+    grid = np.asarray(statistics["time"].values, dtype=np.float64)
+    inside = np.append(grid[grid < end], end)
+    curves = np.asarray(statistics["overall_survival"].values)
+    share = np.stack([np.interp(times, grid, curve) for curve in curves])
+    return share, np.array([np.trapezoid(np.interp(inside, grid, curve), inside) for curve in curves])
+
+
+def simulated_draws(
+    reading: ReadingFit, draws: Draws, chosen: Integers, studies: int
+) -> tuple[Experiment, tuple[int, ...], list[Outcome]]:
+    """Simulate chosen rows of the draws, ``studies`` of the published size of each.
+
+    Returns the experiment whose parameter sets they are, the place of each among ``chosen`` (all but those that cannot
+    be declared), and what each brings.
+    """
+    experiment = reading.experiment
+    paths = [path for component in reading.components for path in component.prior.parameters]
+    group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
+    study = {**experiment.config["study"], "replicates": studies}
+    config = {**experiment.config, GROUP: published_with(group, paths), "study": study}
+    others = [text for text in experiment.overrides if not text.startswith("study.replicates=")]
+    values = {path: draws.values[path][chosen].tolist() for path in paths}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeclarationWarning)  # told when the cohort was declared
+        found = declare_possible(config, values, overrides=others)
+    if found.experiment is None:
+        raise RuntimeError("no draw of the posterior can be produced, and all of them could")
+    return found.experiment, found.rows, list(outcomes([found.experiment]))
