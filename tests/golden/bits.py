@@ -54,12 +54,15 @@ TABLES = ("parameters", "probability", "knot_time", "knot_hazard", "effect_ratio
 
 
 def digest(overrides: list[str], engine: str) -> str:
-    """Hash of an experiment's tables, of its histories, and of when their events were seen."""
+    """Hash of an experiment's tables, of its histories, and of when their events were seen.
+
+    From starting values: posteriors are made anew now and then, and no engine changes by that.
+    """
     from simulator.cli.preflight import prepare
     from simulator.running.experiment import design_of, trajectories_of
     from simulator.study.observe import observe
 
-    experiment = prepare([*overrides, f"engine={engine}"]).experiment
+    experiment = prepare([*overrides, "parameters=start", f"engine={engine}"]).experiment
     histories = trajectories_of(experiment, REPLICATES)
     seen = observe(histories, design_of(experiment), seed=experiment.root.seed)
     arrays = [getattr(experiment.tables, name) for name in TABLES]

@@ -9,8 +9,9 @@ import pytest
 
 from simulator.cli.axes import Range, read_swept
 from simulator.cli.commands import main
-from simulator.cli.compose import Library, compose
+from simulator.cli.compose import Library
 from simulator.cli.overrides import read_overrides
+from simulator.cli.parameters import composed_with_parameters
 from simulator.cli.preflight import prepare
 from simulator.cli.sweeps import read_sweep
 from simulator.errors import ConfigError
@@ -144,8 +145,9 @@ def test_a_scenario_is_composed_as_a_single_run_is(index: int) -> None:
     library = Library()
     alone = read_overrides(sweep.overrides(index), library)
     assert alone.problems == []
-    assert sweep.composed(index).container == compose(library, alone.choices, alone.values).container
-    assert sweep.composed(index).choices == compose(library, alone.choices, alone.values).choices
+    single = composed_with_parameters(library, alone)
+    assert sweep.composed(index).container == single.container
+    assert sweep.composed(index).choices == single.choices
 
 
 def test_parameters_that_a_word_stands_for_are_those_of_a_single_run() -> None:
