@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from calibration.entries import statistic_of
 from calibration.fit import Fit
 from calibration.simulated import Simulated
 from simulator.declaration.reported import EvidenceEntry
@@ -46,20 +47,17 @@ def _looks(fitted: Fit, follow_up: float) -> list[tuple[str, float]]:
     """Return, for each fitted target that looks at survival, the group that it is about, and until when it looks."""
     reading = fitted.readings[fitted.default]
     by_id: Mapping[str, EvidenceEntry] = {entry.id: entry for entry in reading.experiment.selection.entries}
-    strata_of_not_reached = {item.entry: item.stratum for item in fitted.declared.not_reached}
     found = []
     for component in reading.components:
         for term in component.terms:
             for entry in (by_id[name] for name in term.targets if name in by_id):
-                statistic = entry.statistic
-                if statistic is None:
-                    stratum, value = strata_of_not_reached.get(entry.id), entry.value
-                    found.append((stratum or EVERYBODY, entry.scaled(value or 0.0)))
-                elif statistic.column.kind in _SURVIVAL:
-                    where = statistic.where
-                    group = where.stratum or where.arm or EVERYBODY
-                    time = statistic.time if statistic.time is not None else np.nan
-                    reported = np.nan if entry.reported is None else entry.reported
-                    until = looked_at_until(statistic.estimator, time, reported, entry.half_width or 0.0)
-                    found.append((group, follow_up if isinstance(term, Simulated) or np.isnan(until) else until))
+                statistic = statistic_of(entry)
+                if statistic.column.kind not in _SURVIVAL:
+                    continue
+                time = statistic.time if statistic.time is not None else np.nan
+                reported = np.nan if entry.reported is None else entry.reported
+                until = looked_at_until(entry.estimator_name or "", time, reported, entry.half_width or 0.0)
+                until = follow_up if isinstance(term, Simulated) or np.isnan(until) else until
+                groups = [where for where in (statistic.where, statistic.against) if where is not None]
+                found += [(where.stratum or where.arm or EVERYBODY, until) for where in groups]
     return found

@@ -29,7 +29,7 @@ from calibration.simulated import Simulated
 from calibration.summary import effective_size, weighted_variance
 from calibration.targets import simulated_ids, terms_of
 from simulator.errors import ConfigError
-from simulator.study.ranks import TOLERANCE
+from simulator.study.ranks import TOLERANCE, as_printed
 from simulator.tables import Floats, Integers
 
 DROP = float(stats.chi2.ppf(0.95, 1)) / 2.0
@@ -424,7 +424,8 @@ def _sets(reading: ReadingFit, n: int) -> ParameterSets:
 def percentile(predicted: Predictive, target: str, weights: Floats | None = None) -> float:
     """Return the mid-rank of a reported value among studies whose draws have weights (D,); NaN where undefined."""
     k = [entry.id for entry in predicted.entries[0]].index(target)
-    values = predicted.simulated[:, :, k]
+    read = [predicted.entries[int(which)][k] for which in predicted.reading]
+    values = as_printed(predicted.simulated[:, :, k], [e.bound for e in read], [e.reported for e in read])
     weight = np.broadcast_to((np.ones(len(values)) if weights is None else weights)[:, None], values.shape)
     known = ~np.isnan(values)
     rank = np.full(values.shape, math.nan)

@@ -22,7 +22,7 @@ from calibration.draws import allotted
 from calibration.fit import Fit
 from simulator.declaration.reported import EvidenceEntry
 from simulator.study.crossed import error_of_share
-from simulator.study.ranks import TOLERANCE
+from simulator.study.ranks import TOLERANCE, as_printed
 from simulator.tables import Floats, Integers
 
 LEFT_OUT = "left_out"
@@ -109,13 +109,14 @@ def normal_scores(
     d, r, t = simulated.shape
     scores, reported = np.zeros((d, r, t)), np.full(t, np.nan)
     for k in range(t):
-        values = simulated[:, :, k]
+        mine = [entries[which][k] for which in reading]
+        values = as_printed(simulated[:, :, k], [e.bound for e in mine], [e.reported for e in mine])
         known = np.sort(values[~np.isnan(values)])
         if known.size == 0:
             continue
         own = mid_ranks(values.ravel(), known, entries[0][k].half_width or 0.0).reshape(d, r)
         scores[:, :, k] = np.where(np.isnan(values), 0.0, _score(own, known.size))
-        share = np.mean([_reported_rank(known, entries[which][k]) for which in reading])
+        share = np.mean([_reported_rank(known, entry) for entry in mine])
         reported[k] = float(_score(np.array(share), known.size))
     return scores, reported
 

@@ -76,20 +76,11 @@ class PrintedCurves:
             no_closed_form(self.problems, entry, "the midpoint median", why)
             self.sound = False
             return
-        value, half = entry.reported, entry.half_width
-        if value is None or half is None:
+        limits = entry.limits
+        if limits is None:
             self._wrong(entry, "must have a figure in its printed text, whose last decimal tells the rounding")
             return
-        self._median(entry, stratum, OrderStatistic(median_rank(size), max(value - half, 0.0), value + half))
-
-    def add_not_reached(self, entry: EvidenceEntry, stratum: str | None) -> None:
-        if stratum is not ALL and stratum not in self.sizes:
-            return  # refused where the file was read
-        if stratum is not ALL and self.sizes[stratum] == 0:
-            self._wrong(entry, f"is about {stratum}, in which the cohort has no patients")
-            return
-        time, stratum = entry.scaled(entry.value or 0.0), self._place(stratum)
-        self._median(entry, stratum, OrderStatistic(median_rank(self._size(stratum)), time, float("inf")))
+        self._median(entry, stratum, OrderStatistic(median_rank(size), max(limits[0], 0.0), limits[1]))
 
     def _landmark(self, entry: EvidenceEntry, stratum: str | None, size: int, time: float) -> None:
         self._followed(entry, time)

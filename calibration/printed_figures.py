@@ -6,9 +6,9 @@ Rules, so that what is printed is a function of the study, and likelihoods can b
 - A figure has the decimals of the real one. Where that came with a denominator, or a numerator, so does this one: of
   the simulated study, whose populations may be of another size.
 - A median is printed as not reached where the interval that it would be rounded in does not end within complete
-  follow-up; then by the last time at which such an interval can end. Where the real paper says that a median was not
-  reached, it is printed in whole days if it is reached by that time.
-- A share of nobody, in a population that is empty in this study, is not printed.
+  follow-up; then by the last time at which such an interval can end.
+- Where the real paper printed a bound (p < 0.05, not reached by 24 months), so does this one, or the other way round.
+- A share of nobody, in a population that is empty in this study, is not printed, nor is a ratio without bound.
 """
 
 from __future__ import annotations
@@ -27,14 +27,9 @@ MEDIANS = ("kaplan_meier_median", "kaplan_meier_median_midpoint")
 
 @dataclass(frozen=True)
 class Printing:
-    """What an entry says instead: its ``keys``, None for those that it has no longer.
-
-    ``reached``: false for a median that was not, of the stratum ``not_reached_in`` (None: of all).
-    """
+    """What an entry says instead: its ``keys``, None for those that it has no longer."""
 
     keys: Mapping[str, Any]
-    reached: bool = True
-    not_reached_in: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +53,14 @@ class Printed:
         value = float(estimate(self.data, statistic)[0])
         if math.isnan(value):
             return None
+        if entry.bound is not None and entry.reported is not None:
+            return Printing({"bound": "below" if value <= entry.reported else "above"})
         unit = entry.scaled(1.0)
-        if statistic.estimator in MEDIANS:
-            return self._median(statistic, value, unit, decimals, self.follow_up, entry)
+        if statistic.named in MEDIANS:
+            return self._median(statistic, value, unit, decimals, entry)
+        if math.isinf(value):
+            ended = statistic.estimator == "kaplan_meier_median" and statistic.comparison is None
+            return self._not_reached_at_all() if ended else None
         count = counts(self.data, statistic)
         sizes: dict[str, Any] = {}
         if entry.denominator is not None:
@@ -71,52 +71,26 @@ class Printed:
         figure = float(count.count[0]) if count is not None and entry.unit == "patients" else value / unit
         return Printing({**_figure(figure, decimals), **sizes})
 
-    def waited_for(self, entry: EvidenceEntry, stratum: str | None) -> Printing:
-        """Print a median, of a stratum or of all, that the real paper says was not reached by the entry's value."""
-        where = {} if stratum is None else {"where": {"stratum": stratum}}
-        statistic = Statistic.model_validate(
-            {"estimator": "kaplan_meier_median", "variable": "survival", **where},
-        )
-        limit = entry.scaled(entry.value or 0.0)
-        limit = min(limit, self.follow_up) if self.follow_up > 0.0 else limit
-        value = float(estimate(self.data, statistic)[0])
-        printing = self._median(statistic, value, 1.0, 0, limit, entry)
-        if not printing.reached:
-            return printing
-        given = statistic.model_dump(exclude_unset=True)
-        return Printing({**printing.keys, "role": "fitted", "statistic": given, "estimator": None, "unit": "d"})
-
-    def _median(
-        self, statistic: Statistic, value: float, unit: float, decimals: int, limit: float, entry: EvidenceEntry
-    ) -> Printing:
-        """Print a median of ``value`` days in a unit of so many days, or that it is not reached by a limit."""
-        step = 10.0**-decimals * unit
+    def _median(self, statistic: Statistic, value: float, unit: float, decimals: int, entry: EvidenceEntry) -> Printing:
+        """Print a median of ``value`` days in a unit of so many days, or that it is not reached."""
+        step, limit = 10.0**-decimals * unit, self.follow_up
         if limit > 0.0:
             last = math.ceil(limit / step - 0.5) - 1  # the last figure whose interval of rounding ends before the limit
             if value > (last + 0.5) * step:
-                return self._not_reached(
-                    statistic, (last + 0.5) * step / unit, decimals + 1, entry.unit if unit != 1.0 else "d"
-                )
+                return self._not_reached((last + 0.5) * step / unit, decimals + 1, entry.unit)
         elif math.isinf(value):
-            end = float(self.data.end.max())
-            return self._not_reached(statistic, math.floor(end), 0, "d")
+            return self._not_reached_at_all()
         size = {"denominator": int(members(self.data, statistic).sum())} if entry.denominator is not None else {}
         return Printing({**_figure(value / unit, decimals), **size})
 
+    def _not_reached_at_all(self) -> Printing:
+        return self._not_reached(math.floor(float(self.data.end.max())), 0, "d")
+
     @staticmethod
-    def _not_reached(statistic: Statistic, by: float, decimals: int, unit: str) -> Printing:
+    def _not_reached(by: float, decimals: int, unit: str) -> Printing:
         figure = _figure(by, decimals)
-        keys = {
-            **figure,
-            "printed": f"not reached by {figure['printed']} {unit}",
-            "unit": unit,
-            "estimator": "not_reached",
-            "statistic": None,
-            "role": None,
-            "numerator": None,
-            "denominator": None,
-        }
-        return Printing(keys, reached=False, not_reached_in=statistic.where.stratum)
+        printed = f"not reached by {figure['printed']} {unit}"
+        return Printing({**figure, "printed": printed, "unit": unit, "bound": "above", "denominator": None})
 
 
 def _figure(figure: float, decimals: int) -> dict[str, Any]:

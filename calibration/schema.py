@@ -121,13 +121,6 @@ class Survivors(Declared):
     because: Text
 
 
-class NotReached(Declared):
-    """An entry that says that a median was not reached by its value, and of which stratum (None: all)."""
-
-    entry: Text
-    stratum: Name | None = None
-
-
 class SimulatedTargets(Declared):
     """Targets whose likelihood is found by simulation, together; see `simulated`.
 
@@ -172,7 +165,6 @@ class Calibration(Declared):
     parameters: Annotated[dict[str, ParameterPrior], Field(min_length=1)]
     left_out: dict[str, Text] = {}
     survivors: dict[str, Survivors] = {}
-    not_reached: list[NotReached] = []
     simulated: dict[Name, SimulatedTargets] = {}
     readings: dict[Name, Annotated[dict[Name, Positive], Field(min_length=1)]] = {}
     alternatives: dict[

@@ -47,11 +47,17 @@ class Printed:
     tolerance: float
 
     def probability(self, values: Floats) -> Floats:
-        """Return the probability that each value prints so; 0 where it is undefined or infinite."""
+        """Return the probability that each value prints so; 0 where it is undefined.
+
+        "Not reached" (+inf) prints as a bound from below, and as nothing else.
+        """
         if self.tolerance == 0.0:
             return ((values >= self.lower - ROUNDING) & (values <= self.upper + ROUNDING)).astype(np.float64)
-        upper = special.ndtr((self.upper - values) / self.tolerance)
-        return np.asarray(np.nan_to_num(upper - special.ndtr((self.lower - values) / self.tolerance)))
+        infinite = np.isinf(values)
+        known = np.where(infinite, 0.0, values)
+        upper = special.ndtr((self.upper - known) / self.tolerance)
+        found = upper - special.ndtr((self.lower - known) / self.tolerance)
+        return np.asarray(np.nan_to_num(np.where(infinite, (values == self.lower) | (values == self.upper), found)))
 
 
 @dataclass(frozen=True)

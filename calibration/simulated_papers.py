@@ -23,7 +23,7 @@ from scipy import special
 from calibration.closed_forms import ClosedForms
 from calibration.fit import Fit, ReadingFit
 from calibration.printed_figures import Printed, Printing
-from calibration.schema import ROOT, Calibration, NotReached
+from calibration.schema import ROOT, Calibration
 from simulator.declaration.posterior import published_with
 from simulator.declaration.schema import Experiment, declare, declare_many, declare_possible
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
@@ -33,7 +33,7 @@ from simulator.study.observe import observe
 from simulator.tables import Flags, Floats
 
 MOST_ATTEMPTS = 1000
-FIGURES = ("printed", "normalised", "value", "numerator", "denominator", "unit", "interval")
+FIGURES = ("printed", "normalised", "value", "numerator", "denominator", "unit", "interval", "bound")
 """Keys of an entry that say a figure: a reading that sets them reads another figure, not the same one otherwise."""
 
 
@@ -140,23 +140,14 @@ class SimulatedPapers:
         histories = trajectories_of(experiment, range(paper, paper + 1), parameter_sets=range(1))
         data = observe(histories, design_of(experiment), seed=self.seed)
         printed = Printed(data, ClosedForms(experiment, ()).follow_up)
-        places = {item.entry: item.stratum for item in told.not_reached}
         said: dict[str, Printing | None] = {}
         for entry in experiment.selection.entries:
-            if entry.id in places:
-                said[entry.id] = printed.waited_for(entry, places[entry.id])
-            elif entry.statistic is not None:
+            if entry.statistic is not None:
                 fitted = entry.role == "fitted" and entry.id not in told.left_out
                 said[entry.id] = printed.target(entry, entry.statistic) if fitted else None
         self._refuse_other_figures([name for name, printing in said.items() if printing is not None])
-        not_reached = [
-            NotReached(entry=name, stratum=printing.not_reached_in)
-            for name, printing in said.items()
-            if printing is not None and not printing.reached
-        ]
-        unprinted = {name for name, printing in said.items() if printing is None or not printing.reached}
-        kept = told.without(unprinted)
-        declared = kept.model_copy(update={"left_out": {}, "survivors": {}, "not_reached": not_reached})
+        kept = told.without({name for name, printing in said.items() if printing is None})
+        declared = kept.model_copy(update={"left_out": {}, "survivors": {}})
         return Paper({**self.fitted.config, "evidence": _copied(self.fitted.config["evidence"], said)}, declared)
 
     def _refuse_other_figures(self, names: Sequence[str]) -> None:

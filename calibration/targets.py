@@ -18,7 +18,7 @@ from calibration.laws import Fixed
 from calibration.likelihoods import Outcomes, Proportion, Term
 from calibration.parameters import Prior, Single
 from calibration.printed_curves import PrintedCurves
-from calibration.schema import EXACT, ROOT, Calibration, NotReached
+from calibration.schema import EXACT, ROOT, Calibration
 from calibration.simulated import Printed, Simulated, moved, with_luck
 from simulator.declaration.posterior import published_with
 from simulator.declaration.reported import EvidenceEntry, Statistic, listed
@@ -69,12 +69,12 @@ def simulated_terms(
 
 def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, problems: Problems) -> Printed | None:
     """Return what was printed of a target; None where a problem was added."""
-    value, half = entry.reported, entry.half_width
-    if value is None or half is None:
+    limits = entry.limits
+    if limits is None:
         wrong(problems, entry, "must have a figure in its printed text, whose last decimal tells the rounding")
         return None
     key = f"{here}.targets.{entry.id}"
-    share = entry.unit in ("%", "1") or entry.counted
+    share = (entry.unit in ("%", "1") or entry.counted) and not statistic_of(entry).unitless
     spread = 0.0
     if tolerance != EXACT:
         percent = share and isinstance(tolerance, str) and tolerance.strip().endswith("%")
@@ -89,7 +89,7 @@ def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, prob
         if not 0.0 < spread < (1.0 if share else math.inf):
             problems.add(key, tolerance, f"must be > 0{' and < 1, a share' if share else ''}; or {EXACT}")
             return None
-    return Printed(entry.id, value - half, value + half, spread)
+    return Printed(entry.id, *limits, spread)
 
 
 def _looked_at(names: Sequence[str] | None, prior: Prior, here: str, problems: Problems) -> frozenset[str]:
@@ -121,14 +121,13 @@ class _Targets:
         self._known(by_id)
         elsewhere = {*self.declared.left_out, *simulated_ids(self.declared)}
         fitted = [e for e in selection.targets if e.role == "fitted" and e.id not in elsewhere]
-        survival = [e for e in fitted if statistic_of(e).estimator in SURVIVAL]
-        shares = [e for e in fitted if statistic_of(e).estimator == "proportion"]
+        survival = [e for e in fitted if statistic_of(e).named in SURVIVAL]
+        shares = [e for e in fitted if statistic_of(e).named == "proportion"]
         for entry in fitted:
             if entry not in survival and entry not in shares:
-                estimator = statistic_of(entry).estimator.replace("_", " ")
+                estimator = statistic_of(entry).named.replace("_", " ")
                 no_closed_form(self.problems, entry, f"the {estimator} of {statistic_of(entry).variable}")
-        not_reached = [(by_id[n.entry], n) for n in self.declared.not_reached if n.entry in by_id]
-        for term in (*self._survival(survival, not_reached), *self._shares(shares)):
+        for term in (*self._survival(survival), *self._shares(shares)):
             if term.parameters:
                 yield term
                 continue
@@ -150,15 +149,6 @@ class _Targets:
                 elif key == "survivors" and name in self.declared.left_out:
                     self.problems.add(here, name, f"stands under {ROOT}.left_out too; keep one")
         self._known_simulated(entries)
-        for number, item in enumerate(self.declared.not_reached):
-            here = f"{ROOT}.not_reached.{number}"
-            if item.entry not in entries:
-                self.problems.unknown(f"{here}.entry", item.entry, entries, what="entry of the evidence")
-            elif entries[item.entry].estimator_name != "not_reached" or entries[item.entry].value is None:
-                allowed = "must be an entry with estimator: not_reached and a value, the time"
-                self.problems.add(f"{here}.entry", item.entry, allowed)
-            if item.stratum is not None and item.stratum not in self.closed.strata:
-                self.problems.unknown(f"{here}.stratum", item.stratum, self.closed.strata, what="stratum of the cohort")
 
     def _known_simulated(self, entries: dict[str, EvidenceEntry]) -> None:
         owner: dict[str, str] = {}
@@ -178,15 +168,13 @@ class _Targets:
 
     # ---------------------------------------------------------------------------------------------- survival
 
-    def _survival(
-        self, entries: Sequence[EvidenceEntry], not_reached: Sequence[tuple[EvidenceEntry, NotReached]]
-    ) -> Iterator[Term]:
-        if not entries and not not_reached:
+    def _survival(self, entries: Sequence[EvidenceEntry]) -> Iterator[Term]:
+        if not entries:
             return
         try:
             curves = self.closed.survival()
         except NoClosedForm as reason:
-            for entry in (*entries, *(entry for entry, _ in not_reached)):
+            for entry in entries:
                 no_closed_form(self.problems, entry, "survival", str(reason))
             return
         sizes = self.closed.sizes
@@ -199,8 +187,6 @@ class _Targets:
         printed = PrintedCurves(sizes, survivors, self.closed.follow_up, self.problems)
         for entry in entries:
             printed.add(entry)
-        for entry, item in not_reached:
-            printed.add_not_reached(entry, item.stratum)
         if printed.sound:
             yield from printed.terms(curves)
 

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from simulator.declaration.base import Declared, Name
 from simulator.declaration.messages import Wrong, problems_of
-from simulator.declaration.relations import Relation, curve_checks, range_checks
+from simulator.declaration.relations import Relation, count_checks, curve_checks, range_checks
 from simulator.declaration.reported import (
     ROOT,
     Check,
@@ -154,7 +154,7 @@ class EvidenceFile(Declared):
         """Return every check with what it found: of each entry, of each curve, of the declared relations."""
         entries = self.by_id
         found = [check for entry in self.entries for check in entry.verify()]
-        found += [*range_checks(entries), *curve_checks(self.entries)]
+        found += [*range_checks(entries), *curve_checks(self.entries), *count_checks(self.entries)]
         found += [relation.verify(entries) for relation in self.checks]
         for reading in self.readings.values():
             for name, alternative in reading.alternatives.items():

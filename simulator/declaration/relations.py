@@ -14,6 +14,7 @@ from simulator.declaration.reported import TINY, Check, Count, EvidenceEntry, Te
 from simulator.errors import MISSING, Problem, unknown
 
 FIELDS = ("numerator", "denominator", "value", "at")
+ENDS = {"min": "max", "lower": "upper"}
 KINDS = ("sum", "order", "equal", "prints")
 Terms = Annotated[list[Text], Field(min_length=2)]
 
@@ -108,23 +109,30 @@ class Relation(Declared):
 
 
 def range_checks(entries: Mapping[str, EvidenceEntry]) -> Iterator[Check]:
-    """Check that the two ends of every reported range are in order."""
+    """Check that the two ends of every reported range, and of every reported interval, are in order."""
     for name, low in entries.items():
-        high = entries.get(f"{name.removesuffix('.min')}.max")
-        if name.endswith(".min") and high is not None and low.value is not None and high.value is not None:
+        stem, _, end = name.rpartition(".")
+        high = entries.get(f"{stem}.{ENDS[end]}") if end in ENDS else None
+        if high is not None and low.value is not None and high.value is not None:
             outcome = f"{low.value:g} to {high.value:g} {high.unit}"
-            yield check_of(name, "value", "a range in order", outcome, low.value <= high.value, low.value)
+            what = f"{'a range' if end == 'min' else 'an interval'} in order"
+            in_order = low.scaled(low.value) <= high.scaled(high.value)
+            yield check_of(name, "value", what, outcome, in_order, low.value)
 
 
 def curve_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
     """Check that landmarks of one curve fall with time, and lie on the right side of its median.
 
-    A landmark within half a printed unit of the median may lie on either side: the median was rounded.
+    A landmark within half a printed unit of the median may lie on either side: the median was rounded. A median that
+    was not reached by a time has every landmark until then above one half.
     """
+    yield from _bounded_medians(entries)
     curves: dict[tuple[str, Where], list[tuple[float, float, float, EvidenceEntry]]] = {}
     for entry in entries:
         statistic, reported, half = entry.statistic, entry.reported, entry.half_width
-        if statistic is None or reported is None or not statistic.estimator.startswith("kaplan_meier"):
+        if statistic is None or reported is None or not statistic.named.startswith("kaplan_meier"):
+            continue
+        if entry.bound is not None:
             continue
         median = statistic.time is None
         point = (reported, 0.5, 0.0, entry) if median else (statistic.time or 0.0, reported, half or 0.0, entry)
@@ -138,6 +146,50 @@ def curve_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
             outcome = f"{s:.3f} at {t:g} d, {lower:.3f} at {u:g} d"
             what = f"survival does not rise from {earlier.id} to {later.id}"
             yield check_of(later.id, "value", what, outcome, lower <= s + half + also + TINY, later.value)
+
+
+def _bounded_medians(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
+    """Check that landmarks are on the right side of medians of which a bound alone is known."""
+    curves = [e for e in entries if e.statistic and e.statistic.named.startswith("kaplan_meier")]
+    for median in (e for e in curves if e.bound is not None and e.statistic and e.statistic.time is None):
+        by, above = median.reported or 0.0, median.bound == "above"
+        for other in curves:
+            mine, its = median.statistic, other.statistic
+            if mine is None or its is None or its.time is None or other.reported is None or other.bound is not None:
+                continue
+            apart = its.time >= by if above else its.time <= by
+            if apart or (mine.population, mine.where) != (its.population, its.where):
+                continue
+            half = other.half_width or 0.0
+            fits = other.reported + half >= 0.5 - TINY if above else other.reported - half <= 0.5 + TINY
+            what = f"survival is {'at least' if above else 'at most'} one half at day {its.time:g}, as {median.id} says"
+            yield check_of(other.id, "value", what, f"{other.reported:.3f}", fits, other.value)
+
+
+def count_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
+    """Check that counts in strata, or in arms, go into the count of everybody: those flagged, and those who are not."""
+    counts: dict[tuple[str, str, str], list[EvidenceEntry]] = {}
+    everybody: dict[tuple[str, str], EvidenceEntry] = {}
+    for entry in entries:
+        statistic = entry.statistic
+        if statistic is None or statistic.named != "proportion" or not entry.counted:
+            continue
+        given = statistic.where.model_dump(exclude_none=True)
+        if not given:
+            everybody[statistic.variable, statistic.population] = entry
+        elif len(given) == 1 and next(iter(given)) in ("stratum", "arm"):
+            counts.setdefault((statistic.variable, statistic.population, next(iter(given))), []).append(entry)
+    for (variable, population, _), parts in counts.items():
+        whole = everybody.get((variable, population))
+        if whole is None or len({str(part.statistic) for part in parts}) < len(parts):
+            continue
+        n, of = (sum(getattr(part, key) or 0 for part in parts) for key in ("numerator", "denominator"))
+        flagged, others = whole.numerator or 0, (whole.denominator or 0) - (whole.numerator or 0)
+        outcome = f"{n}/{of} in {listed(part.id for part in parts)}, {whole.numerator}/{whole.denominator} in all"
+        yield check_of(
+            whole.id, "numerator", f"counts of {variable} in parts go into that of all",
+            outcome, n <= flagged and of - n <= others, whole.numerator,
+        )  # fmt: skip
 
 
 def _number(entry: EvidenceEntry, field: str) -> float | None:

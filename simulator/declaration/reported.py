@@ -31,8 +31,12 @@ Estimator = Literal[
     "minimum",
     "maximum",
     "mode_share",
+    "hazard_ratio",
+    "log_rank_p",
 ]
 Label = Estimator | Literal["range", "not_reached"]
+Comparison = Literal["difference", "ratio"]
+Bound = Literal["below", "above"]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -44,7 +48,10 @@ _SUITED: dict[str, tuple[str, ...]] = {
     "naive_median": ("survival", "follow_up"),
     **dict.fromkeys(("median", "mean", "minimum", "maximum"), _SUMMARIES),
     "mode_share": ("administrations", "administrations_before", "dose"),
+    **dict.fromkeys(("hazard_ratio", "log_rank_p"), ("survival",)),
 }
+_OF_TWO_GROUPS = ("hazard_ratio", "log_rank_p")
+_WITH_LIMITS = ("kaplan_meier_median", "kaplan_meier_landmark", "hazard_ratio")
 _PLAIN = ("survival", "follow_up", "administrations", "dose", "entered")
 _NAMING = ("administrations_before", "adverse_event", "state", "population")
 _TIMES = ("survival", "follow_up", "entered", "event")
@@ -97,13 +104,30 @@ class Where(Declared):
         return self
 
 
+class Confidence(Declared):
+    """One end of a confidence interval around an estimate.
+
+    ``scale``: on which a Kaplan-Meier interval is symmetric (`study.confidence`); log_log if nothing is said.
+    """
+
+    end: Literal["lower", "upper"]
+    level: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    scale: Literal["plain", "log", "log_log"] | None = None
+
+
 class Statistic(Declared):
-    """What a simulated study must compute to get the same number as the paper."""
+    """What a simulated study must compute to get the same number as the paper.
+
+    ``against``: the other of two groups; ``comparison``: what of an estimate in ``where`` and one in ``against``.
+    """
 
     estimator: Estimator
     variable: Text
     population: Name = "treated"
     where: Where = Where()
+    against: Where | None = None
+    comparison: Comparison | None = None
+    confidence: Confidence | None = None
     time: Time | None = None
     value: Number | None = None
 
@@ -129,9 +153,49 @@ class Statistic(Declared):
                 wrong.append(Problem(key, given, f"only {estimator} takes it, not {self.estimator}"))
         if self.time is not None and self.time <= 0:
             wrong.append(Problem("time", self.time, "must be > 0 days"))
+        wrong += [*self._wrong_groups(), *self._wrong_confidence()]
         if wrong:
             raise Wrong(wrong)
         return self
+
+    def _wrong_groups(self) -> Iterator[Problem]:
+        compares = self.estimator in _OF_TWO_GROUPS
+        if self.against is None and (compares or self.comparison):
+            what = self.estimator if compares else f"a {self.comparison}"
+            yield Problem("against", MISSING, f"must be given for {what}: the group that `where` is compared with")
+        if self.comparison is not None and compares:
+            yield Problem(
+                "comparison", self.comparison, f"{self.estimator} compares two groups by itself: leave it out"
+            )
+        if self.against is not None:
+            if self.comparison is None and not compares:
+                yield Problem("comparison", MISSING, "must be given with against: difference or ratio")
+            if self.against == self.where:
+                same = str(self.against.model_dump(exclude_none=True))
+                yield Problem("against", same, "must be another group than `where`")
+
+    def _wrong_confidence(self) -> Iterator[Problem]:
+        if self.confidence is None:
+            return
+        if self.comparison is not None or self.estimator not in _WITH_LIMITS:
+            share = self.estimator == "proportion" and self.comparison is None
+            why = "the interval of a share says no more than its count" if share else "no interval of it is known"
+            allowed = f"{why}; {listed(_WITH_LIMITS)} may have one, without comparison"
+            yield Problem("confidence", self.confidence.end, allowed)
+        elif self.estimator == "hazard_ratio" and self.confidence.scale is not None:
+            yield Problem("confidence.scale", self.confidence.scale, "is for Kaplan-Meier intervals: leave it out")
+
+    @property
+    def named(self) -> str:
+        """The estimator, and what of it: ``ratio of kaplan_meier_median``, ``lower 95 % of hazard_ratio``."""
+        if self.confidence is not None:
+            return f"{self.confidence.end} {100 * self.confidence.level:g} % of {self.estimator}"
+        return f"{self.comparison} of {self.estimator}" if self.comparison else self.estimator
+
+    @property
+    def unitless(self) -> bool:
+        """Whether it is a ratio or a p value, a number of its own kind."""
+        return self.comparison == "ratio" or self.estimator in _OF_TWO_GROUPS
 
     @property
     def column(self) -> Variable:
@@ -166,6 +230,7 @@ class EvidenceEntry(Declared):
     printed: Text
     normalised: Text | None = None
     value: Number | None = None
+    bound: Bound | None = None
     interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
     unit: Text
     numerator: Count | None = None
@@ -198,8 +263,9 @@ class EvidenceEntry(Declared):
         if self.denominator_unknown and self.denominator is not None:
             wrong.append(Problem("denominator", self.denominator, "must be left out where it is unknown"))
         if self.statistic is None:
-            if self.role is not None:
-                wrong.append(Problem("role", self.role, "only an entry with a statistic has a role"))
+            for key in ("role", "bound"):
+                if getattr(self, key) is not None:
+                    wrong.append(Problem(key, getattr(self, key), f"only an entry with a statistic has a {key}"))
         else:
             wrong += self._wrong_for_target(self.statistic)
         if wrong:
@@ -210,14 +276,31 @@ class EvidenceEntry(Declared):
         if self.kind != "statistic":
             yield Problem("kind", self.kind, "must be statistic, since a statistic is given")
         if self.value is None:
-            yield Problem("value", MISSING, "must be given for a target, in the printed unit")
+            what = "in the printed unit" if self.bound is None else f"the {self.unit} that it was {self.bound}"
+            yield Problem("value", MISSING, f"must be given for a target, {what}")
         if self.role is None:
             yield Problem("role", MISSING, "must be given for a target: fitted, held_out or borrowed")
         if self.estimator is not None:
             yield Problem("estimator", self.estimator, "must be left out: the statistic names it")
+        if self.bound is not None and self.numerator is not None:
+            yield Problem("numerator", self.numerator, "must be left out: a bound is no count")
+        if statistic.against is not None:
+            for key in ("numerator", "denominator"):
+                if getattr(self, key) is not None:
+                    yield Problem(key, getattr(self, key), "must be left out: two groups have one each")
+        yield from self._wrong_unit(statistic)
+        counted = statistic.estimator in ("proportion", "mode_share") and statistic.against is None
+        if counted and self.denominator is None and not self.denominator_unknown:
+            allowed = "must be given, or denominator_unknown: true where the paper does not say"
+            yield Problem("denominator", MISSING, allowed)
+
+    def _wrong_unit(self, statistic: Statistic) -> Iterator[Problem]:
         kind, share = statistic.column.kind, statistic.estimator in _SHARES
         time = _days_per(self.unit) is not None
-        if share and self.unit not in ("%", "1", "patients"):
+        if statistic.unitless:
+            if self.unit != "1":
+                yield Problem("unit", self.unit, f"must be 1 for the {statistic.named}")
+        elif share and self.unit not in ("%", "1", "patients"):
             yield Problem("unit", self.unit, f"must be %, 1 or patients for {statistic.estimator}")
         elif self.unit == "patients" and not self.counted:
             yield Problem("unit", self.unit, "patients are a target only as numerator of a denominator")
@@ -227,10 +310,6 @@ class EvidenceEntry(Declared):
             yield Problem("unit", self.unit, "must be administrations")
         elif kind == "dose" and not share and (time or self.unit in ("%", "1", "administrations")):
             yield Problem("unit", self.unit, "must be a unit of dose")
-        proportion = statistic.estimator in ("proportion", "mode_share")
-        if proportion and self.denominator is None and not self.denominator_unknown:
-            allowed = "must be given, or denominator_unknown: true where the paper does not say"
-            yield Problem("denominator", MISSING, allowed)
 
     @property
     def is_target(self) -> bool:
@@ -239,8 +318,10 @@ class EvidenceEntry(Declared):
 
     @property
     def estimator_name(self) -> str | None:
-        """The estimator of a target, or the label of another entry."""
-        return self.statistic.estimator if self.statistic else self.estimator
+        """The estimator of a target, what of it, and its bound (``kaplan_meier_median, above``); a label elsewhere."""
+        if self.statistic is None:
+            return self.estimator
+        return f"{self.statistic.named}, {self.bound}" if self.bound else self.statistic.named
 
     @property
     def time(self) -> bool:
@@ -262,7 +343,9 @@ class EvidenceEntry(Declared):
 
     @property
     def half_width(self) -> float | None:
-        """Half a printed unit on the scale of ``reported``; half a patient where counted."""
+        """Half a printed unit on the scale of ``reported``; half a patient where counted; 0 of a bound."""
+        if self.bound is not None:
+            return 0.0
         if self.counted and self.denominator is not None:
             return 0.5 / self.denominator
         decimals = self.decimals
@@ -271,8 +354,23 @@ class EvidenceEntry(Declared):
     @property
     def decimals(self) -> int | None:
         """Decimals of the printed figure (negative for powers of ten); None when no figure is the value."""
+        value = abs(self.value) if self.value is not None and self._difference else self.value  # "12 % fewer"
         figures = _figures(self.normalised or self.printed)
-        return next((places for figure, places in figures if figure == self.value), None)
+        return next((places for figure, places in figures if figure == value), None)
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What prints as this: from where to where, on the scale of ``reported``; ends of a bound are infinite."""
+        value, half = self.reported, self.half_width
+        if value is None or half is None:
+            return None
+        if self.bound is not None:
+            return (-math.inf, value) if self.bound == "below" else (value, math.inf)
+        return value - half, value + half
+
+    @property
+    def _difference(self) -> bool:
+        return self.statistic is not None and self.statistic.comparison == "difference"
 
     def scaled(self, figure: float) -> float:
         """Return a figure in the printed unit as a share 0-1, in days, or as it is."""
@@ -289,11 +387,13 @@ class EvidenceEntry(Declared):
             text, found = self.normalised or self.printed, self.decimals is not None
             stands = f"{value:g} {'stands' if found else 'does not stand'} in {text!r}"
             yield check("printed", "the printed text holds the value", stands, found, text)
-            if self.unit in ("%", "1"):
+            if self.statistic is not None and self.statistic.unitless and self.statistic.estimator != "log_rank_p":
+                yield check("value", "a ratio is not negative", f"{value:g}", value >= 0, value)
+            elif self.unit in ("%", "1"):
                 most = 100 if self.unit == "%" else 1
-                inside = 0 <= value <= most
-                yield check("value", f"between 0 and {most}", f"{value:g}", inside, value)
-            elif _days_per(self.unit) is not None:
+                least = -most if self._difference else 0
+                yield check("value", f"between {least} and {most}", f"{value:g}", least <= value <= most, value)
+            elif _days_per(self.unit) is not None and not self._difference:
                 yield check("value", "a time is not negative", f"{value:g} {self.unit}", value >= 0, value)
         if n is not None and of is not None:
             yield check("numerator", "numerator at most the denominator", f"{n} of {of}", n <= of, n)
@@ -320,9 +420,11 @@ class EvidenceEntry(Declared):
             yield check("numerator", "n/N prints the figure within rounding", outcome, self._prints(figure), n)
 
     def _prints(self, figure: float) -> bool:
-        """Whether a figure in the printed unit rounds to the printed value; a tie may round either way."""
+        """Whether a figure in the printed unit rounds to the printed value, a tie either way, or keeps its bound."""
         if self.value is None or self.decimals is None:
             return False
+        if self.bound is not None:
+            return figure <= self.value + TINY if self.bound == "below" else figure >= self.value - TINY
         return abs(figure - self.value) <= 0.5 * 10.0**-self.decimals + TINY
 
     def counts_of(self, denominator: int) -> list[int]:
@@ -330,6 +432,8 @@ class EvidenceEntry(Declared):
         if self.value is None or self.decimals is None:
             return []
         factor = denominator / (100 if self.unit == "%" else 1)
+        if self.bound is not None:
+            return [count for count in range(denominator + 1) if self._prints(count / factor)]
         middle, reach = self.value * factor, 0.5 * 10.0**-self.decimals * factor + 1
         around = range(max(0, math.floor(middle - reach)), math.ceil(middle + reach) + 1)
         return [count for count in around if self._prints(count / factor)]

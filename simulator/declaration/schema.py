@@ -363,14 +363,17 @@ def _check_targets(
             problems.unknown(
                 f"{key}.population", statistic.population, known["population"], what="population of the study"
             )
-        for what in ("stratum", "arm"):
-            name = getattr(statistic.where, what)
-            if name is not None and name not in known[what]:
-                problems.unknown(f"{key}.where.{what}", name, known[what], what=f"{what} of the cohort")
-        for what in ("ever", "never"):
-            name = getattr(statistic.where, what)
-            if name is not None and name not in seen:
-                problems.unknown(f"{key}.where.{what}", name, seen, what="event or marker of the model")
+        for group, where in (("where", statistic.where), ("against", statistic.against)):
+            if where is None:
+                continue
+            for what in ("stratum", "arm"):
+                name = getattr(where, what)
+                if name is not None and name not in known[what]:
+                    problems.unknown(f"{key}.{group}.{what}", name, known[what], what=f"{what} of the cohort")
+            for what in ("ever", "never"):
+                name = getattr(where, what)
+                if name is not None and name not in seen:
+                    problems.unknown(f"{key}.{group}.{what}", name, seen, what="event or marker of the model")
 
 
 __all__ = [

@@ -37,6 +37,8 @@ CACHE_VARIABLE = "LOBULE_CACHE_DIR"
 COMPILED_SOURCES = (
     "kernels/*.py",
     "engines/compiled/*.py",
+    "study/comparisons.py",
+    "study/confidence.py",
     "study/sightings.py",
     "study/su*.py",
     "study/tallies.py",

@@ -54,8 +54,10 @@ class Basis:
 def looked_at_until(estimator: str, time: float, reported: float, half_width: float) -> float:
     """Return the last time, days, at which a printed number looks at survival; NaN where it is no point of the curve.
 
-    A landmark looks until its ``time``; a median until the upper end of what it was rounded from.
+    A landmark looks until its ``time``; a median until the upper end of what it was rounded from; a median of which a
+    bound was printed (``kaplan_meier_median, above``) until the bound.
     """
+    estimator = estimator.partition(",")[0]
     if estimator in LANDMARKS:
         return time
     return reported + half_width if estimator in MEDIANS and math.isfinite(reported) else math.nan

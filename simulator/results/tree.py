@@ -19,7 +19,7 @@ from simulator import units
 from simulator.declaration.reported import EvidenceEntry
 from simulator.study.crossed import error_of_share, spreads
 from simulator.study.observe import StudyData
-from simulator.study.ranks import CENTRAL, TOLERANCE, mid_rank, order_statistics
+from simulator.study.ranks import CENTRAL, TOLERANCE, as_printed, mid_rank, order_statistics
 from simulator.study.statistics import EVERYBODY, Variable
 from simulator.tables import NONE, Floats, ModelTables
 
@@ -124,6 +124,7 @@ def _targets(
     binned: str,
 ) -> xr.Dataset:
     reported = np.array([[_reported(entry) for entry in each] for each in of_draws], dtype=np.float64)
+    bounds = [[entry.bound for entry in each] for each in of_draws]
     half_width = np.array([[entry.half_width or 0.0 for entry in each] for each in of_draws], dtype=np.float64)
     every_study = {"long_name": "value in each simulated study; +inf not reached, NaN undefined"}
     replicate = ("replicate", np.arange(values.shape[1]), _REPLICATE)
@@ -131,7 +132,7 @@ def _targets(
         {
             "reported": _of_target(reported[0], "reported value", _STORED),
             "simulated": (dims, values.reshape(values.shape[-len(dims) :]), every_study | {"units": _STORED}),
-            **_spread(values, reported, half_width),
+            **_spread(values, reported, half_width, bounds),
         },
         coords=target_coordinates(entries) | {"replicate": replicate},
         attrs={"binned": binned} if binned else {},
@@ -158,20 +159,25 @@ def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, Column]:
     }
 
 
-def _spread(values: Floats, reported: Floats, half_width: Floats) -> dict[str, Column]:
+def _spread(
+    values: Floats, reported: Floats, half_width: Floats, bounds: Sequence[Sequence[str | None]]
+) -> dict[str, Column]:
     """Where the studies (draw, replicate, target) lie and where the reported value falls among them, with errors.
 
-    ``reported`` and ``half_width`` have the shape (draw, target).
+    ``reported``, ``half_width`` and ``bounds`` have the shape (draw, target). Ranks are of what studies would print;
+    median and interval are of what they find.
     """
     targets = range(values.shape[2])
-    ranks = [mid_rank(values[:, :, k], reported[:, k], half_width[:, k]) for k in targets]
+    printed = [as_printed(values[:, :, k], [each[k] for each in bounds], reported[:, k].tolist()) for k in targets]
+    ranks = [mid_rank(printed[k], reported[:, k], half_width[:, k]) for k in targets]
     n_undefined = np.array([rank.n_undefined for rank in ranks], dtype=np.int64)
     pooled = values.reshape(values.shape[0] * values.shape[1], len(targets))
-    median = order_statistics(pooled, (0.5,))[0] if len(pooled) else np.full(len(targets), np.nan)
+    levels = (0.5, *CENTRAL)
+    median, lower, upper = order_statistics(pooled, levels) if len(pooled) else np.full((3, len(targets)), np.nan)
     found = {
         "median": (median, "median over the simulated studies"),
-        "lower": ([rank.lower for rank in ranks], "2.5 % quantile over the simulated studies"),
-        "upper": ([rank.upper for rank in ranks], "97.5 % quantile over the simulated studies"),
+        "lower": (lower, "2.5 % quantile over the simulated studies"),
+        "upper": (upper, "97.5 % quantile over the simulated studies"),
     }
     spread = {name: _of_target(data, long_name, _STORED) for name, (data, long_name) in found.items()}
     percentile = [rank.percentile for rank in ranks]
@@ -182,10 +188,10 @@ def _spread(values: Floats, reported: Floats, half_width: Floats) -> dict[str, C
         spread[f"{name}_standard_error"] = _of_target(errors, what, _STORED)
     what = "Monte-Carlo standard error of percentile"
     spread["percentile_standard_error"] = _of_target([rank.percentile_error for rank in ranks], what, "1")
-    misses = [_miss_probability(pooled[:, k], float(half_width[0, k])) for k in targets]
+    misses = [_miss_probability(printed[k].ravel(), float(half_width[0, k])) for k in targets]
     what = "probability that one of the simulated studies itself falls outside the central 95 %"
     spread["miss_probability"] = _of_target(misses, what, "1")
-    not_reached = np.array([rank.n_not_reached for rank in ranks], dtype=np.int64)
+    not_reached = np.isinf(pooled).sum(axis=0, dtype=np.int64)
     spread["n_not_reached"] = _of_target(not_reached, "simulated studies in which it was not reached", "1")
     spread["n_undefined"] = _of_target(n_undefined, "simulated studies in which it is undefined", "1")
     return spread
@@ -435,7 +441,7 @@ def _time(entry: EvidenceEntry) -> float:
 
 def _group(entry: EvidenceEntry) -> str:
     where = entry.statistic.where if entry.statistic else None
-    if where is None or where.status or where.ever or where.never:
+    if where is None or where.status or where.ever or where.never or (entry.statistic and entry.statistic.against):
         return ""
     if where.arm and where.stratum:
         return ""

@@ -9,13 +9,16 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from simulator.errors import ConfigError, unknown
-from simulator.study import summaries, survival
+from simulator.study import comparisons, confidence, summaries, survival
+from simulator.study.comparisons import Pair
 from simulator.study.patients import Patients
 from simulator.study.summaries import Extremes, Proportion, Ranked, Total
 from simulator.study.survival import Ordered
 from simulator.tables import Flags, Floats, ModelTables
 
 Gathered = TypeVar("Gathered")
+LOG_LOG = "log_log"
+"""Scale of a Kaplan-Meier interval if nothing is said."""
 
 
 class Subgroup(Protocol):
@@ -33,6 +36,17 @@ class Subgroup(Protocol):
     def never(self) -> str | None: ...
 
 
+class Limit(Protocol):
+    """Which end of which confidence interval: `declaration.reported.Confidence`."""
+
+    @property
+    def end(self) -> str: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def scale(self) -> str | None: ...
+
+
 class Wanted(Protocol):
     """What is to be computed: `declaration.evidence.Statistic`."""
 
@@ -45,6 +59,12 @@ class Wanted(Protocol):
     @property
     def where(self) -> Subgroup: ...
     @property
+    def against(self) -> Subgroup | None: ...
+    @property
+    def comparison(self) -> str | None: ...
+    @property
+    def confidence(self) -> Limit | None: ...
+    @property
     def time(self) -> float | None: ...
     @property
     def value(self) -> float | None: ...
@@ -56,6 +76,21 @@ class Estimator(Generic[Gathered]):
 
     gather: Callable[[Patients, Wanted], Gathered]
     conclude: Callable[[Gathered, Wanted], Floats]
+
+
+@dataclass(frozen=True)
+class _InGroup:
+    """What is wanted of one group, by itself."""
+
+    estimator: str
+    variable: str
+    population: str
+    where: Subgroup
+    time: float | None
+    value: float | None
+    against: Subgroup | None = None
+    comparison: str | None = None
+    confidence: Limit | None = None
 
 
 def _times(data: Patients, wanted: Wanted) -> Ordered:
@@ -93,15 +128,34 @@ def _share(gathered: Proportion | Ranked) -> Proportion:
     return summaries.mode_of(gathered) if isinstance(gathered, Ranked) else gathered
 
 
+def _median(group: Ordered, wanted: Wanted) -> Floats:
+    if wanted.confidence is None:
+        return survival.median_of(group)
+    return confidence.median_end(group, **_interval(wanted.confidence))
+
+
 def _landmark(group: Ordered, wanted: Wanted) -> Floats:
     if wanted.time is None:
         raise ValueError("kaplan_meier_landmark needs the printed time")
-    return survival.landmark_of(group, wanted.time)
+    if wanted.confidence is None:
+        return survival.landmark_of(group, wanted.time)
+    return confidence.landmark_end(group, wanted.time, **_interval(wanted.confidence))
+
+
+def _interval(limit: Limit) -> dict[str, Any]:
+    return {"upper": limit.end == "upper", "level": limit.level, "scale": limit.scale or LOG_LOG}
+
+
+def _hazard_ratio(pair: Pair, wanted: Wanted) -> Floats:
+    if wanted.confidence is None:
+        return comparisons.hazard_ratio(pair)
+    upper = wanted.confidence.end == "upper"
+    return comparisons.hazard_ratio_end(pair, upper=upper, level=wanted.confidence.level)
 
 
 ESTIMATORS: dict[str, Estimator[Any]] = {
     "proportion": Estimator(_flagged, lambda share, wanted: share.share),
-    "kaplan_meier_median": Estimator(_times, lambda group, wanted: survival.median_of(group)),
+    "kaplan_meier_median": Estimator(_times, _median),
     "kaplan_meier_median_midpoint": Estimator(_times, lambda group, wanted: survival.midpoint_of(group)),
     "kaplan_meier_landmark": Estimator(_times, _landmark),
     "naive_median": Estimator(_observed_times, lambda group, wanted: summaries.median_of(group)),
@@ -110,6 +164,8 @@ ESTIMATORS: dict[str, Estimator[Any]] = {
     "minimum": Estimator(_extremes, lambda extremes, wanted: extremes.least),
     "maximum": Estimator(_extremes, lambda extremes, wanted: extremes.most),
     "mode_share": Estimator(_at_value, lambda gathered, wanted: _share(gathered).share),
+    "hazard_ratio": Estimator(_times, _hazard_ratio),
+    "log_rank_p": Estimator(_times, lambda pair, wanted: comparisons.log_rank(pair)[1]),
 }
 """Every estimator. `declaration.evidence.Estimator` lists the same names."""
 
@@ -141,10 +197,27 @@ def conclude(gathered: Sequence[Any], statistics: Sequence[Wanted | None], n_stu
 
 
 def estimator_of(statistic: Wanted) -> Estimator[Any]:
-    """Return the estimator by its name. Raises ConfigError if there is none."""
+    """Return the estimator by its name, of two groups where there are two. Raises ConfigError if there is none."""
     if statistic.estimator not in ESTIMATORS:
         raise ConfigError(unknown("statistic.estimator", statistic.estimator, ESTIMATORS, what="estimator"))
-    return ESTIMATORS[statistic.estimator]
+    estimator = ESTIMATORS[statistic.estimator]
+    if statistic.against is None:
+        return estimator
+    comparison = statistic.comparison
+
+    of = (statistic.estimator, statistic.variable, statistic.population)
+    other = _InGroup(*of, statistic.against, statistic.time, statistic.value)
+
+    def gather_both(data: Patients, wanted: Wanted) -> Pair:
+        return Pair(estimator.gather(data, wanted), estimator.gather(data, other))
+
+    def conclude_both(pair: Pair, wanted: Wanted) -> Floats:
+        if comparison is None:
+            return estimator.conclude(pair, wanted)
+        first, second = (estimator.conclude(gathered, wanted) for gathered in (pair.first, pair.second))
+        return comparisons.compared(first, second, comparison)
+
+    return Estimator(gather_both, conclude_both)
 
 
 def counts(data: Patients, statistic: Wanted) -> Proportion | None:

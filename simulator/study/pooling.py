@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.study.comparisons import Pair
 from simulator.study.summaries import Extremes, Proportion, Ranked, Total, ranked
 from simulator.study.survival import Ordered, ordered
 from simulator.study.tallies import count_bins, real, sum_of
@@ -41,10 +42,16 @@ class Pool:
         self._binned = binned
         self._parts: list[Any] = []
         self._large: _Bins | _Sum | None = None
+        self._both: tuple[Pool, Pool] | None = None
 
     def add(self, part: Any) -> None:
-        """Add the next part: a `Proportion`, `Extremes`, `Total`, `Ordered` or `Ranked` of one study."""
-        if not self._binned:
+        """Add the next part: a `Proportion`, `Extremes`, `Total`, `Ordered` or `Ranked` of one study, or a `Pair`."""
+        if isinstance(part, Pair):
+            if self._both is None:
+                self._both = Pool(binned=self._binned), Pool(binned=self._binned)
+            for pool, of_group in zip(self._both, (part.first, part.second), strict=True):
+                pool.add(of_group)
+        elif not self._binned:
             self._parts.append(part)
         elif isinstance(part, Proportion | Extremes):
             self._parts = [joined([*self._parts, part])]
@@ -55,6 +62,8 @@ class Pool:
 
     def whole(self) -> Any:
         """What the study as one would have brought, in bins if it is a large one."""
+        if self._both is not None:
+            return Pair(*(pool.whole() for pool in self._both))
         return joined(self._parts) if self._large is None else self._large.whole()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,20 @@ def mid_rank(simulated: Floats, reported: float | Floats, half_width: float | Fl
     lower, upper = order_statistics(studies.reshape(-1, 1), CENTRAL)[:, 0]
     n_not_reached = int(np.isinf(studies).sum())
     return Rank(percentile, float(lower), float(upper), n_not_reached, n_undefined, error_of_share(flags))
+
+
+def as_printed(values: Floats, bounds: Sequence[str | None], reported: Sequence[float | None]) -> Floats:
+    """Return what studies (D, R) would print where a bound was printed, one a draw: what keeps it prints the bound.
+
+    So a p value "< 0.05" equals every smaller one, and a median "not reached by 24 months" every later one.
+    """
+    if not any(bounds):
+        return values
+    kept = np.array(values, dtype=np.float64)
+    for row, bound, at in zip(kept, bounds, reported, strict=True):
+        if bound is not None and at is not None:
+            (np.maximum if bound == "below" else np.minimum)(row, at, out=row)
+    return kept
 
 
 def order_statistics(values: Floats, levels: tuple[float, ...]) -> Floats:

@@ -278,29 +278,6 @@ def cumulative_incidence(time: Floats, event: Flags, competing: Flags, member: F
     return read(group, np.cumsum(np.where(mine, before / n, 0.0), axis=1), at, before=0.0)
 
 
-def log_rank(time: Floats, event: Flags, member: Flags, treated: Flags) -> tuple[Floats, Floats]:
-    """Two-group log-rank test (Mantel 1966): χ² with one degree of freedom, and its p-value, each (R,).
-
-    Hypergeometric variance at ties. NaN where one group is empty or no event informs the comparison.
-    """
-    group, mine = ordered_with(treated, time, event, member)
-    first = _first_of_tie(group.time)
-    n = np.maximum(np.take_along_axis(group.at_risk, first, axis=1), 1)
-    left = np.cumsum(mine[:, ::-1], axis=1)[:, ::-1]
-    share = np.take_along_axis(left, first, axis=1) / n
-    deaths = np.cumsum(group.event, axis=1, dtype=np.int64)
-    before: Integers = np.take_along_axis(deaths - group.event, first, axis=1)
-    last = _last_of_tie(group.time)
-    tied = np.take_along_axis(deaths, last, axis=1) - before
-    excess = np.where(group.event, mine - share, 0.0).sum(axis=1)
-    variance = np.where(group.event, share * (1 - share) * (n - tied) / np.maximum(n - 1, 1), 0.0).sum(axis=1)
-    from scipy.special import chdtrc  # a slow import, for this alone
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(variance > 0, excess**2 / variance, np.nan)
-    return statistic, np.asarray(chdtrc(1.0, statistic))
-
-
 def read(group: Ordered, steps: Floats, at: Floats, *, before: float) -> Floats:
     """Value of a right-continuous step function at ``at`` (T,), ``before`` its first step; shape (R, T)."""
     known = group.size[:, None] - at_risk_at(group, np.nextafter(at, np.inf))
@@ -315,9 +292,3 @@ def _first_of_tie(time: Floats) -> Integers:
     new = np.ones(time.shape, dtype=bool)
     new[:, 1:] = time[:, 1:] != time[:, :-1]
     return np.asarray(np.maximum.accumulate(np.where(new, position, 0), axis=1))
-
-
-def _last_of_tie(time: Floats) -> Integers:
-    """Position of the last observation with the same time, in sorted rows."""
-    mirrored = _first_of_tie(time[:, ::-1])[:, ::-1]
-    return np.asarray(time.shape[1] - 1 - mirrored)

@@ -347,6 +347,8 @@ def test_a_landmark_of_a_year_is_told_once():
 def test_a_number_looks_until_its_own_time_or_the_end_of_its_rounding():
     assert looked_at_until("kaplan_meier_landmark", 365.0, 0.5, 0.01) == 365.0
     assert looked_at_until("kaplan_meier_median", math.nan, 419.0, 0.5) == 419.5
+    assert looked_at_until("kaplan_meier_median, above", math.nan, 730.5, 0.0) == 730.5
+    assert math.isnan(looked_at_until("ratio of kaplan_meier_median", math.nan, 1.5, 0.05))
     assert math.isnan(looked_at_until("kaplan_meier_median", math.nan, math.inf, 0.5))
     assert math.isnan(looked_at_until("proportion", math.nan, 0.3, 0.01))
 
@@ -369,7 +371,7 @@ def test_what_is_said_of_everybody_speaks_of_each_and_what_is_said_of_each_of_ev
     [
         (PRINTED, {}, 365.25),
         ((median("K1", 400),), {}, 400.5),
-        ((landmark("K2", 60.0), not_reached("N1", 20)), {"not_reached": [{"entry": "N1"}]}, 20 * 30.4375),
+        ((landmark("K2", 60.0), not_reached("N1", 20)), {}, 20 * 30.4375),
         (PRINTED, {"left_out": {"K2": "not believed"}}, 300.5),
     ],
 )

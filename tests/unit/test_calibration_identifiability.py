@@ -98,7 +98,7 @@ def test_a_weighted_percentile_is_that_of_the_draws_that_weigh():
     from types import SimpleNamespace
 
     simulated = np.array([[[1.0], [2.0]], [[3.0], [4.0]], [[math.nan], [2.5]]])
-    entry = SimpleNamespace(id="A", reported=2.5, half_width=0.0)
+    entry = SimpleNamespace(id="A", reported=2.5, half_width=0.0, bound=None)
     predicted = Predictive(np.zeros(3, int), simulated, ((entry,),), ())
     assert percentile(predicted, "A") == pytest.approx(2.5 / 5)
     assert percentile(predicted, "A", np.array([1.0, 0.0, 0.0])) == 1.0

@@ -14,7 +14,7 @@ from simulator.study.ranks import mid_rank
 
 
 def entry(reported: float, half_width: float = 0.0):
-    return SimpleNamespace(reported=reported, half_width=half_width)
+    return SimpleNamespace(reported=reported, half_width=half_width, bound=None)
 
 
 def p_of(simulated, *reported):

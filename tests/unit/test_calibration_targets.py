@@ -52,9 +52,9 @@ def share(name: str, n: int, of: int, variable: str, stratum: str | None = None,
     return entry(name, f"{percent}%", percent, "%", numerator=n, denominator=of, statistic=statistic, **more)
 
 
-def not_reached(name: str, months: int) -> dict[str, Any]:
-    made = entry(name, f"not reached by {months} months", months, "mo", statistic=None, estimator="not_reached")
-    return {key: value for key, value in made.items() if key not in ("statistic", "role")}
+def not_reached(name: str, months: int, stratum: str | None = None) -> dict[str, Any]:
+    said = {"printed": f"not reached by {months} months", "unit": "mo", "bound": "above"}
+    return median(name, months, stratum) | said
 
 
 def config(*entries: dict[str, Any], readings: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
@@ -294,8 +294,7 @@ def test_outcomes_of_one_event_are_multinomial():
 
 
 def test_a_median_that_was_not_reached_is_an_entry_with_a_time():
-    file = declared(not_reached=[{"entry": "K1", "stratum": "colon"}])
-    (term,) = terms(not_reached("K1", 24), landmark("K2", 55, "colon"), calibration=file)
+    (term,) = terms(not_reached("K1", 24, "colon"), landmark("K2", 55, "colon"))
     assert term.samples[0].median == OrderStatistic(10, 24 * 30.4375, math.inf)
     assert set(term.targets) == {"K1", "K2"}
 
@@ -466,10 +465,7 @@ def test_patients_are_not_counted_twice():
 
 
 def test_contradictory_targets_are_refused():
-    # Curves that rise are refused with the evidence; a median not reached by two years with 5 of 20 alive at one, here.
-    file = declared(not_reached=[{"entry": "K1", "stratum": "colon"}])
-    said = refused(not_reached("K1", 24), landmark("K2", 25, "colon"), calibration=file)
-    assert said.endswith("contradicts K1: of 20 patients in colon, no curve prints all")
+    # Curves that rise are refused with the evidence.
     all_strata = [landmark(f"K{i}", 50, s) for i, s in enumerate(("colon", "rectum"))]
     said = refused(*all_strata, landmark("K9", 5.4))  # 2 of 37 alive, though 15 of two strata are
     assert "cannot add up to those of all" in said
@@ -488,15 +484,12 @@ def test_names_in_the_file_must_mean_something():
     file = declared(
         left_out={"K3": "x", "K9": "no such entry"},
         survivors={"K1": {"count": 3, "because": "x"}},
-        not_reached=[{"entry": "K1", "stratum": "liver"}],
     )
     _, problems = found(median("K1", 410, "colon"), median("K3", 333, role="held_out"), calibration=file)
     said = "\n".join(map(str, problems))
     assert "calibration.left_out.K3 = held_out: is no fitted target anyway" in said
     assert "calibration.left_out.K9 = K9: unknown entry of the evidence; known: K1, K3" in said
     assert "calibration.survivors.K1 = kaplan_meier_median: must be a kaplan_meier_landmark" in said
-    assert "calibration.not_reached.0.entry = K1: must be an entry with estimator: not_reached" in said
-    assert "calibration.not_reached.0.stratum = liver: unknown stratum of the cohort" in said
 
 
 def test_a_count_of_survivors_is_for_percentages_that_nothing_prints():

@@ -150,11 +150,9 @@ def test_a_median_is_printed_if_its_interval_of_rounding_ends_within_follow_up(m
     Curve(monkeypatch, median)
     entry = median_entry()
     said = Printed(None, 599.0).target(entry, entry.statistic)
-    assert (said.keys["printed"], said.reached) == (printed, reached)
-    assert said.not_reached_in == (None if reached else "small")
+    assert (said.keys["printed"], said.keys.get("bound")) == (printed, None if reached else "above")
     if not reached:
         assert said.keys["value"] == 598.5
-        assert said.keys["statistic"] is None
 
 
 @pytest.mark.parametrize(("median", "printed"), [(11.4 * 30.4375, "11"), (13.0 * 30.4375, "not reached by 11.5 mo")])
@@ -164,19 +162,11 @@ def test_a_median_in_months_is_printed_in_months(monkeypatch, median, printed):
     assert Printed(None, 12.0 * 30.4375).target(entry, entry.statistic).keys["printed"] == printed
 
 
-@pytest.mark.parametrize(
-    ("median", "printed", "reached"), [(300.2, "300", True), (800.0, "not reached by 729.5 d", False)]
-)
-def test_where_the_real_paper_says_not_reached_the_median_is_printed_if_it_is(monkeypatch, median, printed, reached):
+@pytest.mark.parametrize(("median", "bound"), [(300.2, "below"), (800.0, "above"), (np.inf, "above")])
+def test_where_the_real_paper_prints_a_bound_so_does_a_study_or_the_other_way_round(monkeypatch, median, bound):
     Curve(monkeypatch, median)
-    entry = median_entry(printed="not reached by 2 years", value=2, unit="y", statistic=None, role=None,
-                         estimator="not_reached")  # fmt: skip
-    said = Printed(None, 5000.0).waited_for(entry, "small")
-    assert (said.keys["printed"], said.reached, said.keys.get("role")) == (
-        printed,
-        reached,
-        "fitted" if reached else None,
-    )
+    entry = median_entry(printed="not reached by 2 years", value=2, unit="y", bound="above")
+    assert Printed(None, 5000.0).target(entry, entry.statistic).keys == {"bound": bound}
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def wanted(estimator, variable, population="treated", time=None, value=None, **w
     none = dict.fromkeys(("stratum", "arm", "status", "ever", "never"))
     return SimpleNamespace(
         estimator=estimator, variable=variable, population=population, time=time, value=value,
-        where=SimpleNamespace(**{**none, **where}),
+        where=SimpleNamespace(**{**none, **where}), against=None, comparison=None, confidence=None,
     )  # fmt: skip
 
 

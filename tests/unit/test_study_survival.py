@@ -16,7 +16,6 @@ from simulator.study.survival import (
     kaplan_meier_median,
     kaplan_meier_median_midpoint,
     landmark,
-    log_rank,
     nelson_aalen,
     number_at_risk,
     ordered,
@@ -223,24 +222,6 @@ def test_restricted_mean_is_lifelines(fitted):
         check(found[horizon][study], restricted_mean_survival_time(fitter, t=horizon))
 
 
-def test_log_rank_is_lifelines(lifelines):
-    from lifelines.statistics import logrank_test
-
-    time, event, member = data_sets()
-    treated = np.random.default_rng(3).random(time.shape) < 0.4
-    statistic, p = log_rank(time, event, member, treated)
-    compared = 0
-    for study, mine in enumerate(member):
-        t, e, arm = time[study][mine], event[study][mine], treated[study][mine]
-        if arm.all() or not arm.any() or not e.any() or np.isnan(statistic[study]):
-            continue
-        theirs = logrank_test(t[arm], t[~arm], e[arm], e[~arm])
-        check(statistic[study], theirs.test_statistic)
-        check(p[study], theirs.p_value)
-        compared += 1
-    assert compared > 150
-
-
 def test_cumulative_incidence_is_lifelines_without_ties(lifelines):
     # Without ties: lifelines breaks them by chance. With ties: the test below.
     time, event, member = data_sets(tied=False)
@@ -315,30 +296,6 @@ def test_greenwood_intervals_cover_mid_curve():
         covered = int((np.abs(survival - level) <= 1.959964 * error).sum())
         low, high = binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], 2000, 0.95)
         assert low <= covered <= high
-
-
-def test_log_rank_size_under_no_difference():
-    """V33: rejections at 5 % over 10,000 trials of 2 × 100 with censoring.
-
-    False alarm 2.5e-9 at a size of 0.05, 1.1e-8 at the 0.0508 that 200,000 other trials gave (the test is
-    asymptotic). A size of 0.07 is found with probability 0.995.
-    """
-    rng = np.random.default_rng(33)
-    shape = (10_000, 200)
-    death, censored = rng.weibull(1.3, shape) * 300, rng.uniform(100.0, 900.0, shape)
-    time, event = np.minimum(death, censored), death < censored
-    treated = np.broadcast_to(np.arange(200) % 2 == 0, shape)
-    _, p = log_rank(time, event, np.ones_like(event), treated)
-    low, high = binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], 10_000, 0.05)
-    assert low <= (p <= 0.05).sum() <= high
-
-
-def test_log_rank_notices_a_difference():
-    rng = np.random.default_rng(34)
-    treated = np.broadcast_to(np.arange(400) % 2 == 0, (200, 400))
-    time = rng.exponential(np.where(treated, 450.0, 300.0))
-    _, p = log_rank(time, np.ones_like(treated), np.ones_like(treated), treated)
-    assert (p <= 0.05).mean() > 0.9  # hazard ratio 1.5 with 400 deaths: power 0.98
 
 
 def test_uncensored_estimates_are_shares_alive():
