@@ -29,6 +29,7 @@ from simulator.tables import Floats
 
 TABLES = ("tabulated", "piecewise_exponential", "fixed")
 LATEST = 1.0 - 1e-12  # level of the quantile that stands for the last entry of an unbounded accrual
+EARLIEST = 1e-12
 
 
 class NoClosedForm(ValueError):
@@ -136,9 +137,21 @@ class ClosedForms:
         """Days for which every patient is under observation if alive; 0 where some are lost at random."""
         if self.experiment.study.loss_to_follow_up is not None:
             return 0.0
+        return self._until(LATEST)
+
+    @property
+    def last_follow_up(self) -> float:
+        """Days for which a patient is under observation at most; those of the horizon where a prior moves it."""
+        study = self.experiment.study
+        if self._moved(study.accrual, study.data_cut, study.minimum_follow_up, study.horizon):
+            return float(self.experiment.tables.horizon[0])
+        return self._until(EARLIEST)
+
+    def _until(self, share: float) -> float:
+        """Days until the data cut or the horizon of those who enter at a quantile of accrual."""
         design = self.experiment.design
-        last_entry = quantile(int(design["entry_code"][0]), LATEST, *map(float, design["entry"][0]))
-        return float(min(self.experiment.tables.horizon[0], design["data_cut"][0] - last_entry))
+        entry = quantile(int(design["entry_code"][0]), share, *map(float, design["entry"][0]))
+        return float(min(self.experiment.tables.horizon[0], design["data_cut"][0] - entry))
 
     def survival(self) -> dict[str, SurvivalOf]:
         """Return the survival curve of everybody, by stratum. Raises NoClosedForm."""

@@ -41,6 +41,12 @@ PRIOR_DRAWS, STAGE_DRAWS = 300, 100
 """Draws for each coordinate of a search by simulation, if nothing is said: from the prior, and of a stage."""
 SIMULATED_TOGETHER = 250
 """Rows of a search by simulation in a batch, at most: so much is lost when it is cut off."""
+LEAST_LOG_PROBABILITY = -12.0
+"""Of a printed figure, on average over those of a term, under the most likely draw: 6e-6. A figure of a study of
+thousands has 1e-4 and more if the prior allows what it says, one of dozens 1e-3.
+"""
+FAILED_DRAWS = 100
+"""Draws of the prior at which targets are looked at by themselves where no draw explains them together."""
 ERROR_DRAWS = 100
 """Draws at which a simulated likelihood is found again under other seeds."""
 
@@ -431,8 +437,32 @@ def searched(
         exact = any(isinstance(term, Simulated) for term in terms)
         cure = "; an exact figure may need a tolerance" if exact else ""
         allowed = f"no draw of the priors of {', '.join(prior.names)} gives {', '.join(names)} any probability"
+        alone = _impossible(prior, terms, seed)
+        if len(names) > 1:
+            some = f"by themselves {', '.join(alone)} have none" if alone else "each has some by itself, not together"
+            allowed += f": of {FAILED_DRAWS} draws, {some}"
         raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed + cure))
+    _refuse_excluded(prior, terms, draws)
     return Component(prior, terms, draws, _simulation_error(prior, terms, draws))
+
+
+def _refuse_excluded(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> None:
+    """Refuse targets that the most likely draw gives next to no probability: data outside of what the prior allows."""
+    best = int(np.argmax(draws.log_likelihood))
+    sets = prior.parameter_sets(draws.coordinates[best : best + 1])
+    for term in terms:
+        each = float(term.log_density(sets)[0]) / len(term.targets)
+        if each < LEAST_LOG_PROBABILITY:
+            allowed = f"excludes the data: no draw of the priors of {', '.join(sorted(term.parameters))} gives"
+            allowed += f" {', '.join(term.targets)} a probability of more than {math.exp(each):.0e} each"
+            raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed))
+
+
+def _impossible(prior: Prior, terms: Sequence[Term], seed: int) -> list[str]:
+    """Return the targets that no draw of the prior gives any probability, be they alone: the term, if it is closed."""
+    sets = prior.parameter_sets(prior.draw(FAILED_DRAWS, seed=seed, stream=_stream("failed", prior)))
+    parts = [one for term in terms for one in (term.alone() if isinstance(term, Simulated) else [term])]
+    return [name for one in parts if not np.isfinite(one.log_density(sets)).any() for name in one.targets]
 
 
 def _simulation_error(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> SimulationError | None:

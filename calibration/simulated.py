@@ -102,6 +102,10 @@ class Simulated:
             found[list(made.rows)] = np.log(probability.mean(axis=1))
         return found
 
+    def alone(self) -> list[Simulated]:
+        """Return a term for each of its targets by itself."""
+        return [replace(self, printed=(one,)) for one in self.printed]
+
     def with_other_luck(self, number: int) -> Simulated:
         """Return the same term under other random numbers, a number ≥ 1 for each."""
         return replace(self, experiment=with_luck(self.experiment, self.name, number))

@@ -17,6 +17,7 @@ from calibration.entries import CURE, no_closed_form, statistic_of, wrong
 from calibration.laws import Fixed
 from calibration.likelihoods import Outcomes, Proportion, Term
 from calibration.parameters import Prior, Single
+from calibration.printable import beyond_follow_up, unprinted_shares
 from calibration.printed_curves import PrintedCurves
 from calibration.schema import EXACT, ROOT, Calibration
 from calibration.simulated import Printed, Simulated, moved, with_luck
@@ -26,6 +27,7 @@ from simulator.declaration.schema import Experiment
 from simulator.declaration.values import DIMENSIONS, Problems
 from simulator.errors import Problem
 
+TOLERATE = "give it a tolerance under calibration.simulated"
 SURVIVAL = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark")
 
 
@@ -50,6 +52,9 @@ def simulated_terms(
     by_id = {entry.id: entry for entry in experiment.selection.entries}
     published = published_with(experiment.config["parameters"], prior.parameters)
     experiment = replace(experiment, config={**experiment.config, "parameters": published})
+    _refuse_unprintable(declared, experiment, ClosedForms(experiment, prior.parameters).last_follow_up, problems)
+    if problems.found:
+        return (), problems.found
     for name, given in declared.simulated.items():
         here = f"{ROOT}.simulated.{name}"
         printed = [_printed(by_id[target], tolerance, here, problems) for target, tolerance in given.targets.items()]
@@ -65,6 +70,22 @@ def simulated_terms(
                 problems.add(here, list(given.targets), f"no parameter with a prior moves these targets; {CURE}")
         found.append(replace(term, held=tuple(sorted(movers - term.parameters))))
     return tuple(found), problems.found
+
+
+def _refuse_unprintable(declared: Calibration, experiment: Experiment, last: float, problems: Problems) -> None:
+    """Refuse, by name, figures that no simulated study prints; ``last``: days of follow-up at most."""
+    by_id = {entry.id: entry for entry in experiment.selection.entries}
+    exact = []
+    for given in declared.simulated.values():
+        for name, tolerance in given.targets.items():
+            entry = by_id[name]
+            why = beyond_follow_up(entry, statistic_of(entry), last)
+            if why is not None:
+                wrong(problems, entry, why)
+            elif tolerance == EXACT:
+                exact.append(entry)
+    for entry, why in unprinted_shares(experiment, exact):
+        wrong(problems, entry, f"{why}; {TOLERATE}, or {CURE}")
 
 
 def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, problems: Problems) -> Printed | None:

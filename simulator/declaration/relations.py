@@ -116,8 +116,13 @@ def range_checks(entries: Mapping[str, EvidenceEntry]) -> Iterator[Check]:
         if high is not None and low.value is not None and high.value is not None:
             outcome = f"{low.value:g} to {high.value:g} {high.unit}"
             what = f"{'a range' if end == 'min' else 'an interval'} in order"
-            in_order = low.scaled(low.value) <= high.scaled(high.value)
-            yield check_of(name, "value", what, outcome, in_order, low.value)
+            ends = low.scaled(low.value), high.scaled(high.value)
+            yield check_of(name, "value", what, outcome, ends[0] <= ends[1], low.value)
+            middle = entries.get(stem)
+            if middle is not None and middle.value is not None and ends[0] <= ends[1]:
+                inside = ends[0] <= middle.scaled(middle.value) <= ends[1]
+                what = f"{stem} lies between {name} and {high.id}"
+                yield check_of(stem, "value", what, f"{middle.value:g}; {outcome}", inside, middle.value)
 
 
 def curve_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
