@@ -63,10 +63,9 @@ def printed_paper() -> dict[str, tuple[str, float, str]]:
 
 
 def test_the_truth_of_a_paper_of_two_arms_is_recovered(tmp_path: Path) -> None:
-    """Every true parameter of survival lies between the least and the most of 500 draws, which fails for one paper in 250
-    where the posterior is right, and less than half as often as a 99 % interval; for three numbers, one paper in 80. The
-    seed is fixed. Of response a difference alone is known: probability and odds cannot be told apart, and the difference
-    that they make is what the posterior has to be right about."""
+    """Every true parameter of survival lies between the least and the most of 500 draws: where the posterior is right
+    one paper in 250 fails, of three numbers one in 80. The seed is fixed. Of response a difference alone is known:
+    probability and odds cannot be told apart, and it is about that difference that the posterior has to be right."""
     simulated: dict[str, Any] = copy.deepcopy(dict(CALIBRATION["simulated"]))
     for term in simulated.values():
         term |= {"replicates": 100, "regrouped": 4}

@@ -299,6 +299,23 @@ def test_a_median_that_was_not_reached_is_an_entry_with_a_time():
     assert set(term.targets) == {"K1", "K2"}
 
 
+def test_a_bound_of_a_share_admits_every_count_that_keeps_it():
+    few = share("S1", 3, 37, "adverse_event.fever")
+    few |= {"printed": "less than 10 %", "value": 10, "bound": "below", "numerator": None}
+    (term,) = terms({key: value for key, value in few.items() if value is not None})
+    found = term.log_density(ParameterSets({"fever": np.array([0.02, 0.1, 0.4])}, 3))
+    assert np.exp(found) == pytest.approx(stats.binom.cdf(3, 37, [0.02, 0.1, 0.4]))  # 4 of 37 are 10.8 %
+
+
+def test_a_median_reached_by_a_time_is_at_least_half_of_the_deaths_by_then():
+    early = median("K1", 300, "colon") | {"printed": "less than 300 days", "bound": "below"}
+    (term,) = terms(early)
+    assert term.samples[0].median == OrderStatistic(10, 0.0, 300.0)
+    values = {"survival.median.colon": np.array([250.0, 500.0]), "survival.shape.colon": np.array([1.0, 1.5])}
+    dead = 1.0 - 2.0 ** -((300.0 / values["survival.median.colon"]) ** values["survival.shape.colon"])
+    assert np.exp(term.log_density(ParameterSets(values, 2))) == pytest.approx(stats.binom.sf(9, 20, dead))
+
+
 def test_held_out_targets_are_never_fitted():
     (term,) = terms(median("K1", 410, "colon"), median("K2", 333, role="held_out"))
     assert term.targets == ("K1",)
