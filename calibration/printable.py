@@ -36,7 +36,8 @@ def beyond_follow_up(entry: EvidenceEntry, statistic: Statistic, last: float) ->
         day = limits[0] if np.isfinite(limits[0]) else limits[1]
     else:
         return None
-    return f"is about day {day:g}, and nobody is followed beyond day {last:g}" if day >= last else None
+    beyond = day > last if entry.bound else day >= last  # "not reached by the end of follow-up" can be known
+    return f"is about day {day:g}, and nobody is followed beyond day {last:g}" if beyond else None
 
 
 def unprinted_shares(experiment: Experiment, entries: Sequence[EvidenceEntry]) -> Iterator[tuple[EvidenceEntry, str]]:

@@ -5,8 +5,9 @@ Rules, so that what is printed is a function of the study, and likelihoods can b
 
 - A figure has the decimals of the real one. Where that came with a denominator, or a numerator, so does this one: of
   the simulated study, whose populations may be of another size.
-- A median is printed as not reached where the interval that it would be rounded in does not end within complete
-  follow-up; then by the last time at which such an interval can end.
+- A median with a closed form is printed as not reached where the interval that it would be rounded in does not end
+  within complete follow-up; then by the last time at which such an interval can end. Any other is printed if the curve
+  falls so far.
 - Where the real paper printed a bound (p < 0.05, not reached by 24 months), so does this one, or the other way round.
 - A share of nobody, in a population that is empty in this study, is not printed, nor is a ratio without bound.
 """
@@ -34,7 +35,10 @@ class Printing:
 
 @dataclass(frozen=True, eq=False)
 class Printed:
-    """The figures of the one study in ``data``, in which all are followed for ``follow_up`` days; 0: not all are."""
+    """The figures of the one study in ``data``.
+
+    ``follow_up``: days for which all are followed, beyond which no median is printed; 0: that does not matter.
+    """
 
     data: StudyData
     follow_up: float

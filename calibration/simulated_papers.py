@@ -24,6 +24,7 @@ from calibration.closed_forms import ClosedForms
 from calibration.fit import Fit, ReadingFit
 from calibration.printed_figures import Printed, Printing
 from calibration.schema import ROOT, Calibration
+from calibration.targets import simulated_ids
 from simulator.declaration.posterior import published_with
 from simulator.declaration.schema import Experiment, declare, declare_many, declare_possible
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
@@ -139,11 +140,13 @@ class SimulatedPapers:
         experiment, told = truth.experiment, self.fitted.declared
         histories = trajectories_of(experiment, range(paper, paper + 1), parameter_sets=range(1))
         data = observe(histories, design_of(experiment), seed=self.seed)
-        printed = Printed(data, ClosedForms(experiment, ()).follow_up)
+        closed, open_ended = Printed(data, ClosedForms(experiment, ()).follow_up), Printed(data, 0.0)
+        simulated = simulated_ids(told)
         said: dict[str, Printing | None] = {}
         for entry in experiment.selection.entries:
             if entry.statistic is not None:
                 fitted = entry.role == "fitted" and entry.id not in told.left_out
+                printed = open_ended if entry.id in simulated else closed
                 said[entry.id] = printed.target(entry, entry.statistic) if fitted else None
         self._refuse_other_figures([name for name, printing in said.items() if printing is not None])
         kept = told.without({name for name, printing in said.items() if printing is None})

@@ -113,14 +113,15 @@ def range_checks(entries: Mapping[str, EvidenceEntry]) -> Iterator[Check]:
     for name, low in entries.items():
         stem, _, end = name.rpartition(".")
         high = entries.get(f"{stem}.{ENDS[end]}") if end in ENDS else None
-        if high is not None and low.value is not None and high.value is not None:
+        if high is not None and low.value is not None and high.value is not None and not (low.bound or high.bound):
             outcome = f"{low.value:g} to {high.value:g} {high.unit}"
             what = f"{'a range' if end == 'min' else 'an interval'} in order"
             ends = low.scaled(low.value), high.scaled(high.value)
             yield check_of(name, "value", what, outcome, ends[0] <= ends[1], low.value)
             middle = entries.get(stem)
-            if middle is not None and middle.value is not None and ends[0] <= ends[1]:
-                inside = ends[0] <= middle.scaled(middle.value) <= ends[1]
+            if middle is not None and middle.value is not None and not middle.bound and ends[0] <= ends[1]:
+                value, half = middle.scaled(middle.value), middle.half_width or 0.0
+                inside = ends[0] - half - TINY <= value <= ends[1] + half + TINY
                 what = f"{stem} lies between {name} and {high.id}"
                 yield check_of(stem, "value", what, f"{middle.value:g}; {outcome}", inside, middle.value)
 
