@@ -20,8 +20,8 @@ import numpy as np
 
 from calibration.parameters import ParameterSets
 from simulator.declaration.model import Event, Hazard, by_administration, references
-from simulator.declaration.reported import Statistic
 from simulator.declaration.schema import Experiment
+from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import PREFIX, Parameters, Problems, Resolver
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
 from simulator.kernels.quantiles import quantile

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulator.declaration.reported import EvidenceEntry, Statistic
+from simulator.declaration.reported import EvidenceEntry
+from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import Problems
 
 CURE = "leave it out by naming it, with the reason, under calibration.left_out"

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from simulator.declaration.reported import EvidenceEntry, Statistic
+from simulator.declaration.reported import EvidenceEntry
 from simulator.declaration.schema import Experiment
+from simulator.declaration.statistic import Statistic
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import counts, members
 from simulator.study.observe import StudyData, observe

@@ -22,8 +22,9 @@ from calibration.printed_curves import PrintedCurves
 from calibration.schema import EXACT, ROOT, Calibration
 from calibration.simulated import Printed, Simulated, moved, with_luck
 from simulator.declaration.posterior import published_with
-from simulator.declaration.reported import EvidenceEntry, Statistic, listed
+from simulator.declaration.reported import EvidenceEntry, listed
 from simulator.declaration.schema import Experiment
+from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import DIMENSIONS, Problems
 from simulator.errors import Problem
 

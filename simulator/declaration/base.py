@@ -31,6 +31,9 @@ def _name(value: Any) -> Any:
 Name = Annotated[str, BeforeValidator(_name), Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A name: a letter, then letters, digits and underscores."""
 
+Text = Annotated[str, Field(min_length=1)]
+"""Text that says something."""
+
 Time = Annotated[float, BeforeValidator(units.days)]
 """Days, from a number of days or text with a unit."""
 

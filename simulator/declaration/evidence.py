@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from simulator.declaration.base import Declared, Name
+from simulator.declaration.base import Declared, Name, Text
 from simulator.declaration.messages import Wrong, problems_of
 from simulator.declaration.relations import Relation, count_checks, curve_checks, range_checks
 from simulator.declaration.reported import (
@@ -19,13 +19,9 @@ from simulator.declaration.reported import (
     Check,
     EvidenceEntry,
     Source,
-    Statistic,
-    Text,
-    Variable,
-    Where,
     listed,
-    variable,
 )
+from simulator.declaration.statistic import Statistic, Variable, Where, variable
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 __all__ = [

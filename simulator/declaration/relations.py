@@ -8,9 +8,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from simulator.declaration.base import Declared
+from simulator.declaration.base import Declared, Text
 from simulator.declaration.messages import Wrong
-from simulator.declaration.reported import TINY, Check, Count, EvidenceEntry, Text, Where, check_of, listed
+from simulator.declaration.reported import TINY, Check, Count, EvidenceEntry, check_of, listed
+from simulator.declaration.statistic import Where
 from simulator.errors import MISSING, Problem, unknown
 
 FIELDS = ("numerator", "denominator", "value", "at")

@@ -1,4 +1,4 @@
-"""One reported figure: how it was printed, where, and what a simulated study must compute to get the same.
+"""One reported figure: how it was printed, where, and the statistic that a simulated study computes for it.
 
 Knows a figure and its own arithmetic; knows nothing of other figures, of models or of how they are simulated.
 """
@@ -15,192 +15,23 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from simulator import units
-from simulator.declaration.base import Declared, Name, Number, Time
+from simulator.declaration.base import Declared, Number, Text
 from simulator.declaration.messages import Wrong
+from simulator.declaration.statistic import DOTTED, Estimator, Statistic
 from simulator.errors import MISSING, Problem
 
 ROOT = "evidence"
-Estimator = Literal[
-    "proportion",
-    "kaplan_meier_median",
-    "kaplan_meier_median_midpoint",
-    "kaplan_meier_landmark",
-    "naive_median",
-    "median",
-    "mean",
-    "minimum",
-    "maximum",
-    "mode_share",
-    "hazard_ratio",
-    "log_rank_p",
-]
 Label = Estimator | Literal["range", "not_reached"]
-Comparison = Literal["difference", "ratio"]
 Bound = Literal["below", "above"]
-Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 
 _SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
-_SUMMARIES = ("follow_up", "administrations", "administrations_before", "dose", "entered", "event")
-_SUITED: dict[str, tuple[str, ...]] = {
-    "proportion": ("adverse_event", "state", "population", "entered", "event"),
-    **dict.fromkeys(("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark"), ("survival",)),
-    "naive_median": ("survival", "follow_up"),
-    **dict.fromkeys(("median", "mean", "minimum", "maximum"), _SUMMARIES),
-    "mode_share": ("administrations", "administrations_before", "dose"),
-    **dict.fromkeys(("hazard_ratio", "log_rank_p"), ("survival",)),
-}
-_OF_TWO_GROUPS = ("hazard_ratio", "log_rank_p")
-_WITH_LIMITS = ("kaplan_meier_median", "kaplan_meier_landmark", "hazard_ratio")
-_PLAIN = ("survival", "follow_up", "administrations", "dose", "entered")
-_NAMING = ("administrations_before", "adverse_event", "state", "population")
 _TIMES = ("survival", "follow_up", "entered", "event")
-_DOTTED = re.compile(r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$")
 _FIGURE = re.compile(
     r"(?P<whole>\d+) (?P<over>\d+)/(?P<under>\d+)"
     r"|(?P<figure>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?:\s*[x×]\s*10\^?\(?(?P<power>\d+)\)?)?"
 )
 TINY = 1e-9
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A column of the study data: ``kind`` is one of the reserved words or ``event``."""
-
-    kind: str
-    name: str | None = None
-    outcome: str | None = None
-
-
-def variable(text: str) -> Variable:
-    """Return the parts of a column's name; ValueError where it cannot be one."""
-    kind, *rest = text.split(".")
-    if not _DOTTED.match(text) or len(rest) > 1:
-        raise ValueError("must be a name, or two names with a dot between, as in 'response.complete'")
-    if kind in _PLAIN:
-        if rest:
-            raise ValueError(f"{kind!r} takes no second name")
-        return Variable(kind)
-    if kind in _NAMING:
-        if not rest:
-            raise ValueError(f"needs a second name, as in '{kind}.<name>'")
-        return Variable(kind, rest[0])
-    return Variable("event", kind, rest[0] if rest else None)
-
-
-class Where(Declared):
-    """A subgroup of the population; several keys narrow it together."""
-
-    stratum: Name | None = None
-    arm: Name | None = None
-    status: Literal["alive", "dead"] | None = None
-    ever: Name | None = None
-    never: Name | None = None
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> Self:
-        if self.ever is not None and self.ever == self.never:
-            raise Wrong([Problem("never", self.never, "nobody is left: the same name stands under ever")])
-        return self
-
-
-class Confidence(Declared):
-    """One end of a confidence interval around an estimate.
-
-    ``scale``: on which a Kaplan-Meier interval is symmetric (`study.confidence`); log_log if nothing is said.
-    """
-
-    end: Literal["lower", "upper"]
-    level: Annotated[Number, Field(gt=0, lt=1)] = 0.95
-    scale: Literal["plain", "log", "log_log"] | None = None
-
-
-class Statistic(Declared):
-    """What a simulated study must compute to get the same number as the paper.
-
-    ``against``: the other of two groups; ``comparison``: what of an estimate in ``where`` and one in ``against``.
-    """
-
-    estimator: Estimator
-    variable: Text
-    population: Name = "treated"
-    where: Where = Where()
-    against: Where | None = None
-    comparison: Comparison | None = None
-    confidence: Confidence | None = None
-    time: Time | None = None
-    value: Number | None = None
-
-    @model_validator(mode="after")
-    def _combines(self) -> Self:
-        wrong = []
-        try:
-            kind = variable(self.variable).kind
-        except ValueError as error:
-            raise Wrong([Problem("variable", self.variable, str(error))]) from None
-        if kind not in _SUITED[self.estimator]:
-            fit = [name for name, kinds in _SUITED.items() if kind in kinds]
-            allowed = f"{self.estimator} has no meaning for it; it may have: {', '.join(fit)}"
-            wrong.append(Problem("variable", self.variable, allowed))
-        for key, estimator, what in (
-            ("time", "kaplan_meier_landmark", "days, or text with a unit such as '1 y'"),
-            ("value", "mode_share", "the value whose share was printed"),
-        ):
-            given = getattr(self, key)
-            if self.estimator == estimator and given is None:
-                wrong.append(Problem(key, MISSING, f"must be given for {estimator}: {what}"))
-            if self.estimator != estimator and given is not None:
-                wrong.append(Problem(key, given, f"only {estimator} takes it, not {self.estimator}"))
-        if self.time is not None and self.time <= 0:
-            wrong.append(Problem("time", self.time, "must be > 0 days"))
-        wrong += [*self._wrong_groups(), *self._wrong_confidence()]
-        if wrong:
-            raise Wrong(wrong)
-        return self
-
-    def _wrong_groups(self) -> Iterator[Problem]:
-        compares = self.estimator in _OF_TWO_GROUPS
-        if self.against is None and (compares or self.comparison):
-            what = self.estimator if compares else f"a {self.comparison}"
-            yield Problem("against", MISSING, f"must be given for {what}: the group that `where` is compared with")
-        if self.comparison is not None and compares:
-            yield Problem(
-                "comparison", self.comparison, f"{self.estimator} compares two groups by itself: leave it out"
-            )
-        if self.against is not None:
-            if self.comparison is None and not compares:
-                yield Problem("comparison", MISSING, "must be given with against: difference or ratio")
-            if self.against == self.where:
-                same = str(self.against.model_dump(exclude_none=True))
-                yield Problem("against", same, "must be another group than `where`")
-
-    def _wrong_confidence(self) -> Iterator[Problem]:
-        if self.confidence is None:
-            return
-        if self.comparison is not None or self.estimator not in _WITH_LIMITS:
-            share = self.estimator == "proportion" and self.comparison is None
-            why = "the interval of a share says no more than its count" if share else "no interval of it is known"
-            allowed = f"{why}; {listed(_WITH_LIMITS)} may have one, without comparison"
-            yield Problem("confidence", self.confidence.end, allowed)
-        elif self.estimator == "hazard_ratio" and self.confidence.scale is not None:
-            yield Problem("confidence.scale", self.confidence.scale, "is for Kaplan-Meier intervals: leave it out")
-
-    @property
-    def named(self) -> str:
-        """The estimator, and what of it: ``ratio of kaplan_meier_median``, ``lower 95 % of hazard_ratio``."""
-        if self.confidence is not None:
-            return f"{self.confidence.end} {100 * self.confidence.level:g} % of {self.estimator}"
-        return f"{self.comparison} of {self.estimator}" if self.comparison else self.estimator
-
-    @property
-    def unitless(self) -> bool:
-        """Whether it is a ratio or a p value, a number of its own kind."""
-        return self.comparison == "ratio" or self.estimator in _OF_TWO_GROUPS
-
-    @property
-    def column(self) -> Variable:
-        """The variable in its parts."""
-        return variable(self.variable)
 
 
 class Source(Declared):
@@ -250,7 +81,7 @@ class EvidenceEntry(Declared):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         wrong = []
-        if not _DOTTED.match(self.id):
+        if not DOTTED.match(self.id):
             wrong.append(Problem("id", self.id, "must be a name, with a dotted part for one end of a range"))
         needs = {"derived": "formula", "borrowed": "citation", "read": "note", "assumed": "note"}
         need = needs.get(self.provenance)

@@ -22,7 +22,7 @@ LOG_LOG = "log_log"
 
 
 class Subgroup(Protocol):
-    """Who is counted within a population: `declaration.evidence.Where`."""
+    """Who is counted within a population: `declaration.statistic.Where`."""
 
     @property
     def stratum(self) -> str | None: ...
@@ -37,7 +37,7 @@ class Subgroup(Protocol):
 
 
 class Limit(Protocol):
-    """Which end of which confidence interval: `declaration.reported.Confidence`."""
+    """Which end of which confidence interval: `declaration.statistic.Confidence`."""
 
     @property
     def end(self) -> str: ...
@@ -48,7 +48,7 @@ class Limit(Protocol):
 
 
 class Wanted(Protocol):
-    """What is to be computed: `declaration.evidence.Statistic`."""
+    """What is to be computed: `declaration.statistic.Statistic`."""
 
     @property
     def estimator(self) -> str: ...
@@ -167,7 +167,7 @@ ESTIMATORS: dict[str, Estimator[Any]] = {
     "hazard_ratio": Estimator(_times, _hazard_ratio),
     "log_rank_p": Estimator(_times, lambda pair, wanted: comparisons.log_rank(pair)[1]),
 }
-"""Every estimator. `declaration.evidence.Estimator` lists the same names."""
+"""Every estimator. `declaration.statistic.Estimator` lists the same names."""
 
 
 def estimate(data: Patients, statistic: Wanted) -> Floats:
@@ -203,9 +203,7 @@ def estimator_of(statistic: Wanted) -> Estimator[Any]:
     estimator = ESTIMATORS[statistic.estimator]
     if statistic.against is None:
         return estimator
-    comparison = statistic.comparison
-
-    of = (statistic.estimator, statistic.variable, statistic.population)
+    comparison, of = statistic.comparison, (statistic.estimator, statistic.variable, statistic.population)
     other = _InGroup(*of, statistic.against, statistic.time, statistic.value)
 
     def gather_both(data: Patients, wanted: Wanted) -> Pair:

@@ -16,7 +16,7 @@ from calibration.ranks import ranks
 from calibration.schema import Search
 from calibration.simulated_papers import SimulatedPapers
 from simulator.declaration import evidence as evidence_file
-from simulator.declaration.reported import Statistic
+from simulator.declaration.statistic import Statistic
 from simulator.errors import ConfigError
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import counts, estimate
