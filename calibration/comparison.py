@@ -22,9 +22,10 @@ from calibration.choices import Combination, combinations, held, reworded
 from calibration.draws import Draws, posterior_draws
 from calibration.extrapolation import informed_until
 from calibration.feasibility import cut
-from calibration.fit import Fit, fit, prepare
+from calibration.fit import Fit, fit
 from calibration.journal import Journal
 from calibration.parameters import Alternatives
+from calibration.readings import prepare
 from calibration.schema import ROOT, Calibration
 from calibration.summary import LEVELS, Row, weighted_quantiles
 from calibration.survival import Survival, survival_of

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-from calibration.fit import Component, searched
+from calibration.components import Component, searched
 from calibration.likelihoods import DeathCounts, Survival
 from calibration.order_statistics import Cut, OrderStatistic
 from calibration.parameters import LOG_2PI, ParameterSets

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.fit import Component, Fit, ReadingFit
+from calibration.components import Component
+from calibration.fit import Fit, ReadingFit
 from calibration.parameters import standard_normal_log_density
 from simulator.tables import Floats, Integers
 

@@ -1,90 +1,37 @@
 """A calibration from beginning to end: readings, targets, priors, search, posterior. Knows the order of things;
 knows no file format, and nothing of any one cohort.
 
-Parameters that no target ties together are searched apart: the posterior is a product over *components*, the
-connected parts of the graph of prior blocks and likelihood terms. Each is small, each has its own weighted draws, and
-the log evidence is their sum. A component without a term keeps its prior, and says so. The readings of a text are
-discrete alternatives: each is fitted by itself, and their evidence weighs them (Bayes).
+The readings of a text are discrete alternatives: each is fitted by itself, the independent parts of its posterior apart
+(`components`), and their evidence weighs them (Bayes).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from threading import Event
 from typing import Any
 
 import numpy as np
 
-from calibration import choices, schema
-from calibration.closed_forms import ClosedForms
+from calibration import schema
+from calibration.components import Component, components, searched, stream_of
 from calibration.cuts import Cut
 from calibration.journal import Journal
 from calibration.likelihoods import Term
 from calibration.parameters import Alternatives, Prior, normal_scores
-from calibration.samplers.imis import LogLikelihood, WeightedDraws, imis, resampled
-from calibration.simulated import Simulated, SimulationError, simulation_error
+from calibration.readings import prepare
+from calibration.samplers.imis import LogLikelihood, resampled
 from calibration.summary import Row, row
-from calibration.targets import simulated_terms, terms_of
-from simulator.declaration import evidence as evidence_file
 from simulator.declaration.evidence import EvidenceFile
-from simulator.declaration.schema import Experiment, declare
-from simulator.declaration.values import PREFIX
-from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
+from simulator.declaration.schema import Experiment
+from simulator.errors import ConfigError, DeclarationWarning, Problem
+from simulator.running.workers import processors
 from simulator.tables import Floats
-
-UNINFORMED_DRAWS = 4000
-PRIOR_DRAWS, STAGE_DRAWS = 300, 100
-"""Draws for each coordinate of a search by simulation, if nothing is said: from the prior, and of a stage."""
-SIMULATED_TOGETHER = 250
-"""Rows of a search by simulation in a batch, at most: so much is lost when it is cut off."""
-LEAST_LOG_PROBABILITY = -12.0
-"""Of a printed figure, on average over those of a term, under the most likely draw: 6e-6. A figure of a study of
-thousands has 1e-4 and more if the prior allows what it says, one of dozens 1e-3.
-"""
-FAILED_DRAWS = 100
-"""Draws of the prior at which targets are looked at by themselves where no draw explains them together."""
-ERROR_DRAWS = 100
-"""Draws at which a simulated likelihood is found again under other seeds."""
-
-
-@dataclass(frozen=True, eq=False)
-class Component:
-    """Parameters that targets tie together, and what is known of them afterwards."""
-
-    prior: Prior
-    terms: tuple[Term, ...]
-    draws: WeightedDraws
-    simulation: SimulationError | None = None  # of terms that are simulated
-
-    @property
-    def converged(self) -> bool:
-        """Whether the search ended before its stages ran out, and luck moves the posterior little."""
-        return self.draws.converged and (self.simulation is None or self.simulation.converged)
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Ids of the targets that inform it; none where the posterior is the prior."""
-        return tuple(name for term in self.terms for name in term.targets)
-
-    @cached_property
-    def values(self) -> Mapping[str, Floats]:
-        """Every number at every draw, (n,)."""
-        return self.prior.parameter_sets(self.draws.coordinates).values
-
-    @cached_property
-    def scaled(self) -> Mapping[str, Floats]:
-        """The same on scales where their prior is normal, or nearly."""
-        return self.prior.scaled(self.draws.coordinates)
-
-    def depends(self, name: str) -> bool:
-        """Whether some target depends on a number."""
-        block = next(block for block in self.prior.blocks if name in block.names)
-        looked_at = frozenset[str]().union(*(term.parameters for term in self.terms))
-        return name in looked_at or (name not in block.parameters and bool(looked_at & set(block.parameters)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,14 +104,14 @@ class ReadingFit:
         found = []
         for component in self.components:
             rows = resampled(component.draws.weights, n, _within(batch))
-            stream = _stream("order", component)
+            stream = stream_of("order", component)
             order = np.argsort(normal_scores(n, 1, seed=self.seed, stream=stream, stage=batch)[:, 0])
             found.append(component.draws.coordinates[rows[order]])
         return found
 
     def prior_coordinates(self, n: int) -> list[Floats]:
         """Return, for each component, the coordinates (n, d) of n draws from the prior."""
-        return [c.prior.draw(n, seed=self.seed, stream=_stream("prior", c)) for c in self.components]
+        return [c.prior.draw(n, seed=self.seed, stream=stream_of("prior", c)) for c in self.components]
 
     def draws(self, n: int) -> dict[str, Floats]:
         """Return n equally weighted draws of every number, (n,) each, dependence between parameters kept."""
@@ -219,6 +166,7 @@ def fit(
     told: Callable[[str], None] | None = None,
     journal: Journal | None = None,
     known: Fit | None = None,
+    threads: int | None = None,
 ) -> Fit:
     """Calibrate a cohort.
 
@@ -231,6 +179,7 @@ def fit(
     journal : likelihoods of a run that was cut off, not to be found again; the new ones are added.
     known : a fit with the same seed and search, of the same model but for a word; parts that it has too, prior and
         closed forms alike, are taken from it. What is simulated depends on the whole model, and is searched anew.
+    threads : components searched at a time (`simulator.running.workers.processors`); changes nothing in the result.
 
     Raises
     ------
@@ -239,247 +188,77 @@ def fit(
         the prior gives the targets any probability, after the search.
     """
     prepared = prepare(container, declared, overrides)
-    chosen = prepared.chosen
     seed = int(container.get("seed", 0))
     others = () if known is None else known.readings
-    searched_before = [c for reading in others for c in reading.components if c.simulation is None]
-    fits: list[ReadingFit] = []
-    for alternatives, one in zip(chosen, prepared.readings, strict=True):
-        found = []
-        for part, mine in components(one.prior, one.terms):
-            before = (*(c for reading in fits for c in reading.components), *searched_before)
-            component = next((c for c in before if (c.prior, c.terms) == (part, mine)), None)
-            if component is None:
-                asked = (one.experiment.config, declared, alternatives, part.names)
-                remembered = None if journal is None else partial(journal.remembered, asked)
-                component = searched(part, mine, declared.search, seed, remembered)
-                if told is not None and mine:
-                    size, stages = component.draws.effective_size, component.draws.stages
-                    told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
-            found.append(component)
-        fits.append(ReadingFit(alternatives, tuple(found), seed, one.experiment, one.kinds))
-    names = tuple(tuple(alternatives.values()) for alternatives in chosen)
+    made = [component for reading in others for component in reading.components if component.simulation is None]
+    parts = [list(components(one.prior, one.terms)) for one in prepared.readings]
+    wanted: list[_Search] = []
+    for alternatives, one, mine in zip(prepared.chosen, prepared.readings, parts, strict=True):
+        for prior, terms in mine:
+            there = [(other.prior, other.terms) for other in made] + [(other.prior, other.terms) for other in wanted]
+            if (prior, terms) not in there:
+                asked = (one.experiment.config, declared, alternatives, prior.names)
+                wanted.append(_Search(prior, terms, None if journal is None else partial(journal.remembered, asked)))
+    with warnings.catch_warnings():  # here, since threads share what is ignored
+        warnings.simplefilter("ignore", DeclarationWarning)
+        for component in _side_by_side(wanted, declared.search, seed, processors(threads)):
+            made.append(component)
+            if told is not None and component.terms:
+                size, stages = component.draws.effective_size, component.draws.stages
+                told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
+    fits = []
+    for alternatives, one, mine in zip(prepared.chosen, prepared.readings, parts, strict=True):
+        found = tuple(next(c for c in made if (c.prior, c.terms) == part) for part in mine)
+        fits.append(ReadingFit(alternatives, found, seed, one.experiment, one.kinds))
+    names = tuple(tuple(alternatives.values()) for alternatives in prepared.chosen)
     readings = Alternatives(names, prepared.weights)
     return Fit(tuple(fits), readings, declared, prepared.evidence, container, tuple(overrides))
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """What is fitted under each reading: its alternatives, and their prior weights, not normalised."""
+class _Search:
+    """A component that is to be searched, and what answers for likelihoods that are known."""
 
-    evidence: EvidenceFile
-    chosen: tuple[Mapping[str, str], ...]
-    weights: tuple[float, ...]
-    readings: tuple[PreparedReading, ...]
-
-    @property
-    def targets(self) -> frozenset[str]:
-        """Ids of the targets that are fitted, under every reading."""
-        return frozenset(name for term in self.readings[0].terms for name in term.targets)
-
-
-def prepare(container: Mapping[str, Any], declared: schema.Calibration, overrides: Sequence[str]) -> Prepared:
-    """Return priors and likelihoods under every reading; the arguments and what is raised are those of `fit`."""
-    evidence = evidence_file.load(container["evidence"])
-    used = choices.taken(declared, container)
-    chosen, weights = _readings(declared, evidence, container.get("study", {}).get("reading"))
-    prepared = []
-    problems: dict[str, tuple[Problem, list[str]]] = {}
-    for alternatives in chosen:
-        try:
-            prepared.append(_prepared(container, used, overrides, alternatives))
-        except ConfigError as refusal:
-            for problem in refusal.problems:
-                under = ", ".join(alternatives[question] for question in declared.readings if question in alternatives)
-                problems.setdefault(str(problem), (problem, []))[1].append(under)
-    if problems:
-        said = (_under(problem, names, len(chosen)) for problem, names in problems.values())
-        raise ConfigError([choices.located(problem, declared, container) for problem in said])
-    _refuse_other_targets(chosen, [one.terms for one in prepared])
-    return Prepared(evidence, tuple(chosen), tuple(weights), tuple(prepared))
-
-
-def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
-    """Refuse readings that do not fit the same targets: evidence of other data does not weigh them."""
-    fitted = [frozenset(name for term in mine for name in term.targets) for mine in terms]
-    for alternatives, names in zip(chosen, fitted, strict=True):
-        if names != fitted[0]:
-            other = ", ".join(sorted(names ^ fitted[0]))
-            allowed = f"{', '.join(alternatives.values())} does not fit the same targets as the first ({other}): their"
-            allowed += " evidence cannot be compared; choose one of them with study.reading"
-            raise ConfigError(Problem(f"{schema.ROOT}.readings", MISSING, allowed))
-
-
-def _under(problem: Problem, readings: Sequence[str], n_readings: int) -> Problem:
-    """Say under which readings there is a problem, unless under all of them."""
-    if len(readings) == n_readings:
-        return problem
-    return replace(problem, allowed=f"{problem.allowed} (under {' and '.join(readings)})")
-
-
-def components(prior: Prior, terms: Sequence[Term]) -> Iterator[tuple[Prior, tuple[Term, ...]]]:
-    """Yield the independent parts of a posterior: prior blocks and the terms that tie them together."""
-    owner = {name: i for i, block in enumerate(prior.blocks) for name in block.parameters}
-    label = list(range(len(prior.blocks)))
-    for term in terms:
-        tied = {label[owner[name]] for name in term.parameters}
-        label = [min(tied) if one in tied else one for one in label]
-    for one in dict.fromkeys(label):
-        blocks = tuple(block for block, of in zip(prior.blocks, label, strict=True) if of == one)
-        mine = tuple(term for term in terms if {label[owner[name]] for name in term.parameters} == {one})
-        yield Prior(blocks), mine
-
-
-def _readings(
-    declared: schema.Calibration, evidence: EvidenceFile, by_hand: object
-) -> tuple[list[dict[str, str]], list[float]]:
-    """Return the alternatives of every reading to be fitted, and their prior weights."""
-    given = [by_hand] if isinstance(by_hand, str) else list(by_hand) if isinstance(by_hand, Sequence) else []
-    default = dict(evidence.select(given).chosen)
-    owner = {name: question for question, r in evidence.readings.items() for name in r.alternatives}
-    wrong = []
-    options = []
-    for question, weights in declared.readings.items():
-        key = f"{schema.ROOT}.readings.{question}"
-        if question not in evidence.readings:
-            wrong.append(unknown(key, question, evidence.readings, what="question of the evidence"))
-            continue
-        for name in weights:
-            if name not in evidence.readings[question].alternatives:
-                known = evidence.readings[question].alternatives
-                wrong.append(unknown(f"{key}.{name}", name, known, what=f"alternative of {question}"))
-        if question not in {owner[name] for name in given}:
-            options.append([(question, name, weight) for name, weight in weights.items()])
-    if wrong:
-        raise ConfigError(wrong)
-    chosen, total = [], []
-    for combination in itertools.product(*options):
-        chosen.append(default | {question: name for question, name, _ in combination})
-        total.append(float(np.prod([weight for _, _, weight in combination])))
-    return chosen, total
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedReading:
-    """What is fitted under one reading."""
-
-    experiment: Experiment
     prior: Prior
     terms: tuple[Term, ...]
-    kinds: Mapping[str, str]
+    remembered: Callable[[LogLikelihood], LogLikelihood] | None
 
 
-def _prepared(
-    container: Mapping[str, Any],
-    declared: schema.Calibration,
-    overrides: Sequence[str],
-    alternatives: Mapping[str, str],
-) -> PreparedReading:
-    """Return prior and likelihood under one reading, or refuse with everything that is wrong."""
-    study = {**container["study"], "reading": list(alternatives.values()) or None}
-    with warnings.catch_warnings():  # of a reading that nobody chose: what is inert in it is no news
-        warnings.simplefilter("ignore", DeclarationWarning)
-        experiment = declare({**container, "study": study}, overrides=overrides)
-    keys, wrong = schema.expanded(declared, experiment.parameters)
-    closed = ClosedForms(experiment, frozenset(path for paths in keys.values() for path in paths))
-    terms, more = terms_of(declared, closed)
-    wrong += more
-    kinds = _kinds(experiment) | closed.kinds
-    try:
-        prior = schema.prior_of(declared, experiment.parameters, kinds)
-    except ConfigError as refusal:
-        raise ConfigError(list({str(p): p for p in (*wrong, *refusal.problems)}.values())) from None
-    if not wrong:
-        simulated, wrong = simulated_terms(declared, experiment, prior)
-        terms = (*terms, *simulated)
-    if not wrong and not terms:
-        wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))
-    if wrong:
-        raise ConfigError(wrong)
-    return PreparedReading(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, kinds))
+class _Stopped(Exception):
+    """Another search failed, or somebody lost patience."""
 
 
-def _kinds(experiment: Experiment) -> dict[str, str]:
-    """How the model reads the parameters that are times and rates."""
-    kinds = {"d": "duration", "1/d": "rate"}
-    units = {key.removeprefix(PREFIX): unit for key, unit in experiment.units.items() if key.startswith(PREFIX)}
-    return {path: kinds[unit] for path, unit in units.items() if unit in kinds}
+def _side_by_side(wanted: Sequence[_Search], search: schema.Search, seed: int, threads: int) -> Iterator[Component]:
+    """Yield searched components in order, several at work at a time; none knows of another.
 
+    Where one fails, or at an interruption, the others end with the batch that they are at.
+    """
+    stopped = Event()
 
-def searched(
-    prior: Prior,
-    terms: tuple[Term, ...],
-    search: schema.Search,
-    seed: int,
-    remembered: Callable[[LogLikelihood], LogLikelihood] | None = None,
-) -> Component:
-    """Return one component with its posterior. ``remembered`` puts what is known before a log likelihood."""
-    stream = _stream("imis", prior)
-    d = len(prior.coordinates)
-    if not terms:
-        n = UNINFORMED_DRAWS
-        z = prior.draw(n, seed=seed, stream=stream)
-        return Component(prior, (), WeightedDraws(z, np.full(n, 1.0 / n), np.zeros(n), 0.0, n, 0, True))
+    def found(one: _Search) -> Component:
+        def around(log_likelihood: LogLikelihood) -> LogLikelihood:
+            known = one.remembered(log_likelihood) if one.remembered else log_likelihood
 
-    def log_likelihood(z: Floats) -> Floats:
-        sets = prior.parameter_sets(z)
-        return np.asarray(sum(term.log_density(sets) for term in terms))
+            def unless_stopped(z: Floats) -> Floats:
+                if stopped.is_set():
+                    raise _Stopped
+                return known(z)
 
-    settings = {name: getattr(search, name) for name in ("initial", "step", "draws", "stages", "batch")}
-    if any(isinstance(term, Simulated) for term in terms):  # each point costs milliseconds
-        for name, each in (("initial", PRIOR_DRAWS), ("step", STAGE_DRAWS)):
-            if name not in search.model_fields_set:
-                settings[name] = min(settings[name], each * d)
-        settings["batch"] = min(settings["batch"], SIMULATED_TOGETHER)
-    draws = imis(remembered(log_likelihood) if remembered else log_likelihood, d, seed=seed, stream=stream, **settings)
-    if draws is None:
-        names = [name for term in terms for name in term.targets]
-        exact = any(isinstance(term, Simulated) for term in terms)
-        cure = "; an exact figure may need a tolerance" if exact else ""
-        allowed = f"no draw of the priors of {', '.join(prior.names)} gives {', '.join(names)} any probability"
-        alone = _impossible(prior, terms, seed)
-        if len(names) > 1:
-            some = f"by themselves {', '.join(alone)} have none" if alone else "each has some by itself, not together"
-            allowed += f": of {FAILED_DRAWS} draws, {some}"
-        raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed + cure))
-    _refuse_excluded(prior, terms, draws)
-    return Component(prior, terms, draws, _simulation_error(prior, terms, draws))
+            return unless_stopped
 
+        return searched(one.prior, one.terms, search, seed, around)
 
-def _refuse_excluded(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> None:
-    """Refuse targets that the most likely draw gives next to no probability: data outside of what the prior allows."""
-    best = int(np.argmax(draws.log_likelihood))
-    sets = prior.parameter_sets(draws.coordinates[best : best + 1])
-    for term in terms:
-        each = float(term.log_density(sets)[0]) / len(term.targets)
-        if each < LEAST_LOG_PROBABILITY:
-            allowed = f"excludes the data: no draw of the priors of {', '.join(sorted(term.parameters))} gives"
-            allowed += f" {', '.join(term.targets)} a probability of more than {math.exp(each):.0e} each"
-            raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed))
-
-
-def _impossible(prior: Prior, terms: Sequence[Term], seed: int) -> list[str]:
-    """Return the targets that no draw of the prior gives any probability, be they alone: the term, if it is closed."""
-    sets = prior.parameter_sets(prior.draw(FAILED_DRAWS, seed=seed, stream=_stream("failed", prior)))
-    parts = [one for term in terms for one in (term.alone() if isinstance(term, Simulated) else [term])]
-    return [name for one in parts if not np.isfinite(one.log_density(sets)).any() for name in one.targets]
-
-
-def _simulation_error(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> SimulationError | None:
-    """Return how far the luck of simulated terms moves a posterior; None where none is simulated."""
-    simulated = [term for term in terms if isinstance(term, Simulated)]
-    if not simulated:
-        return None
-    mode = int(np.argmax(draws.log_likelihood + prior.log_density(draws.coordinates)))
-    rows = [mode, *resampled(draws.weights, ERROR_DRAWS).tolist()]
-    z = draws.coordinates[rows]
-    return simulation_error(simulated, prior.parameter_sets(z), prior.scaled(z))
-
-
-def _stream(what: str, of: Prior | Component) -> str:
-    """Name of a stream of random numbers: a component's own, so that another one changes nothing in it."""
-    prior = of.prior if isinstance(of, Component) else of
-    return f"calibration.{what}.{prior.names[0]}"
+    if threads == 1 or len(wanted) < 2:
+        yield from map(found, wanted)
+        return
+    with ThreadPoolExecutor(min(threads, len(wanted)), thread_name_prefix="search") as pool:
+        try:
+            for future in [pool.submit(found, one) for one in wanted]:
+                yield future.result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _within(batch: int) -> float:

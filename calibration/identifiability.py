@@ -19,7 +19,8 @@ from scipy.spatial import cKDTree
 
 from calibration import feasibility
 from calibration.closed_forms import ClosedForms
-from calibration.fit import Component, Fit, ReadingFit, fit
+from calibration.components import Component
+from calibration.fit import Fit, ReadingFit, fit
 from calibration.likelihoods import Term
 from calibration.parameters import Dirichlet, ParameterSets, Pooled, standard_normal_log_density
 from calibration.predictive import Predictive, predictive

@@ -180,7 +180,7 @@ class _Study:
             study = {**printed.container["study"], "reading": list(reading.chosen.values()) or None}
             container = {**printed.container, "study": study, "seed": seed}
             try:
-                (one,) = fit(container, printed.declared, overrides=self.papers.fitted.overrides).readings
+                (one,) = fit(container, printed.declared, overrides=self.papers.fitted.overrides, threads=1).readings
             except ConfigError as refusal:
                 if number == truth.reading:
                     said = [replace(p, allowed=f"{p.allowed} (simulated paper {paper})") for p in refusal.problems]

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from calibration import cli
-from calibration.fit import Component, searched
+from calibration.components import Component, searched
 from calibration.identifiability import likelihood_shape, modes, percentile
 from calibration.laws import Beta, Normal
 from calibration.parameters import Prior, Single

@@ -12,7 +12,8 @@ from scipy import stats
 
 from calibration import schema
 from calibration.closed_forms import ClosedForms
-from calibration.fit import components, fit
+from calibration.components import components
+from calibration.fit import fit
 from calibration.likelihoods import DeathCounts, Outcomes, Proportion
 from calibration.order_statistics import Cut, OrderStatistic
 from calibration.parameters import ParameterSets

@@ -1,0 +1,155 @@
+"""What is fitted under each reading of the text: its experiment, priors and likelihood terms. Searches nothing.
+
+Everything that is wrong with the input is found here, under all readings, before a search begins.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from calibration import choices, schema
+from calibration.closed_forms import ClosedForms
+from calibration.likelihoods import Term
+from calibration.parameters import Prior
+from calibration.targets import simulated_terms, terms_of
+from simulator.declaration import evidence as evidence_file
+from simulator.declaration.evidence import EvidenceFile
+from simulator.declaration.schema import Experiment, declare
+from simulator.declaration.values import PREFIX
+from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What is fitted under each reading: its alternatives, and their prior weights, not normalised."""
+
+    evidence: EvidenceFile
+    chosen: tuple[Mapping[str, str], ...]
+    weights: tuple[float, ...]
+    readings: tuple[PreparedReading, ...]
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Ids of the targets that are fitted, under every reading."""
+        return frozenset(name for term in self.readings[0].terms for name in term.targets)
+
+
+def prepare(container: Mapping[str, Any], declared: schema.Calibration, overrides: Sequence[str]) -> Prepared:
+    """Return priors and likelihoods under every reading; the arguments and what is raised are those of `fit`."""
+    evidence = evidence_file.load(container["evidence"])
+    used = choices.taken(declared, container)
+    chosen, weights = _readings(declared, evidence, container.get("study", {}).get("reading"))
+    prepared = []
+    problems: dict[str, tuple[Problem, list[str]]] = {}
+    for alternatives in chosen:
+        try:
+            prepared.append(_prepared(container, used, overrides, alternatives))
+        except ConfigError as refusal:
+            for problem in refusal.problems:
+                under = ", ".join(alternatives[question] for question in declared.readings if question in alternatives)
+                problems.setdefault(str(problem), (problem, []))[1].append(under)
+    if problems:
+        said = (_under(problem, names, len(chosen)) for problem, names in problems.values())
+        raise ConfigError([choices.located(problem, declared, container) for problem in said])
+    _refuse_other_targets(chosen, [one.terms for one in prepared])
+    return Prepared(evidence, tuple(chosen), tuple(weights), tuple(prepared))
+
+
+def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
+    """Refuse readings that do not fit the same targets: evidence of other data does not weigh them."""
+    fitted = [frozenset(name for term in mine for name in term.targets) for mine in terms]
+    for alternatives, names in zip(chosen, fitted, strict=True):
+        if names != fitted[0]:
+            other = ", ".join(sorted(names ^ fitted[0]))
+            allowed = f"{', '.join(alternatives.values())} does not fit the same targets as the first ({other}): their"
+            allowed += " evidence cannot be compared; choose one of them with study.reading"
+            raise ConfigError(Problem(f"{schema.ROOT}.readings", MISSING, allowed))
+
+
+def _under(problem: Problem, readings: Sequence[str], n_readings: int) -> Problem:
+    """Say under which readings there is a problem, unless under all of them."""
+    if len(readings) == n_readings:
+        return problem
+    return replace(problem, allowed=f"{problem.allowed} (under {' and '.join(readings)})")
+
+
+def _readings(
+    declared: schema.Calibration, evidence: EvidenceFile, by_hand: object
+) -> tuple[list[dict[str, str]], list[float]]:
+    """Return the alternatives of every reading to be fitted, and their prior weights."""
+    given = [by_hand] if isinstance(by_hand, str) else list(by_hand) if isinstance(by_hand, Sequence) else []
+    default = dict(evidence.select(given).chosen)
+    owner = {name: question for question, r in evidence.readings.items() for name in r.alternatives}
+    wrong = []
+    options = []
+    for question, weights in declared.readings.items():
+        key = f"{schema.ROOT}.readings.{question}"
+        if question not in evidence.readings:
+            wrong.append(unknown(key, question, evidence.readings, what="question of the evidence"))
+            continue
+        for name in weights:
+            if name not in evidence.readings[question].alternatives:
+                known = evidence.readings[question].alternatives
+                wrong.append(unknown(f"{key}.{name}", name, known, what=f"alternative of {question}"))
+        if question not in {owner[name] for name in given}:
+            options.append([(question, name, weight) for name, weight in weights.items()])
+    if wrong:
+        raise ConfigError(wrong)
+    chosen, total = [], []
+    for combination in itertools.product(*options):
+        chosen.append(default | {question: name for question, name, _ in combination})
+        total.append(float(np.prod([weight for _, _, weight in combination])))
+    return chosen, total
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedReading:
+    """What is fitted under one reading."""
+
+    experiment: Experiment
+    prior: Prior
+    terms: tuple[Term, ...]
+    kinds: Mapping[str, str]
+
+
+def _prepared(
+    container: Mapping[str, Any],
+    declared: schema.Calibration,
+    overrides: Sequence[str],
+    alternatives: Mapping[str, str],
+) -> PreparedReading:
+    """Return prior and likelihood under one reading, or refuse with everything that is wrong."""
+    study = {**container["study"], "reading": list(alternatives.values()) or None}
+    with warnings.catch_warnings():  # of a reading that nobody chose: what is inert in it is no news
+        warnings.simplefilter("ignore", DeclarationWarning)
+        experiment = declare({**container, "study": study}, overrides=overrides)
+    keys, wrong = schema.expanded(declared, experiment.parameters)
+    closed = ClosedForms(experiment, frozenset(path for paths in keys.values() for path in paths))
+    terms, more = terms_of(declared, closed)
+    wrong += more
+    kinds = _kinds(experiment) | closed.kinds
+    try:
+        prior = schema.prior_of(declared, experiment.parameters, kinds)
+    except ConfigError as refusal:
+        raise ConfigError(list({str(p): p for p in (*wrong, *refusal.problems)}.values())) from None
+    if not wrong:
+        simulated, wrong = simulated_terms(declared, experiment, prior)
+        terms = (*terms, *simulated)
+    if not wrong and not terms:
+        wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))
+    if wrong:
+        raise ConfigError(wrong)
+    return PreparedReading(experiment, prior, terms, schema.kinds_of(keys, experiment.parameters, kinds))
+
+
+def _kinds(experiment: Experiment) -> dict[str, str]:
+    """How the model reads the parameters that are times and rates."""
+    kinds = {"d": "duration", "1/d": "rate"}
+    units = {key.removeprefix(PREFIX): unit for key, unit in experiment.units.items() if key.startswith(PREFIX)}
+    return {path: kinds[unit] for path, unit in units.items() if unit in kinds}
