@@ -229,7 +229,7 @@ def test_what_no_word_moves_is_not_searched_again(monkeypatch):
     priors = PRIORS | {"fever": {"beta": {"a": 1, "b": 1}}}
     main, draws = fitted(made, declared(parameters=priors, alternatives=WEIGHTS))
     searched: list[tuple[str, ...]] = []
-    monkeypatch.setattr("calibration.fit.imis", _told(searched))
+    monkeypatch.setattr("calibration.components.imis", _told(searched))
     found = compare(main, draws)
     assert len(searched) == 2  # survival, for each of the two other families
     assert found.differing == ["survival.median", "survival.shape"]
