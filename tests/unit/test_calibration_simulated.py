@@ -259,7 +259,7 @@ def test_names_that_nothing_has_are_refused(more, words):
 
 
 def test_a_target_without_a_closed_form_says_that_it_can_be_simulated():
-    censored = {"study__data_cut": "2 y", "study__accrual": {"uniform": [0, "6 mo"]}}
+    censored = {"study__data_cut": "2 y", "study__accrual": {"uniform": [0, "18 mo"]}}
     with pytest.raises(ConfigError, match=r"by simulation, under calibration\.simulated"):
         fit(config(MONTHS, **censored), declared())
     made = fit(
