@@ -100,10 +100,13 @@ def run_and_write(prepared: Prepared) -> Path:
             tree = run(prepared.experiment, progress=progress, solved=solved)
         save(tree, folder / RESULTS)
     from simulator.views import figures
+    from simulator.views.decisions import NODE, decisions_table
     from simulator.views.tables import targets_table
 
     figures.save(figures.survival(tree), folder / PICTURE)
     show(targets_table(tree))
+    if NODE in tree:
+        show(decisions_table(tree))
     files = {
         RESULTS: f'the results: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         CONFIG: "what was simulated",

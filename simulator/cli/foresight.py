@@ -10,6 +10,7 @@ from pathlib import Path
 from simulator.cli.sweeps import MOST_SCENARIOS, Sweep
 from simulator.errors import ConfigError, Problem
 from simulator.running.sweep import Plan, patients_of, rate_of
+from simulator.study.statistics import BAND_REPLICATES
 
 CHECKED_DRY = 1_000
 """Scenarios that a dry run checks: all of a smaller sweep, of a larger one those that show every value once, first."""
@@ -32,17 +33,26 @@ def refuse_too_many(sweep: Sweep) -> None:
     raise ConfigError(Problem("--multirun", f"{n:,} scenarios", allowed))
 
 
-def refuse_too_large(planned: Plan, folder: Path) -> None:
-    """Raise ConfigError where the disk has no room for the arrays."""
+def refuse_too_large(sweep: Sweep, planned: Plan, folder: Path) -> None:
+    """Raise ConfigError where the disk has no room for the arrays and sums."""
     above = folder.absolute()
     while not above.exists():
         above = above.parent
-    free, wanted = shutil.disk_usage(above).free, planned.layout.n_bytes
+    free, wanted = shutil.disk_usage(above).free, _n_bytes(sweep, planned)
     if wanted > free:
         allowed = (
             f"has {_size(free)} free, and this sweep may take {_size(wanted)}; sweep less, or lower study.replicates"
         )
         raise ConfigError(Problem("hydra.sweep.dir", str(folder), allowed))
+
+
+def _n_bytes(sweep: Sweep, planned: Plan) -> int:
+    """Bytes of the arrays, and of the curves of single studies where sums are kept, before compression."""
+    n_bytes, nodes = planned.layout.n_bytes, planned.layout.nodes
+    if not sweep.extendable:
+        return n_bytes
+    sizes = {name: each.values.size for node in nodes.values() for name, each in node.coordinates.items()}
+    return n_bytes + len(sweep) * 8 * sizes["group"] * sizes["time"] * min(sizes["replicate"], BAND_REPLICATES)
 
 
 def foreseen(sweep: Sweep, planned: Plan, folder: Path) -> str:
@@ -52,7 +62,8 @@ def foreseen(sweep: Sweep, planned: Plan, folder: Path) -> str:
     timed = known[:: max(1, len(known) // _TIMED)][:_TIMED]
     per_scenario = sum(patients_of(experiment) / rate_of(experiment) for experiment in timed) / len(timed)
     seconds = n * (per_scenario + planned.seconds_to_check)
-    memory = _PROCESS + 3 * layout.n_bytes / n * math.prod(layout.block)
+    n_bytes = _n_bytes(sweep, planned)
+    memory = _PROCESS + 3 * n_bytes / n * math.prod(layout.block)
     grid = " × ".join(f"{axis.name} ({axis.size})" for axis in layout.axes)
     lines = [
         f"{grid}: {counted(n, 'scenario')} in {counted(len(layout.blocks), 'block')}, {planned.patients:,} patients"
@@ -64,7 +75,7 @@ def foreseen(sweep: Sweep, planned: Plan, folder: Path) -> str:
             lines.append(f"  … {n - _SHOWN:,} more")
         lines.append(f"  {index + 1:>{len(str(n))}}  {' '.join(sweep.overrides(index))}")
     lines.append(f"time    about {_duration(seconds)} on this machine")
-    lines.append(f"disk    at most {_size(layout.n_bytes)}, less after compression")
+    lines.append(f"disk    at most {_size(n_bytes)}, less after compression")
     lines.append(f"memory  about {_size(memory)}")
     lines.append(f"folder  {folder}{os.sep}; nothing was made")
     return "\n".join(lines)

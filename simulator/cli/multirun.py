@@ -12,14 +12,14 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simulator.cli.axes import SCENARIO
-from simulator.cli.commands import listen
+from simulator.cli.commands import listen, show
 from simulator.cli.files import dump
 from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
 from simulator.cli.progress import Told, say
@@ -37,6 +37,7 @@ from simulator.results.sweep_store import (
     EXTENDED,
     MANIFEST,
     SUMMARY,
+    SUMS,
     Block,
     SweepStore,
     mark_extended,
@@ -47,9 +48,11 @@ from simulator.results.sweep_tree import FAILED, N_FINISHED, N_SCENARIOS, open_s
 from simulator.running import launchers
 from simulator.running.sweep import Job, Plan, plan
 from simulator.running.workers import processors
+from simulator.views.decisions import NODE, decisions_table
 
 CONTRAST = "contrast.nc"
-_OURS = {ARRAYS, EXTENDED, MANIFEST, SUMMARY, CONTRAST, "locks"}
+STUDIES = "study.replicates"
+_OURS = {ARRAYS, EXTENDED, MANIFEST, SUMS, SUMMARY, CONTRAST, "locks"}
 
 
 def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
@@ -112,13 +115,13 @@ def run_sweep(
     if dry:
         print(foreseen(sweep, planned, folder))
         return None
-    refuse_too_large(planned, folder)
+    refuse_too_large(sweep, planned, folder)
     own = None if config_dir is None else str(Path(config_dir).expanduser().absolute())  # a worker may stand elsewhere
     open_scenarios, place = Words(tuple(words), own), folder.absolute()
-    job = Job(open_scenarios, planned.layout, place, known=planned.known)
+    job = Job(open_scenarios, planned.layout, place, known=planned.known, summed=sweep.extendable)
     if extends is not None:
-        places = _places(extends, description)
-        job = Job(open_scenarios, planned.layout, place / EXTENDED, place, places, planned.known)
+        places, more = _places(extends, description), extends["set"].get(STUDIES) != description["set"].get(STUDIES)
+        job = replace(job, folder=place / EXTENDED, extended=place, places=places, more_studies=more)
     with _claimed(folder, sweep):
         _work(sweep, planned, job, description)
         if extends is not None and len(job.store.committed()) == len(planned.layout.blocks):
@@ -164,7 +167,9 @@ def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any])
         say(f"interrupted: {share}; the same command goes on from there")
         raise
     kept = [f"{counted(n_kept, 'scenario')} kept"] if finished or not n_taken else []
-    kept += [f"{counted(n_taken, 'scenario')} of the store that is extended"] if n_taken else []
+    if n_taken:
+        more = ", with more studies" if job.more_studies else ""
+        kept += [f"{counted(n_taken, 'scenario')} of the store that is extended{more}"]
     say(", ".join([*kept, f"{n_todo - n_taken:,} computed"]))
 
 
@@ -219,8 +224,16 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
     found = []
     for key in dict.fromkeys((*there["set"], *here["set"])):
         before, now = there["set"].get(key, "not set"), here["set"].get(key, "not set")
-        if before != now:
+        if before == now:
+            continue
+        if key != STUDIES or not (before.isdecimal() and now.isdecimal()) or int(now) < int(before):
             found.append(f"{key} was {before} and is {now}")
+        elif not there.get("extendable"):
+            hint = "only a store that was made with sweep.extendable=true takes more studies"
+            found.append(f"{key} was {before} and is {now} ({hint})")
+    before, now = (bool(each.get("extendable")) for each in (there, here))
+    if before != now:
+        found.append(f"sweep.extendable was {str(before).lower()} and is {str(now).lower()}")
     before, now = ([axis["keys"] for axis in each["axes"]] for each in (there, here))
     if before != now:
         found.append(f"swept were {_listed(before)}, and are {_listed(now)}")
@@ -276,6 +289,8 @@ def _concluded(folder: Path, sweep: Sweep) -> Path:
         write_summary(folder, tree)
         if sweep.contrast:
             save(contrast(tree, sweep.contrast, across_cohorts=True), folder / CONTRAST)
+    if NODE in tree:
+        show(decisions_table(tree))
     print(f"\n{folder}{os.sep}")
     print(f'  {ARRAYS:12}  the results: simulator.open_results("{folder.as_posix()}")')
     if n_finished + len(failed) == n:

@@ -40,6 +40,7 @@ _NOT_SWEPT = {
     EXPERIMENT: "is not swept: run one experiment at a time",
 }
 _DESIGN = ("sweep.design", "sweep.samples", "sweep.seed")
+_EXTENDABLE = "sweep.extendable"
 _RUNNING = ("launcher", "launcher.shard", "launcher.takeover", "launcher.address", "launcher.workers")
 _LAUNCHERS = ("local", "dask")
 _CONTRAST = ("output.contrast", "output.contrast_across_cohorts")
@@ -67,6 +68,7 @@ class Sweep:
     running: Running = field(default_factory=Running)
     contrast: Mapping[str, Any] = field(default_factory=dict)  # label of a reference by dimension, to contrast with
     title: str = ""
+    extendable: bool = False  # keep what more studies of each scenario can be added to
     _files: dict[tuple[tuple[str, str], ...], Composition] = field(default_factory=dict, repr=False)
     _read: dict[str, Overrides] = field(default_factory=dict, repr=False)
 
@@ -116,6 +118,7 @@ class Sweep:
                 for axis in self.axes
             ],
             "files": {_named(choices): self._files_fingerprint(choices) for choices in self._choices()},
+            **({"extendable": True} if self.extendable else {}),
         }
 
     @property
@@ -237,7 +240,8 @@ def read_sweep(
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
     names = names_of([each.key for each in swept], strata=strata, taken=VOCABULARY)
     axes = axes_of(swept, names, design)
-    sweep = Sweep(library, fixed, axes, names, running, _contrast(ours, axes, library), title)
+    extendable = _yes(_EXTENDABLE, ours, problems)
+    sweep = Sweep(library, fixed, axes, names, running, _contrast(ours, axes, library), title, extendable)
     return sweep, fixed.hydra
 
 
@@ -302,13 +306,13 @@ def _sorted_out(
     ours: dict[str, str] = {}
     for word in words:
         key, given = split(word)
-        if key in (*_DESIGN, *_RUNNING, *_CONTRAST):
+        if key in (*_DESIGN, _EXTENDABLE, *_RUNNING, *_CONTRAST):
             if key in ours and ours[key] != given:
                 problems.append(Problem(key, given, f"is set twice: before, to {ours[key]}; keep one"))
             ours[key] = given
             continue
         if key.startswith(("sweep.", "launcher.")):
-            problems.append(unknown(key, key, (*_DESIGN, *_RUNNING), what="key"))
+            problems.append(unknown(key, key, (*_DESIGN, _EXTENDABLE, *_RUNNING), what="key"))
             continue
         found = read_swept(key, given, library) if "=" in word and key and not key.startswith("hydra.") else None
         if isinstance(found, Problem):
@@ -352,21 +356,18 @@ def _settings(ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Pr
     launcher = ours.get("launcher", _LAUNCHERS[0])
     if launcher not in _LAUNCHERS:
         problems.append(unknown("launcher", launcher, _LAUNCHERS, what="launcher"))
-    takeover = ours.get("launcher.takeover", "false").lower()
-    if takeover not in ("true", "false"):
-        problems.append(Problem("launcher.takeover", takeover, "must be true or false"))
+    takeover = _yes("launcher.takeover", ours, problems)
+    _yes(_EXTENDABLE, ours, problems)  # a wrong word is told here, with the others
     workers = _whole("launcher.workers", ours, 1, problems)
-    running = Running(launcher, _shard(ours, problems), takeover == "true", ours.get("launcher.address"), workers)
+    running = Running(launcher, _shard(ours, problems), takeover, ours.get("launcher.address"), workers)
     return running, Design(method, min(samples or 1, MOST_SCENARIOS), seed or 0)
 
 
 def _contrast(ours: Mapping[str, str], axes: Sequence[Axis], library: Library) -> dict[str, Any]:
     """Return the reference that ``output.contrast`` names by dimension. Raises ConfigError."""
     key = _CONTRAST[0]
-    leave = ours.get(_CONTRAST[1], "false").lower()
-    problems = []
-    if leave not in ("true", "false"):
-        problems.append(Problem(_CONTRAST[1], leave, "must be true or false"))
+    problems: list[Problem] = []
+    leave = _yes(_CONTRAST[1], ours, problems)
     labels: dict[str, Any] = {}
     if key in ours:
         read = read_overrides([f"{key}={ours[key]}"], library)
@@ -378,12 +379,19 @@ def _contrast(ours: Mapping[str, str], axes: Sequence[Axis], library: Library) -
             labels = dict(given)
     names = [axis.name for axis in axes]
     problems += [unknown(key, name, names, what="swept dimension") for name in labels if name not in names]
-    if COHORT in labels and leave != "true":
+    if COHORT in labels and not leave:
         allowed = f"{NO_EFFECT}; if that is what you want, add {_CONTRAST[1]}=true"
         problems.append(Problem(key, ours[key], allowed))
     if problems:
         raise ConfigError(problems)
     return labels
+
+
+def _yes(key: str, ours: Mapping[str, str], problems: list[Problem]) -> bool:
+    given = ours.get(key, "false").lower()
+    if given not in ("true", "false"):
+        problems.append(Problem(key, given, "must be true or false"))
+    return given == "true"
 
 
 def _whole(key: str, ours: Mapping[str, str], least: int, problems: list[Problem]) -> int | None:

@@ -11,13 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from simulator.declaration import decisions as decision_rules
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration import posterior
-from simulator.declaration.base import Declared, Time, lay_over
+from simulator.declaration.base import Declared, Name, Time, lay_over
 from simulator.declaration.baseline import Solved
 from simulator.declaration.cohort import Cohort
 from simulator.declaration.compilation import Compilation
 from simulator.declaration.course import Course
+from simulator.declaration.decisions import Decision
 from simulator.declaration.messages import validated
 from simulator.declaration.model import Model, references
 from simulator.declaration.study import Study
@@ -37,6 +39,7 @@ class Output(Declared):
     events: bool = False
     report: bool = True
     time_step: Time = Field(default=7.0, gt=0)
+    decisions: dict[Name, Decision] = {}
 
 
 class Root(Declared):
@@ -133,6 +136,8 @@ def declare(
     compiled = Compilation(model, cohort, course, study, reference, resolver, groups["course"])
     if selection is not None:
         _check_targets(selection, model, cohort, course, study, problems)
+        if root is not None:
+            decision_rules.check(root.output.decisions, selection.targets, problems)
     tables, design, solved = compiled.run()
     if evidence is None or selection is None or root is None:
         raise ConfigError(problems.found)

@@ -7,8 +7,9 @@ a block is there whole or it is done again, with the same bytes.
 
     <folder>/sweep.zarr/          the arrays, open to every reader of Zarr
     <folder>/manifest/            sweep.json: what is swept; frame.json, block-<n>.json: files and their checksums
+    <folder>/sums/                block-<n>: what more studies can be added to, where that was asked for
     <folder>/locks/               who works here
-    <folder>/extended/            arrays and manifest of a larger sweep, until they take the place of these
+    <folder>/extended/            arrays, manifest and sums of a larger sweep, until they take the place of these
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from zarr.storage import MemoryStore
 from simulator.errors import ConfigError, LobuleError, Problem
 from simulator.results.layout import Coordinate, Layout
 from simulator.results.store import SWEEP
+from simulator.results.sums import Sums, packed, unpacked
 
 ARRAYS = SWEEP
-MANIFEST, EXTENDED, SUMMARY = "manifest", "extended", "summary.csv"
+MANIFEST, SUMS, EXTENDED, SUMMARY = "manifest", "sums", "extended", "summary.csv"
 STORE_FORMAT = 1
 """Version of the layout of the folder."""
 
@@ -54,6 +56,7 @@ class Block:
     number: int
     files: Mapping[str, str]  # path below the arrays → checksum
     failed: Mapping[str, str] = field(default_factory=dict)  # scenario → what went wrong
+    sums: str | None = None  # checksum of its sums, where they are kept
 
     @property
     def complete(self) -> bool:
@@ -66,7 +69,7 @@ class SweepStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.arrays, self.manifest = folder / ARRAYS, folder / MANIFEST
+        self.arrays, self.manifest, self._sums = folder / ARRAYS, folder / MANIFEST, folder / SUMS
 
     # -- what is there ------------------------------------------------------------------------------
 
@@ -103,7 +106,17 @@ class SweepStore:
         record = self._read(f"block-{number}.json")
         if record is None or record["sweep"] != self._sweep or not self._whole(record["files"]):
             return None
-        return Block(number, record["files"], record["failed"])
+        if record.get("sums") not in (None, _checksum_of(self._sums_of(number))):
+            return None
+        return _block(number, record)
+
+    def sums(self, number: int) -> dict[int, dict[str, Any]]:
+        """Return the sums of a block that is whole, by scenario; none where they are not kept."""
+        block = self.block(number)
+        return {} if block is None or block.sums is None else unpacked(self._sums_of(number).read_bytes())
+
+    def _sums_of(self, number: int) -> Path:
+        return self._sums / f"block-{number}"
 
     def committed(self) -> dict[int, Block]:
         """Return every block that has a record, unverified."""
@@ -112,7 +125,7 @@ class SweepStore:
             record = self._read(path.name)
             if record is not None and record["sweep"] == self._sweep:
                 number = int(path.stem.partition("-")[2])
-                found[number] = Block(number, record["files"], record["failed"])
+                found[number] = _block(number, record)
         return found
 
     # -- committing ---------------------------------------------------------------------------------
@@ -123,8 +136,9 @@ class SweepStore:
         number: int,
         runs: Sequence[Mapping[str, xr.Dataset] | None],
         failed: Mapping[str, str] | None = None,
+        sums: Mapping[int, Sums] | None = None,
     ) -> Block:
-        """Write a block: the nodes of each of its scenarios, None for one that failed.
+        """Write a block: the nodes of each of its scenarios, None for one that failed; and sums, where they are kept.
 
         Raises
         ------
@@ -134,10 +148,17 @@ class SweepStore:
         files = encoded(layout, number, runs)
         for path, data in files.items():
             write(self.arrays / path, data)
-        block = Block(number, {path: _checksum(data) for path, data in files.items()}, dict(failed or {}))
-        record = {"sweep": self._sweep, "files": dict(block.files), "failed": dict(block.failed)}
+        record: dict[str, Any] = {
+            "sweep": self._sweep,
+            "files": {path: _checksum(data) for path, data in files.items()},
+            "failed": dict(failed or {}),
+        }
+        if sums is not None:
+            data = packed(sums)
+            write(self._sums_of(number), data)
+            record["sums"] = _checksum(data)
         self._write(f"block-{number}.json", record)
-        return block
+        return _block(number, record)
 
     def _whole(self, files: Mapping[str, str]) -> bool:
         return all(_checksum_of(self.arrays / path) == checksum for path, checksum in files.items())
@@ -157,6 +178,10 @@ class SweepStore:
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         write(self.manifest / name, _json({"checksum": _checksum(_json(content)), "content": content}))
+
+
+def _block(number: int, record: Mapping[str, Any]) -> Block:
+    return Block(number, record["files"], record["failed"], record.get("sums"))
 
 
 def write(path: Path, data: bytes) -> None:
@@ -206,7 +231,7 @@ def settle(folder: Path) -> None:
     if not (staged / _DONE).exists():
         return
     try:
-        for name in (ARRAYS, MANIFEST):
+        for name in (ARRAYS, SUMS, MANIFEST):
             new, old, replaced = staged / name, folder / name, staged / f"replaced-{name}"
             if new.exists():
                 if old.exists():

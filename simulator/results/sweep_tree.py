@@ -25,7 +25,8 @@ COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenar
 _ROUNDED = 12
 _TEXTS = ("target", "group", "name", "stored_unit")
 _OF_TARGETS = ("reported", "median", "lower", "upper", "median_standard_error", "percentile")
-_MEANS = ("rmst", "administrations_mean", "time_on_treatment")
+_ESTIMATES = ("rmst", "administrations_mean", "time_on_treatment", "decision_probability", "interval_width")
+_ERROR = "_standard_error"
 
 
 def open_sweep(folder: Path) -> xr.DataTree:
@@ -100,6 +101,7 @@ class Finished:
         self.blocks = None if shape is None else Blocks(*shape)
         self._tree: xr.DataTree | None = None
         self._block: tuple[int, dict[str, xr.Dataset] | None] = (-1, None)
+        self._sums: tuple[int, dict[int, dict[str, Any]]] = (-1, {})
 
     @cached_property
     def _records(self) -> dict[int, Block]:
@@ -128,6 +130,15 @@ class Finished:
             found[name] = dataset.isel(within).rename(sources)
         return found
 
+    def sums(self, place: tuple[int, ...]) -> dict[str, Any] | None:
+        """Return the sums of the scenario at a place, or None where they are not kept."""
+        if self.blocks is None:
+            return None
+        number = self.blocks.number(place)
+        if self._sums[0] != number:
+            self._sums = number, self.store.sums(number)
+        return self._sums[1].get(self.blocks.index(place))
+
     def _loaded(self, number: int, layout: Layout) -> dict[str, xr.Dataset] | None:
         block = self.store.block(number)
         if block is None or self.blocks is None:
@@ -145,7 +156,7 @@ class Finished:
 
 
 def write_summary(folder: Path, tree: xr.DataTree) -> None:
-    """Write ``summary.csv``: a row for each scenario and target, and for each scenario, group and mean."""
+    """Write ``summary.csv``: a row for each scenario and target, decision, and mean of a group."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     swept = [str(name) for name in tree.to_dataset().coords]
@@ -171,30 +182,38 @@ def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
     """Yield the rows of each scenario, the last axis fastest; what shares a point of the first axis is read at once."""
     root = tree.to_dataset()
     first, *others = root.sizes
-    nodes = [tree[name].to_dataset() if name in tree else xr.Dataset() for name in ("targets", "statistics")]
-    targets, statistics = nodes[0][[*_OF_TARGETS, *_TEXTS] if nodes[0].sizes.get("target") else []], nodes[1]
-    means = [name for name in _MEANS if name in statistics]
-    statistics = statistics[[*means, *(f"{name}_standard_error" for name in means)]]
+    names = ("targets", "statistics", "decisions")
+    of_targets, *of_others = (tree[name].to_dataset() if name in tree else xr.Dataset() for name in names)
+    targets = of_targets[[*_OF_TARGETS, *_TEXTS] if of_targets.sizes.get("target") else []]
+    with_errors = {dim: _estimates(each) for dim, each in zip(("group", "decision"), of_others, strict=True) if each}
     for at in range(root.sizes[first]):
         labels = [_spread(root[name].isel({first: at}, missing_dims="ignore"), root, others) for name in swept]
         of_targets = targets.isel({first: at}).load()
         numbers = [_spread(of_targets[name], root, others, "target") for name in (_OF_TARGETS if of_targets else ())]
         texts = [_spread(of_targets[name], root, others, "target") for name in (_TEXTS if of_targets else ())]
-        of_groups = statistics.isel({first: at}).load()
-        values = {name: _spread(of_groups[name], root, others, "group") for name in of_groups}
+        estimates = []
+        for dim, dataset in with_errors.items():
+            found = dataset.isel({first: at}).load()
+            for name in (name for name in _ESTIMATES if name in found):
+                pair = (_spread(found[each], root, others, dim) for each in (name, f"{name}{_ERROR}"))
+                estimates.append((name, found[name].attrs, found[dim].values, *pair))
         for place in np.ndindex(*(root.sizes[name] for name in others)):
             here = [label[place].item() if isinstance(label[place], np.generic) else label[place] for label in labels]
             for number in range(of_targets.sizes.get("target", 0)):
                 row = [each[(*place, number)] for each in numbers]
                 if not np.isnan(row[1]):
                     yield [*here, *(text[(*place, number)] for text in texts), *map(_number, row)]
-            for name in means:
-                about = of_groups[name].attrs
-                for number, group in enumerate(of_groups["group"].values):
-                    value, error = (values[each][(*place, number)] for each in (name, f"{name}_standard_error"))
+            for name, about, rows, values, errors in estimates:
+                for number, label in enumerate(rows):
+                    value, error = values[(*place, number)], errors[(*place, number)]
                     if not np.isnan(value):
-                        told = [name, group, about["long_name"], about["units"]]
+                        told = [name, label, about["long_name"], about["units"]]
                         yield [*here, *told, "", _number(value), "", "", _number(error), ""]
+
+
+def _estimates(dataset: xr.Dataset) -> xr.Dataset:
+    """Return those estimates of a node that the summary tells, with their errors."""
+    return dataset[[each for name in _ESTIMATES if name in dataset for each in (name, f"{name}{_ERROR}")]]
 
 
 def _spread(values: xr.DataArray, root: xr.Dataset, others: list[Any], *more: str) -> Any:

@@ -41,6 +41,7 @@ def build(
     patients: xr.Dataset | None = None,
     events: xr.Dataset | None = None,
     spread: xr.Dataset | None = None,
+    decisions: xr.Dataset | None = None,
 ) -> xr.DataTree:
     """Return the tree of a run: the record as its attributes, a node for each dataset that is given.
 
@@ -53,6 +54,7 @@ def build(
         "targets": targets,
         "statistics": statistics,
         "spread": spread,
+        "decisions": decisions,
         "patients": patients,
         "events": events,
     }

@@ -10,7 +10,7 @@ are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from simulator.declaration.schema import Experiment
 from simulator.running.experiment import design_of, engine_of, time_grid, trajectories_of
 from simulator.running.record import record_of
 from simulator.running.workers import in_order, processors
-from simulator.study.estimators import Wanted, conclude, gather
+from simulator.study.decisions import intervals
+from simulator.study.estimators import Wanted, conclude, gather, share_of
 from simulator.study.observe import StudyData, observe
 from simulator.study.patients import Patients
 from simulator.study.pooling import BINNED, EXACT_PATIENTS, Pool
@@ -42,9 +43,25 @@ class Outcome:
 
     engine: str
     targets: Floats  # (replicates, targets): what each simulated study reports
+    decisions: Floats  # (replicates, decisions, 2): the interval that each decision looks at
     statistics: Mapping[str, Variable]  # of all replicates together, by name
     binned: str  # how times were binned, empty if they were not
     kept: tuple[StudyData, ...]  # blocks of replicates in order, where ``output`` asks for patients or events
+    sums: Mapping[str, Any] = field(default_factory=dict)  # what more replicates can be added to, where that is wanted
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """What the first replicates of an experiment brought before: of an `Outcome` of theirs, with its sums."""
+
+    targets: Floats
+    decisions: Floats
+    sums: Mapping[str, Any]
+
+    @property
+    def replicates(self) -> int:
+        """How many they were."""
+        return len(self.targets)
 
 
 def run(experiment: Experiment, *, progress: Progress | None = None, threads: int | None = None) -> DataTree:
@@ -54,22 +71,37 @@ def run(experiment: Experiment, *, progress: Progress | None = None, threads: in
 
 
 def outcomes(
-    experiments: Sequence[Experiment], *, threads: int | None = None, progress: Progress | None = None
+    experiments: Sequence[Experiment],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    begun: Sequence[Begun | None] | None = None,
+    summed: bool = False,
 ) -> Iterator[Outcome]:
     """Yield what each experiment brings, in order; each is what it would bring alone, bit for bit.
 
     One of several parameter sets (`declaration.schema.declare_many`) brings as many outcomes, in their order.
 
     ``progress`` is called with the number of patients finished and their total. No result depends on ``threads``
-    (`workers.processors`).
+    (`workers.processors`). ``begun``: what was brought before by the first replicates of each experiment, all of one
+    parameter set; only the others are simulated, and the outcome is that of all. ``summed``: keep the sums that this
+    takes.
     """
-    total = sum(e.study.replicates * int(e.tables.patients.n_patients.sum()) for e in experiments)
+    before = begun if begun is not None else [None] * len(experiments)
+    total = sum(
+        (e.study.replicates - (0 if earlier is None else earlier.replicates)) * int(e.tables.patients.n_patients.sum())
+        for e, earlier in zip(experiments, before, strict=True)
+    )
     finished = _Finished(total, progress)
     # SimPy's threads would wait for each other: it gets more than one only if it is told to.
     by_simpy = any(engine_of(experiment) == "reference" for experiment in experiments)
     workers = 1 if by_simpy and threads is None else processors(threads)
     simulated = finished.more if workers == 1 else None
-    studies = (_Study(experiment, b, simulated) for experiment in experiments for b in range(experiment.tables.n_sets))
+    studies = (
+        _Study(experiment, b, simulated, earlier, summed=summed)
+        for experiment, earlier in zip(experiments, before, strict=True)
+        for b in range(experiment.tables.n_sets)
+    )
     tasks = ((study, block) for study in studies for block in study.blocks())
     for (study, block), reduced in in_order(lambda task: task[0].reduce(task[1]), tasks, workers):
         study.append(block, reduced)
@@ -154,11 +186,13 @@ def _estimated(patients: Patients, statistics: Sequence[Wanted | None], sets: in
 def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:
     """Return the results tree of what an experiment of one parameter set brought."""
     from simulator.results import tree as results
+    from simulator.results.decisions import decisions_dataset
 
     output, targets = experiment.root.output, experiment.selection.targets
     return results.build(
         targets=results.targets_dataset(targets, outcome.targets, binned=outcome.binned),
         statistics=results.statistics_dataset(outcome.statistics, binned=outcome.binned),
+        decisions=decisions_dataset(output.decisions, outcome.decisions) if output.decisions else None,
         patients=results.patients_dataset(outcome.kept) if output.patients else None,
         events=results.events_dataset(outcome.kept) if output.events else None,
         record=record_of(experiment, engine=outcome.engine),
@@ -176,9 +210,12 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class _Reduced:
-    """What a block brings: what targets take of it, its part of the pooled statistics, its data if they are kept."""
+    """What a block brings: what targets take of it, its part of the pooled statistics, its data if they are kept.
 
-    gathered: list[Any]
+    ``gathered`` is what is concluded of it where the block is of whole replicates: `_Study._concluded`.
+    """
+
+    gathered: Any
     part: Part
     data: StudyData | None
 
@@ -187,7 +224,13 @@ class _Study:
     """Studies of one parameter set as they are reduced: in any order, and put together in the order of patients."""
 
     def __init__(
-        self, experiment: Experiment, parameter_set: int = 0, simulated: Callable[[int], None] | None = None
+        self,
+        experiment: Experiment,
+        parameter_set: int = 0,
+        simulated: Callable[[int], None] | None = None,
+        begun: Begun | None = None,
+        *,
+        summed: bool = False,
     ) -> None:
         self.experiment, self.parameter_sets = experiment, range(parameter_set, parameter_set + 1)
         self.simulated = simulated  # told of the patients simulated since it was last
@@ -197,7 +240,16 @@ class _Study:
         self.n_patients = int(experiment.tables.patients.n_patients[parameter_set])
         self.binned = self.n_patients > EXACT_PATIENTS
         self.targets = np.full((experiment.study.replicates, len(self.statistics)), np.nan)
+        self.rules = list(experiment.root.output.decisions.values())
+        places = {entry.id: place for place, entry in enumerate(experiment.selection.targets)}
+        self.ruled = [places[rule.target] for rule in self.rules]
+        self.decisions = np.full((experiment.study.replicates, len(self.rules), 2), np.nan)
         self.pooled = Accumulator(time_grid(experiment, parameter_set))
+        self.first, self.summed = 0, summed
+        if begun is not None:
+            self.first = begun.replicates
+            self.targets[: self.first], self.decisions[: self.first] = begun.targets, begun.decisions
+            self.pooled.resume(begun.sums)
         self._kept: list[StudyData] = []
         self._pools: list[Pool] = []
 
@@ -206,13 +258,13 @@ class _Study:
         replicates, n = self.experiment.study.replicates, self.n_patients
         if self.binned or (n > BLOCK_PATIENTS and not self.keep):
             step = n if self.keep else BLOCK_PATIENTS
-            for replicate in range(replicates):
+            for replicate in range(self.first, replicates):
                 for first in range(0, n, step):
                     patients = range(first, min(first + step, n))
                     yield Block(range(replicate, replicate + 1), patients, len(patients))
             return
         step = max(1, BLOCK_PATIENTS // n)
-        for first in range(0, replicates, step):
+        for first in range(self.first, replicates, step):
             block = range(first, min(first + step, replicates))
             yield Block(block, None, len(block) * n)
 
@@ -226,9 +278,9 @@ class _Study:
             progress=self.simulated,
         )
         data = observe(histories, self.design, seed=self.experiment.root.seed)
-        gathered = gather(data, self.statistics)
+        gathered: Any = gather(data, self.statistics)
         if block.patients is None:
-            gathered = [conclude(gathered, self.statistics, len(block.replicates))]
+            gathered = self._concluded(gathered, len(block.replicates))
         part = self.pooled.reduce(data, of=None if block.patients is None else self.n_patients)
         return _Reduced(gathered, part, data if self.keep else None)
 
@@ -239,7 +291,7 @@ class _Study:
             self._kept.append(reduced.data)
         rows = slice(block.replicates.start, block.replicates.stop)
         if block.patients is None:
-            self.targets[rows] = reduced.gathered[0]
+            self.targets[rows], self.decisions[rows] = reduced.gathered
             return
         if block.patients.start == 0:
             self._pools = [Pool(binned=self.binned) for _ in self.statistics]
@@ -251,8 +303,13 @@ class _Study:
                 None if statistic is None else pool.whole()
                 for pool, statistic in zip(self._pools, self.statistics, strict=True)
             ]
-            self.targets[rows] = conclude(whole, self.statistics, 1)
+            self.targets[rows], self.decisions[rows] = self._concluded(whole, 1)
             self._pools = []
+
+    def _concluded(self, gathered: Sequence[Any], n_studies: int) -> tuple[Floats, Floats]:
+        """Targets, and the intervals of decisions, of what was gathered of n studies."""
+        shares = [share_of(gathered[place]) for place in self.ruled]
+        return conclude(gathered, self.statistics, n_studies), intervals(shares, self.rules, n_studies)
 
     def complete(self, block: Block) -> bool:
         """Whether a block is the last."""
@@ -262,7 +319,15 @@ class _Study:
     def outcome(self) -> Outcome:
         """What the experiment brought once its last block has been appended."""
         binned = BINNED if self.binned else ""
-        return Outcome(engine_of(self.experiment), self.targets, self.pooled.result(), binned, tuple(self._kept))
+        return Outcome(
+            engine_of(self.experiment),
+            self.targets,
+            self.decisions,
+            self.pooled.result(),
+            binned,
+            tuple(self._kept),
+            self.pooled.sums() if self.summed else {},
+        )
 
 
 class _Finished:

@@ -22,11 +22,13 @@ import xarray as xr
 
 from simulator.declaration.schema import Experiment
 from simulator.errors import ConfigError, LobuleError, Problem
+from simulator.results.decisions import decisions_dataset
 from simulator.results.layout import Axis, Kind, Layout, layout_of
+from simulator.results.sums import Sums
 from simulator.results.sweep_store import Block, SweepStore
 from simulator.results.sweep_tree import Finished
 from simulator.results.tree import statistics_dataset, targets_dataset
-from simulator.running.batch import Outcome, outcomes
+from simulator.running.batch import Begun, Outcome, outcomes
 from simulator.running.experiment import engine_of, time_grid
 from simulator.running.record import assumption
 from simulator.study.pooling import EXACT_PATIENTS
@@ -195,10 +197,24 @@ def _kind(members: Iterable[Experiment]) -> Kind:
 
 def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
     """Return the nodes of a scenario, as those of a single run."""
-    return {
+    nodes = {
         "targets": targets_dataset(experiment.selection.targets, outcome.targets, binned=outcome.binned),
         "statistics": statistics_dataset(outcome.statistics, binned=outcome.binned),
     }
+    decisions = experiment.root.output.decisions
+    return nodes | ({"decisions": decisions_dataset(decisions, outcome.decisions)} if decisions else {})
+
+
+def begun(experiment: Experiment, run: Mapping[str, xr.Dataset], sums: Sums) -> Begun:
+    """Return what the nodes and sums of a scenario's first studies tell, as its targets and decisions stand."""
+    first = range(int(sums["replicates"]))
+    ids = [entry.id for entry in experiment.selection.targets]
+    targets = run["targets"]["simulated"].sel(replicate=first, target=ids).transpose("replicate", "target").values
+    ends = np.empty((len(first), 0, 2))
+    if names := list(experiment.root.output.decisions):
+        both = (run["decisions"][f"interval_{end}"].sel(replicate=first, decision=names) for end in ("lower", "upper"))
+        ends = np.stack([each.transpose("replicate", "decision").values for each in both], axis=-1)
+    return Begun(targets, ends, sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,10 +230,15 @@ class Job:
     extended: Path | None = None  # a store from which scenarios that it has are taken
     places: tuple[Mapping[int, int], ...] = ()  # for each axis: point → point of that store
     known: Mapping[int, Experiment] = field(default_factory=dict)
+    summed: bool = False  # keep the sums that more studies can be added to
+    more_studies: bool = False  # the store that is extended has fewer studies of its scenarios
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            **{key: self.__dict__[key] for key in ("open_scenarios", "folder", "extended", "places")},
+            **{
+                key: self.__dict__[key]
+                for key in ("open_scenarios", "folder", "extended", "places", "summed", "more_studies")
+            },
             "layout": self.layout.bare,
             "known": {},
         }
@@ -239,29 +260,50 @@ class Job:
         """Simulate a block and commit it. A scenario that fails is recorded with its error; the others stay."""
         indices = self.layout.blocks.scenarios(number)
         runs: list[Mapping[str, xr.Dataset] | None] = [self._taken(index) for index in indices]
+        sums = {index: self._sums(index) for index, run in zip(indices, runs, strict=True) if run is not None}
         wanted = [place for place, run in enumerate(runs) if run is None]
         experiments = [self._experiment(indices[place]) for place in wanted]
+        begun = [self._begun(indices[place], e) for place, e in zip(wanted, experiments, strict=True)]
         failed: dict[str, str] = {}
         done = 0
         while done < len(wanted):
             try:
-                for outcome in outcomes(experiments[done:], threads=threads):
-                    runs[wanted[done]] = nodes_of(experiments[done], outcome)
+                some = experiments[done:], begun[done:]
+                for outcome in outcomes(some[0], begun=some[1], summed=self.summed, threads=threads):
+                    index = indices[wanted[done]]
+                    runs[wanted[done]], sums[index] = nodes_of(experiments[done], outcome), outcome.sums
                     if progress:
                         progress(patients_of(experiments[done]))
                     done += 1
             except Exception as error:
                 failed[str(indices[wanted[done]])] = f"{type(error).__name__}: {error}"
                 done += 1
-        return self.store.commit(self.layout, number, runs, failed)
+        kept = {index: sums[index] for index in sorted(sums)} if self.summed else None
+        return self.store.commit(self.layout, number, runs, failed, kept)
 
     def _experiment(self, index: int) -> Experiment:
         return self.known[index] if index in self.known else _opened(self.open_scenarios).experiment(index)
 
     def _taken(self, index: int) -> Mapping[str, xr.Dataset] | None:
-        """Return what the store that is extended has of a scenario."""
+        """Return what the store that is extended has of a scenario, if it has all of its studies."""
         place = self._stood(index)
-        return None if place is None else self._finished.run(place, self.layout)
+        if place is None or self.more_studies:
+            return None
+        return self._finished.run(place, self.layout)
+
+    def _sums(self, index: int) -> Sums:
+        """Return the sums that the store that is extended has of a scenario."""
+        place = self._stood(index)
+        found = self._finished.sums(place) if self.summed and place is not None else None
+        return {} if found is None else found
+
+    def _begun(self, index: int, experiment: Experiment) -> Begun | None:
+        """Return what the store that is extended has of the first studies of a scenario."""
+        place = self._stood(index)
+        if place is None or not self.more_studies:
+            return None
+        run, sums = self._finished.run(place, self.layout), self._finished.sums(place)
+        return None if run is None or sums is None else begun(experiment, run, sums)
 
     def takes(self, number: int) -> int:
         """Return how many scenarios of a block the store that is extended has."""

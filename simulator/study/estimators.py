@@ -124,7 +124,8 @@ def _at_value(data: Patients, wanted: Wanted) -> Proportion | Ranked:
     return summaries.share_at(data.column(wanted.variable).value, member, wanted.value)
 
 
-def _share(gathered: Proportion | Ranked) -> Proportion:
+def share_of(gathered: Proportion | Ranked) -> Proportion:
+    """Return count and denominator of what was gathered for a share."""
     return summaries.mode_of(gathered) if isinstance(gathered, Ranked) else gathered
 
 
@@ -163,7 +164,7 @@ ESTIMATORS: dict[str, Estimator[Any]] = {
     "mean": Estimator(_total, lambda total, wanted: total.mean),
     "minimum": Estimator(_extremes, lambda extremes, wanted: extremes.least),
     "maximum": Estimator(_extremes, lambda extremes, wanted: extremes.most),
-    "mode_share": Estimator(_at_value, lambda gathered, wanted: _share(gathered).share),
+    "mode_share": Estimator(_at_value, lambda gathered, wanted: share_of(gathered).share),
     "hazard_ratio": Estimator(_times, _hazard_ratio),
     "log_rank_p": Estimator(_times, lambda pair, wanted: comparisons.log_rank(pair)[1]),
 }
@@ -221,7 +222,7 @@ def estimator_of(statistic: Wanted) -> Estimator[Any]:
 def counts(data: Patients, statistic: Wanted) -> Proportion | None:
     """Return count and denominator behind a share, None for an estimator that has none."""
     gather = estimator_of(statistic).gather
-    return _share(gather(data, statistic)) if gather in (_flagged, _at_value) else None
+    return share_of(gather(data, statistic)) if gather in (_flagged, _at_value) else None
 
 
 def members(data: Patients, statistic: Wanted) -> Flags:

@@ -12,7 +12,7 @@ estimate of one study of the declared size varies.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from typing import Any
@@ -39,6 +39,7 @@ BAND = (0.025, 0.5, 0.975)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FINEST_BIN = 1 / 16  # days
 MOST_BINS = 2**17
+_CURVES, _REPLICATES = "curves", "replicates"
 EVERYBODY = "all"
 ANY_TERM = "any"
 
@@ -138,6 +139,30 @@ class Accumulator:
         self._open: _OpenStudy | None = None
         self._at_risk = self._at_risk_square = np.zeros((1, self.time.size), dtype=np.int64)  # of studies in parts
 
+    def resume(self, sums: Mapping[str, Array]) -> None:
+        """Go on after the replicates that `sums` of another accumulator of the same experiment are of.
+
+        Raises ValueError if something was added already.
+        """
+        if self._known is not None or self._n_replicates:
+            raise ValueError("only an accumulator that nothing was added to can go on from sums")
+        self._n_replicates = int(sums[_REPLICATES])
+        self._last_replicate = self._n_replicates - 1
+        self._curves = [tuple(sums[_CURVES])]
+        self._idle = [_Counts(**{spec.name: np.array(sums[spec.name]) for spec in fields(_Counts)})]
+
+    def sums(self) -> dict[str, Array]:
+        """Return everything that adding more replicates needs, histories aside: integers, and curves of studies.
+
+        Replicates are those from 0 on. Raises ValueError as `result`.
+        """
+        total = self._complete()
+        kept = {spec.name: getattr(total, spec.name) for spec in fields(_Counts)}
+        n_groups = len(total.at_risk)
+        curves = [np.concatenate(each) for each in zip(*self._curves, strict=True)]
+        kept[_CURVES] = np.stack(curves) if curves else np.empty((n_groups, 0, self.time.size))
+        return kept | {_REPLICATES: np.array(self._n_replicates)}
+
     def add(self, data: StudyData, *, of: int | None = None) -> None:
         """Add the studies of a block, or, of one study of so many patients, those that the block has.
 
@@ -208,11 +233,8 @@ class Accumulator:
 
     def result(self) -> dict[str, Variable]:
         """Return every variable and coordinate by name. Raises ValueError if nothing was added."""
-        if self._known is None:
-            raise ValueError("no replicate was added")
-        if self._open is not None:
-            raise ValueError("a replicate was left before all of its patients were added")
-        known, counts = self._known, self._total()
+        counts, known = self._complete(), self._known
+        assert known is not None
         table = _Table()
         table.add("group", "group", _names(known.groups.names), "group of patients", None)
         table.add("time", "time", self.time, "time since entry", "d")
@@ -226,6 +248,14 @@ class Accumulator:
         self._course_result(table, known, counts)
         self._history_result(table, known.model)
         return table.variables
+
+    def _complete(self) -> _Counts:
+        """All that was counted. Raises ValueError where it is not of whole replicates, one at least."""
+        if self._known is None:
+            raise ValueError("no replicate was added")
+        if self._open is not None:
+            raise ValueError("a replicate was left before all of its patients were added")
+        return self._total()
 
     # -- adding -------------------------------------------------------------------------------------
 

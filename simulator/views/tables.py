@@ -130,12 +130,12 @@ def _studies(targets: Any) -> int:
 def _spreads(tree: xr.DataTree) -> RenderableType:
     """Return the table that keeps the three spreads apart: standard deviations, in printed units."""
     right = {"justify": "right", "no_wrap": True}
-    table = _table(
+    table = ruled_table(
         ("id", {"no_wrap": True}), ("what", {}), ("mean", right),
         ("study\nsampling ±", right), ("parameters ±", right), ("Monte\nCarlo ±", right),
     )  # fmt: skip
     for cells in spread_rows(tree):
-        _add(table, cells)
+        add_row(table, cells)
     return table
 
 
@@ -155,7 +155,7 @@ def spread_rows(tree: xr.DataTree) -> Iterator[tuple[str, ...]]:
             figure("mean", "monte_carlo_error"),
             figure("study_sd", "study_sd_standard_error"),
             figure("parameter_sd", "parameter_sd_standard_error"),
-            _significant(target["monte_carlo_error"] * target["scale"]),
+            significant(target["monte_carlo_error"] * target["scale"]),
         )
 
 
@@ -198,7 +198,7 @@ def remarks(tree: xr.DataTree, rows: Sequence[TargetRow], *, spreads: bool = Tru
     if n_draws:
         worst = 100 * float(tree["targets"]["percentile_standard_error"].max())
     yield (
-        f"Monte Carlo: a percentile has a standard error of at most {_significant(worst)} points; "
+        f"Monte Carlo: a percentile has a standard error of at most {significant(worst)} points; "
         "no digit is shown that this error does not support"
     )
 
@@ -246,12 +246,13 @@ def _percent(percentile: float, error: float, n: int) -> str:
     if math.isnan(percentile):
         return "–"
     if percentile in (0.0, 1.0):
-        edge = _significant(100 / n)
+        edge = significant(100 / n)
         return f"<{edge} %" if percentile == 0 else f">{100 - float(edge):g} %"
     return f"{supported(percentile, error, 100.0, 1)} %"
 
 
-def _significant(value: float) -> str:
+def significant(value: float) -> str:
+    """Return a number with one significant digit."""
     return f"{float(f'{value:.1g}'):g}"
 
 
@@ -263,14 +264,16 @@ def _counted(n: int, one: str, more: str) -> str:
     return f"{n:,} {one if n == 1 else more}"
 
 
-def _table(*columns: tuple[str, Mapping[str, Any]]) -> Table:
+def ruled_table(*columns: tuple[str, Mapping[str, Any]]) -> Table:
+    """Return an empty table in our style; each column has a heading and rich's options."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
     for heading, options in columns:
         table.add_column(Text(heading), **({"overflow": "fold"} | dict(options)))
     return table
 
 
-def _add(table: Table, cells: Iterable[str], style: str = "") -> None:
+def add_row(table: Table, cells: Iterable[str], style: str = "") -> None:
+    """Add a row of plain text, never read as markup."""
     table.add_row(*(Text(cell, style=style) for cell in cells))
 
 
@@ -289,11 +292,11 @@ class _Targets:
             ("percen-\ntile" if narrow else "percentile", right),
         )
         origin = (("role,\nprovenance", fixed),) if narrow else (("role", fixed), ("provenance", fixed))
-        table = _table(("id", fixed), ("what", {}), *figures, *origin)
+        table = ruled_table(("id", fixed), ("what", {}), *figures, *origin)
         for row in self.rows:
             told = (f"{row.role}\n{row.provenance}",) if narrow else (row.role, row.provenance)
             shown = (row.id, row.what, row.reported, row.median, row.interval, row.percentile, *told)
-            _add(table, shown, _OUTSIDE if row.outside else "")
+            add_row(table, shown, _OUTSIDE if row.outside else "")
         yield table
 
 
@@ -373,19 +376,19 @@ class _Evidence:
 
     def _wide(self) -> Table:
         fixed = {"no_wrap": True}
-        table = _table(
+        table = ruled_table(
             ("id", fixed), ("what", {}), ("printed", {}), ("n/N", fixed), ("population", {}),
             ("estimator", {}), ("provenance", fixed), ("role", fixed), ("source", {}),
         )  # fmt: skip
         for entry in self.entries:
             printed = _as_printed(entry.printed, entry.unit)
             cells = (entry.id, entry.name, printed, _counts(entry), entry.population, _label(entry))
-            _add(table, (*cells, entry.provenance, _role(entry), self._source(entry)))
+            add_row(table, (*cells, entry.provenance, _role(entry), self._source(entry)))
         return table
 
     def _narrow(self) -> Table:
         """One cell for what, population and estimator; one for the figure and its counts; and so on."""
-        table = _table(
+        table = ruled_table(
             ("id", {"no_wrap": True}), ("what; population; estimator", {}), ("printed,\nn/N", {}),
             ("provenance,\nrole", {"no_wrap": True}), ("source", {}),
         )  # fmt: skip
@@ -393,7 +396,7 @@ class _Evidence:
             what = f"{entry.name}\n{entry.population}; {_label(entry)}"
             printed = "\n".join(filter(None, (_as_printed(entry.printed, entry.unit), _counts(entry))))
             origin = "\n".join(filter(None, (entry.provenance, _role(entry))))
-            _add(table, (entry.id, what, printed, origin, self._source(entry)))
+            add_row(table, (entry.id, what, printed, origin, self._source(entry)))
         return table
 
 
@@ -402,13 +405,13 @@ class _Checks:
     checks: Sequence[Check]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        table = _table(
+        table = ruled_table(
             ("id", {"no_wrap": True}), ("check", {}), ("found", {}),
             ("outcome", {"no_wrap": True}),
         )  # fmt: skip
         for check in self.checks:
             cells = (check.entry, check.what, check.outcome, "passed" if check.passed else "FAILED")
-            _add(table, cells, "" if check.passed else "bold red")
+            add_row(table, cells, "" if check.passed else "bold red")
         yield table
 
 

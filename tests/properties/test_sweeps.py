@@ -300,6 +300,91 @@ def test_an_extension_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest
     assert contents(tmp_path / "a") == contents(tmp_path / "whole")
 
 
+MORE_STUDIES = ["cohort=il2_hai_adjuvant", "sweep.extendable=true"]
+
+
+def test_more_studies_extend_a_store_that_keeps_its_sums(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = [*MORE_STUDIES, "study.replicates=30", "course.max_administrations=10,26", "cohort.n_patients=18"]
+    more = [*MORE_STUDIES, "study.replicates=50", "course.max_administrations=10,20,26", "cohort.n_patients=18"]
+    assert multirun(tmp_path / "one", *more) == 0
+    assert multirun(tmp_path / "two", *first) == 0
+    simulated: list[int] = []
+    outcomes = running.outcomes
+
+    def counted(experiments: Any, begun: Any = None, **options: Any) -> Any:
+        for each, earlier in zip(experiments, begun or (), strict=bool(begun)):
+            simulated.append(each.study.replicates - (earlier.replicates if earlier else 0))
+        yield from outcomes(experiments, begun=begun, **options)
+
+    monkeypatch.setattr(running, "outcomes", counted)
+    capsys.readouterr()
+    assert multirun(tmp_path / "two", *more) == 0
+    assert sorted(simulated) == [20, 20, 50]
+    assert "2 scenarios of the store that is extended, with more studies, 1 computed" in capsys.readouterr().err
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert any(path.startswith("sums") for path in contents(tmp_path / "one"))
+
+
+def test_more_scenarios_of_as_many_studies_take_their_sums_along(tmp_path: Path) -> None:
+    words = [*MORE_STUDIES, "study.replicates=30"]
+    assert multirun(tmp_path / "one", *words, "course.max_administrations=10,20,26") == 0
+    assert multirun(tmp_path / "two", *words, "course.max_administrations=10,26") == 0
+    assert multirun(tmp_path / "two", *words, "course.max_administrations=10,20,26") == 0
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+def test_an_extension_by_studies_that_is_killed_or_damaged_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = [*MORE_STUDIES, "course.max_administrations=10,20,26", "output.decisions={go: {target: I11, above: 0.2}}"]
+    assert multirun(tmp_path / "whole", *swept, "study.replicates=50") == 0
+    assert multirun(tmp_path / "a", *swept, "study.replicates=30") == 0
+    sums = sorted((tmp_path / "a" / "sums").iterdir())
+    assert len(sums) == 3
+    sums[1].write_bytes(sums[1].read_bytes()[:-5])  # this block is done again from its first study on
+    do = running.Job.do
+
+    def stopped(self: running.Job, number: int, *arguments: Any) -> Any:
+        if number == 2:
+            raise KeyboardInterrupt
+        return do(self, number, *arguments)
+
+    monkeypatch.setattr(running.Job, "do", stopped)
+    assert multirun(tmp_path / "a", *swept, "study.replicates=50") == 130
+    monkeypatch.undo()
+    assert multirun(tmp_path / "a", *swept, "study.replicates=50") == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "whole")
+
+
+def test_damaged_sums_are_found_and_made_again(tmp_path: Path) -> None:
+    words = [*MORE_STUDIES, "study.replicates=30", "course.max_administrations=10,20"]
+    assert multirun(tmp_path, *words) == 0
+    whole = contents(tmp_path)
+    (tmp_path / "sums" / "block-1").unlink()
+    assert multirun(tmp_path, *words) == 0
+    assert contents(tmp_path) == whole
+
+
+def test_studies_are_added_only_where_sums_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    swept = ["cohort=il2_hai_adjuvant", "course.max_administrations=10,20"]
+    assert multirun(tmp_path / "bare", *swept, "study.replicates=30") == 0
+    assert multirun(tmp_path / "kept", *swept, "study.replicates=30", "sweep.extendable=true") == 0
+    before = contents(tmp_path)
+    capsys.readouterr()
+    for folder, words, said in (
+        ("bare", ["study.replicates=50"], "study.replicates was 30 and is 50 (only a store that was made with"),
+        ("kept", ["study.replicates=20", "sweep.extendable=true"], "study.replicates was 30 and is 20"),
+        ("kept", ["study.replicates=50"], "sweep.extendable was true and is false"),
+        ("bare", ["study.replicates=30", "sweep.extendable=true"], "sweep.extendable was false and is true"),
+        ("kept", ["study.replicates=30", "sweep.extendable=ja"], "sweep.extendable = ja: must be true or false"),
+    ):
+        assert multirun(tmp_path / folder, *swept, *words) == 2
+        assert said in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
 def test_the_record_says_enough_to_make_the_sweep_again(tmp_path: Path) -> None:
     assert multirun(tmp_path, *CHEAP, *SWEPT) == 0
     attrs = simulator.open_results(tmp_path).attrs

@@ -1,0 +1,73 @@
+"""What more studies can be added to: sums of an accumulator, and their bytes."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+from simulator.cli.preflight import prepare
+from simulator.declaration.schema import Experiment
+from simulator.results.sums import packed, unpacked
+from simulator.running.batch import Begun, Outcome, outcomes
+from simulator.study.statistics import Accumulator
+
+CASES = [
+    ["cohort=pj203_mmc"],
+    ["cohort=ilp", "cohort.n_patients=30000"],  # studies in parts
+    ["cohort=il2_hai_adjuvant", "output.decisions={go: {target: I11, above: 0.2}}"],
+]
+
+
+def run(words: list[str], replicates: int, before: Outcome | None = None, threads: int = 1) -> Outcome:
+    begun = None if before is None else Begun(before.targets, before.decisions, before.sums)
+    [outcome] = outcomes([experiment(words, replicates)], begun=[begun], summed=True, threads=threads)
+    return outcome
+
+
+def experiment(words: list[str], replicates: int) -> Experiment:
+    return prepare([*words, f"study.replicates={replicates}"]).experiment
+
+
+@pytest.mark.parametrize("words", CASES)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.filterwarnings("ignore::simulator.errors.DeclarationWarning")
+def test_studies_that_are_added_give_what_one_run_gives(words: list[str], threads: int) -> None:
+    whole, first = run(words, 4), run(words, 1)
+    again = run(words, 4, run(words, 3, first), threads)  # twice extended
+    np.testing.assert_array_equal(again.targets, whole.targets)
+    np.testing.assert_array_equal(again.decisions, whole.decisions)
+    assert again.statistics.keys() == whole.statistics.keys()
+    for name, variable in whole.statistics.items():
+        if not {"patient", "history"} & set(variable.dims):
+            np.testing.assert_array_equal(again.statistics[name].values, variable.values, err_msg=name)
+    assert packed({0: again.sums}) == packed({0: whole.sums})
+    assert first.sums["replicates"] == 1
+
+
+def test_bytes_give_back_every_array() -> None:
+    rng = np.random.default_rng(1)
+    sparse = np.zeros((2, 500), dtype=np.int64)
+    sparse[1, [3, 499]] = 7, -1
+    sums = {"sparse": sparse, "dense": rng.integers(0, 9, (3, 4)), "curves": rng.random((2, 0, 3)), "n": np.array(5)}
+    data = packed({3: sums, 8: {}, 11: {"zeros": np.zeros((2, 3), dtype=np.int64)}})
+    found = unpacked(data)
+    assert found.keys() == {3, 11}
+    for name, values in sums.items():
+        np.testing.assert_array_equal(found[3][name], values)
+        assert found[3][name].dtype == values.dtype
+    np.testing.assert_array_equal(found[11]["zeros"], np.zeros((2, 3)))
+    assert packed({3: sums}) == packed({3: {name: values.copy() for name, values in sums.items()}})
+    with pytest.raises(zlib.error):
+        unpacked(data[:-4])
+
+
+def test_an_accumulator_that_has_begun_does_not_begin_again() -> None:
+    sums = run(["cohort=il2_hai_adjuvant"], 2).sums
+    accumulator = Accumulator(np.array([0.0, 1.0]))
+    accumulator.resume(sums)
+    with pytest.raises(ValueError, match="nothing was added"):
+        accumulator.resume(sums)
+    with pytest.raises(ValueError, match="no replicate was added"):
+        Accumulator(np.array([0.0, 1.0])).sums()
