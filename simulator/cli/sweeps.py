@@ -25,7 +25,7 @@ from simulator.cli.preflight import declared, misleads, open_library, unknown_ro
 from simulator.declaration.schema import Experiment
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 from simulator.results.contrasts import NO_EFFECT
-from simulator.results.layout import VOCABULARY
+from simulator.results.layout import VOCABULARY, place_of
 
 MOST_SCENARIOS = 1_000_000
 """Scenarios of one sweep; more are counted and refused."""
@@ -79,14 +79,6 @@ class Sweep:
     def shape(self) -> tuple[int, ...]:
         """Number of points of each axis."""
         return tuple(axis.size for axis in self.axes)
-
-    def place(self, index: int) -> tuple[int, ...]:
-        """Return the point on each axis of a scenario."""
-        places = []
-        for size in reversed(self.shape):
-            index, place = divmod(index, size)
-            places.append(place)
-        return tuple(reversed(places))
 
     def overrides(self, index: int) -> tuple[str, ...]:
         """Return the words that give this scenario in a single run."""
@@ -146,7 +138,7 @@ class Sweep:
 
     def _set(self, index: int) -> tuple[dict[str, str], list[tuple[str, Any]], list[str]]:
         choices, values, texts = _choices_of(self.fixed), list(self.fixed.values), list(self.fixed.texts)
-        for axis, place in zip(self.axes, self.place(index), strict=True):
+        for axis, place in zip(self.axes, place_of(index, self.shape), strict=True):
             for key, text in axis.point(place):
                 read = self.read(f"{key}={text}")
                 choices |= _choices_of(read)

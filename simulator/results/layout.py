@@ -94,6 +94,15 @@ class Node:
         return tuple(self.coordinates[dim].values.size for dim in field.dims)
 
 
+def place_of(index: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the place on each axis of a scenario by its number, the last axis fastest; no product is too large."""
+    places = []
+    for size in reversed(shape):
+        index, place = divmod(index, size)
+        places.append(place)
+    return tuple(reversed(places))
+
+
 @dataclass(frozen=True)
 class Blocks:
     """Scenarios on a grid, the last axis fastest, cut into blocks that are committed whole."""
@@ -127,7 +136,7 @@ class Blocks:
 
     def place(self, index: int) -> tuple[int, ...]:
         """Return the place of a scenario on each axis."""
-        return tuple(map(int, np.unravel_index(index, self.shape)))
+        return place_of(index, self.shape)
 
     def number(self, place: tuple[int, ...]) -> int:
         """Return the block in which a place lies."""
@@ -182,21 +191,28 @@ class Layout:
         """Yield each variable of a block with the values of its scenarios in their places; None leaves NaN."""
         extent = tuple(cut.stop - cut.start for cut in self.blocks.region(block))
         for name, node in self.nodes.items():
+            # Variables, not arrays with coordinates: xarray makes those anew whenever they are asked for.
+            brought = [(number, run[name].variables) for number, run in enumerate(runs) if run is not None]
+            places = [_places(node, variables) for _, variables in brought]
             for field in node.fields:
                 values = np.full((len(runs), *node.shape(field)), np.nan)
-                for number, run in enumerate(runs):
-                    if run is not None and field.source in run[name]:
-                        _place(values[number, ...], field, node, run[name])
+                for (number, variables), where in zip(brought, places, strict=True):
+                    if field.source in variables:
+                        _place(values[number, ...], variables[field.source].values, [where[dim] for dim in field.dims])
                 yield name, field, values.reshape(*extent, *node.shape(field))
 
 
-def _place(into: Array, field: Field, node: Node, run: xr.Dataset) -> None:
-    variable = run[field.source].variable
-    if not field.dims:
-        into[...] = variable.values
-        return
-    places = [[node.places[dim][label] for label in run[dim].values.tolist()] for dim in field.dims]
-    into[np.ix_(*places)] = variable.values
+def _places(node: Node, variables: Mapping[Any, xr.Variable]) -> dict[str, list[int]]:
+    """Where each label of a run stands in the union of all, by dimension."""
+    return {
+        dim: [there[label] for label in variables[dim].values.tolist()]
+        for dim, there in node.places.items()
+        if dim in variables
+    }
+
+
+def _place(into: Array, values: Array, places: Sequence[list[int]]) -> None:
+    into[np.ix_(*places) if places else ...] = values
 
 
 def layout_of(
