@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from calibration.entries import narrowed
 from calibration.parameters import ParameterSets
 from simulator.declaration.model import Event, Hazard, by_administration, references
 from simulator.declaration.schema import Experiment
@@ -187,9 +188,8 @@ class ClosedForms:
     def shares(self, statistic: Statistic) -> tuple[ShareOf, ...]:
         """Return the share that a proportion estimates, by stratum. Raises NoClosedForm."""
         self._one_arm()
-        others = [what for what in ("arm", "status", "ever", "never") if getattr(statistic.where, what) is not None]
-        if others:
-            raise NoClosedForm(f"it is conditional on `where.{others[0]}`")
+        if (condition := narrowed(statistic)) is not None:
+            raise NoClosedForm(f"it is conditional on `where.{condition}`")
         for name in self._chain(statistic.population):
             population = self.experiment.study.populations[name]
             given = [what for what in ("always", "exclude", "alive_at") if getattr(population, what) is not None]

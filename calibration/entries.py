@@ -19,7 +19,7 @@ def statistic_of(entry: EvidenceEntry) -> Statistic:
 
 def narrowed(statistic: Statistic) -> str | None:
     """Return the first condition, other than a stratum, that the statistic's patients must meet; None without one."""
-    keys = ("arm", "status", "ever", "never")
+    keys = ("arm", "status", "ever", "never", "landmark")
     return next((key for key in keys if getattr(statistic.where, key) is not None), None)
 
 

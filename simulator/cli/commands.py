@@ -99,14 +99,15 @@ def run_and_write(prepared: Prepared) -> Path:
             solved = None if progress is None else progress.solved
             tree = run(prepared.experiment, progress=progress, solved=solved)
         save(tree, folder / RESULTS)
-    from simulator.views import figures
-    from simulator.views.decisions import NODE, decisions_table
+    from simulator.views import decisions, estimates, figures
     from simulator.views.tables import targets_table
 
     figures.save(figures.survival(tree), folder / PICTURE)
     show(targets_table(tree))
-    if NODE in tree:
-        show(decisions_table(tree))
+    if estimates.NODE in tree.children:
+        show(estimates.estimates_table(tree))
+    if decisions.NODE in tree.children:
+        show(decisions.decisions_table(tree))
     files = {
         RESULTS: f'the results: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         CONFIG: "what was simulated",

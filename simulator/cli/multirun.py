@@ -48,7 +48,7 @@ from simulator.results.sweep_tree import FAILED, N_FINISHED, N_SCENARIOS, open_s
 from simulator.running import launchers
 from simulator.running.sweep import Job, Plan, plan
 from simulator.running.workers import processors
-from simulator.views.decisions import NODE, decisions_table
+from simulator.views import decisions, estimates
 
 CONTRAST = "contrast.nc"
 STUDIES = "study.replicates"
@@ -289,8 +289,10 @@ def _concluded(folder: Path, sweep: Sweep) -> Path:
         write_summary(folder, tree)
         if sweep.contrast:
             save(contrast(tree, sweep.contrast, across_cohorts=True), folder / CONTRAST)
-    if NODE in tree:
-        show(decisions_table(tree))
+    if estimates.NODE in tree.children:
+        show(estimates.estimates_table(tree))
+    if decisions.NODE in tree.children:
+        show(decisions.decisions_table(tree))
     print(f"\n{folder}{os.sep}")
     print(f'  {ARRAYS:12}  the results: simulator.open_results("{folder.as_posix()}")')
     if n_finished + len(failed) == n:

@@ -22,6 +22,7 @@ from simulator.cli.compose import COHORT, EXPERIMENT, Composition, Library, with
 from simulator.cli.overrides import CALIBRATED, PARAMETERS, POSTERIOR, Overrides, read_overrides, split
 from simulator.cli.parameters import point_values
 from simulator.cli.preflight import declared, misleads, open_library, unknown_roots
+from simulator.declaration.arms import ARM
 from simulator.declaration.schema import Experiment
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 from simulator.results.contrasts import NO_EFFECT
@@ -298,6 +299,11 @@ def _sorted_out(
     ours: dict[str, str] = {}
     for word in words:
         key, given = split(word)
+        if key == _CONTRAST[0]:
+            arms, given = _between_arms(given, library)
+            plain += arms
+            if not given:
+                continue
         if key in (*_DESIGN, _EXTENDABLE, *_RUNNING, *_CONTRAST):
             if key in ours and ours[key] != given:
                 problems.append(Problem(key, given, f"is set twice: before, to {ours[key]}; keep one"))
@@ -325,6 +331,16 @@ def _sorted_out(
         allowed = "nothing is swept: give a key several values, such as course.interval=14,21,28, or name an experiment"
         problems.append(Problem("--multirun", MISSING, allowed))
     return plain, list(swept.values()), ours
+
+
+def _between_arms(given: str, library: Library) -> tuple[list[str], str]:
+    """Return the word of a contrast between arms, which every scenario makes by itself, and what is left of it."""
+    key = _CONTRAST[0]
+    value = dict(read_overrides([f"{key}={given}"], library).values).get(key)
+    if not isinstance(value, Mapping) or ARM not in value:
+        return [], given
+    rest = {name: label for name, label in value.items() if name != ARM}
+    return [f"{key}={_as_word({ARM: value[ARM]}, swept=False)}"], _as_word(rest, swept=False) if rest else ""
 
 
 def _settings(ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Problem]) -> tuple[Running, Design]:

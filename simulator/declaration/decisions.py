@@ -10,9 +10,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from simulator.declaration.base import Declared, Name, Number
+from simulator.declaration.base import Declared, Name, Number, Text
 from simulator.declaration.messages import Wrong
-from simulator.declaration.reported import EvidenceEntry, Text
+from simulator.declaration.reported import EvidenceEntry
+from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import Problems
 from simulator.errors import MISSING, Problem
 
@@ -55,15 +56,21 @@ class Decision(Declared):
         return f"{end} {100 * self.level:g} % bound ({self.method}) of {self.target} {side} {self.threshold:g}"
 
 
-def check(decisions: Mapping[Name, Decision], targets: Sequence[EvidenceEntry], problems: Problems) -> None:
-    """Collect decisions on what is no target, or has no interval."""
-    by_id = {entry.id: entry for entry in targets}
-    shares = [name for name, entry in by_id.items() if entry.estimator_name in PROPORTIONS]
+def check(
+    decisions: Mapping[Name, Decision],
+    targets: Sequence[EvidenceEntry],
+    estimates: Mapping[str, Statistic],
+    problems: Problems,
+) -> None:
+    """Collect decisions on what is neither target nor estimate, or has no interval."""
+    by_id = {entry.id: entry.statistic.named for entry in targets if entry.statistic is not None}
+    by_id |= {name: statistic.named for name, statistic in estimates.items()}
+    shares = [name for name, named in by_id.items() if named in PROPORTIONS]
     for name, decision in decisions.items():
         key = f"output.decisions.{name}.target"
         if decision.target not in by_id:
-            problems.unknown(key, decision.target, shares, what="proportion among the targets")
+            problems.unknown(key, decision.target, shares, what="proportion among targets and estimates")
         elif decision.target not in shares:
-            of = by_id[decision.target].estimator_name
-            allowed = f"is a {of}, which has no count and denominator; proportions are {', '.join(shares)}"
+            known = f"proportions are {', '.join(shares)}"
+            allowed = f"is a {by_id[decision.target]}, which has no count and denominator; {known}"
             problems.add(key, decision.target, allowed)

@@ -14,6 +14,7 @@ from pydantic import Field
 from simulator.declaration import decisions as decision_rules
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration import posterior
+from simulator.declaration.arms import contrasts as between_arms
 from simulator.declaration.base import Declared, Name, Time, lay_over
 from simulator.declaration.baseline import Solved
 from simulator.declaration.cohort import Cohort
@@ -22,10 +23,11 @@ from simulator.declaration.course import Course
 from simulator.declaration.decisions import Decision
 from simulator.declaration.messages import validated
 from simulator.declaration.model import Model, references
+from simulator.declaration.statistic import Statistic
 from simulator.declaration.study import Study
 from simulator.declaration.values import PREFIX, Leaf, Parameters, Problems, Resolver, parameter_leaves
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
-from simulator.tables import ModelTables
+from simulator.tables import NONE, ModelTables
 
 GROUPS = ("cohort", "model", "course", "study")
 OPEN = ("cohort", "study", "parameters", "course")
@@ -40,6 +42,8 @@ class Output(Declared):
     report: bool = True
     time_step: Time = Field(default=7.0, gt=0)
     decisions: dict[Name, Decision] = {}
+    estimates: dict[Name, Statistic] = {}
+    contrast: dict[str, Any] = {}
 
 
 class Root(Declared):
@@ -72,6 +76,7 @@ class Experiment:
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = field(default=())
     units: Mapping[str, str] = field(default_factory=dict)  # key → unit in which a bare number is read there
+    estimates: Mapping[str, Statistic] = field(default_factory=dict)  # what studies compute beside the targets
 
     @property
     def name(self) -> str:
@@ -134,17 +139,22 @@ def declare(
     parameters = Parameters(leaves, 1).replaced(varied or {})
     resolver = Resolver(parameters, cohort.strata, problems)
     compiled = Compilation(model, cohort, course, study, reference, resolver, groups["course"])
-    if selection is not None:
-        _check_targets(selection, model, cohort, course, study, problems)
-        if root is not None:
-            decision_rules.check(root.output.decisions, selection.targets, problems)
+    wanted = _wanted(selection, root)
+    _check_statistics(wanted, model, cohort, course, study, problems)
     tables, design, solved = compiled.run()
     if evidence is None or selection is None or root is None:
         raise ConfigError(problems.found)
-    for entry in selection.targets:
-        if entry.statistic is not None and (entry.statistic.time or 0.0) >= tables.horizon[0]:
-            key = f"evidence.entries.{entry.id}.statistic.time"
-            problems.add(key, entry.statistic.time, f"must be before the horizon, day {tables.horizon[0]:g}")
+    horizon = float(tables.horizon[0])
+    for key, statistic in wanted.items():
+        _check_times(key, statistic, horizon, problems)
+    events = [
+        event
+        for event, to in zip(tables.events, tables.event_to.tolist(), strict=True)
+        if to == NONE or not tables.absorbing[to]
+    ]
+    arms = (cohort.arm_names, events, tuple(course.adverse_events.terms), horizon)
+    estimates = root.output.estimates | between_arms(root.output.contrast, *arms, problems)
+    decision_rules.check(root.output.decisions, selection.targets, estimates, problems)
     problems.raise_any()
     referred = parameters.used | references(groups)
     unused = tuple(p for p in leaves if p not in referred and p.rpartition(".")[0] not in referred)
@@ -172,6 +182,7 @@ def declare(
         tuple(told),
         unused,
         parameters.units,
+        estimates,
     )
 
 
@@ -320,15 +331,34 @@ def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Pro
         mix[name] = max(rest, 0.0) * (value / total if total > 0 else 1.0 / len(others))
 
 
-def _check_targets(
-    selection: evidence_file.Selection,
+def _wanted(selection: evidence_file.Selection | None, root: Root | None) -> dict[str, Statistic]:
+    """Return every statistic that a user or the evidence asks for, by the key where it stands."""
+    targets = () if selection is None else selection.targets
+    found = {f"evidence.entries.{e.id}.statistic": e.statistic for e in targets if e.statistic is not None}
+    asked = {} if root is None else root.output.estimates
+    return found | {f"output.estimates.{name}": statistic for name, statistic in asked.items()}
+
+
+def _check_times(key: str, statistic: Statistic, horizon: float, problems: Problems) -> None:
+    """A restricted mean may end at the horizon; every other time is before it."""
+    time, mean = statistic.time, statistic.estimator == "restricted_mean"
+    if time is not None and (time > horizon or (time == horizon and not mean)):
+        inside = "must not be after" if mean else "must be before"
+        problems.add(f"{key}.time", time, f"{inside} the horizon, day {horizon:g}")
+    for group, where in (("where", statistic.where), ("against", statistic.against)):
+        if where is not None and where.landmark is not None and where.landmark >= horizon:
+            problems.add(f"{key}.{group}.landmark", where.landmark, f"must be before the horizon, day {horizon:g}")
+
+
+def _check_statistics(
+    wanted: Mapping[str, Statistic],
     model: Model,
     cohort: Cohort,
     course: Course,
     study: Study,
     problems: Problems,
 ) -> None:
-    """Every target must refer to what this cohort has."""
+    """Every statistic must refer to what this cohort has."""
     known = {
         "stratum": cohort.strata,
         "arm": cohort.arm_names,
@@ -339,10 +369,7 @@ def _check_targets(
         "administrations_before": model.events,
     }
     seen = {*model.events, *model.markers}
-    for entry in selection.targets:
-        statistic, key = entry.statistic, f"evidence.entries.{entry.id}.statistic"
-        if statistic is None:
-            continue
+    for key, statistic in wanted.items():
         column = statistic.column
         if column.kind == "dose" and course.dose is None:
             problems.add(f"{key}.variable", statistic.variable, "the course declares no dose")

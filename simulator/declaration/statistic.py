@@ -20,6 +20,7 @@ Estimator = Literal[
     "kaplan_meier_median",
     "kaplan_meier_median_midpoint",
     "kaplan_meier_landmark",
+    "restricted_mean",
     "naive_median",
     "median",
     "mean",
@@ -34,7 +35,10 @@ Comparison = Literal["difference", "ratio"]
 _SUMMARIES = ("follow_up", "administrations", "administrations_before", "dose", "entered", "event")
 _SUITED: dict[str, tuple[str, ...]] = {
     "proportion": ("adverse_event", "state", "population", "entered", "event"),
-    **dict.fromkeys(("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark"), ("survival",)),
+    **dict.fromkeys(
+        ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark", "restricted_mean"),
+        ("survival",),
+    ),
     "naive_median": ("survival", "follow_up"),
     **dict.fromkeys(("median", "mean", "minimum", "maximum"), _SUMMARIES),
     "mode_share": ("administrations", "administrations_before", "dose"),
@@ -73,13 +77,17 @@ def variable(text: str) -> Variable:
 
 
 class Where(Declared):
-    """A subgroup of the population; several keys narrow it together."""
+    """A subgroup of the population; several keys narrow it together.
+
+    ``landmark``: those who are still under observation then (x > t); ``ever`` and ``never`` look no further.
+    """
 
     stratum: Name | None = None
     arm: Name | None = None
     status: Literal["alive", "dead"] | None = None
     ever: Name | None = None
     never: Name | None = None
+    landmark: Time | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -126,15 +134,15 @@ class Statistic(Declared):
             fit = [name for name, kinds in _SUITED.items() if kind in kinds]
             allowed = f"{self.estimator} has no meaning for it; it may have: {', '.join(fit)}"
             wrong.append(Problem("variable", self.variable, allowed))
-        for key, estimator, what in (
-            ("time", "kaplan_meier_landmark", "days, or text with a unit such as '1 y'"),
-            ("value", "mode_share", "the value whose share was printed"),
+        for key, estimators, what in (
+            ("time", ("kaplan_meier_landmark", "restricted_mean"), "days, or text with a unit such as '1 y'"),
+            ("value", ("mode_share",), "the value whose share was printed"),
         ):
             given = getattr(self, key)
-            if self.estimator == estimator and given is None:
-                wrong.append(Problem(key, MISSING, f"must be given for {estimator}: {what}"))
-            if self.estimator != estimator and given is not None:
-                wrong.append(Problem(key, given, f"only {estimator} takes it, not {self.estimator}"))
+            if self.estimator in estimators and given is None:
+                wrong.append(Problem(key, MISSING, f"must be given for {self.estimator}: {what}"))
+            if self.estimator not in estimators and given is not None:
+                wrong.append(Problem(key, given, f"only {' or '.join(estimators)} takes it, not {self.estimator}"))
         if self.time is not None and self.time <= 0:
             wrong.append(Problem("time", self.time, "must be > 0 days"))
         wrong += [*self._wrong_groups(), *self._wrong_confidence()]

@@ -15,7 +15,7 @@ import xarray as xr
 
 from simulator.errors import ConfigError, Problem, unknown
 
-COHORT = "cohort"
+ARM, COHORT, ESTIMATES = "arm", "cohort", "estimates"
 NO_EFFECT = "a contrast across cohorts compares different patients: no treatment effect"
 _ERROR = "_standard_error"
 _UNPAIRED = "error as of independent runs: shared luck makes the true one smaller where it makes both vary alike"
@@ -28,31 +28,57 @@ def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: b
     ----------
     tree : a sweep, as `open_results` gives it.
     against : label of the reference by swept dimension, as in ``{"interval": 21}``. Along dimensions that are left
-        out, each scenario has the reference that has its own labels there.
+        out, each scenario has the reference that has its own labels there. ``{"arm": name}``, of a run or a sweep that
+        was made with ``output.contrast={arm: name}``: the other arms against this one.
     across_cohorts : allow ``cohort`` in ``against``.
 
     Returns
     -------
-    A tree. Node ``targets``: ``difference``, ``ratio`` of means, their paired ``…_standard_error``,
+    A tree. Nodes ``targets`` and ``estimates``: ``difference``, ``ratio`` of means, their paired ``…_standard_error``,
     ``variance_reduction`` (variance of a difference of independent studies over that of the pairs) and ``n_pairs``,
     those studies in which both values are finite. Node ``statistics``: ``<name>_difference``, ``<name>_ratio`` and
-    errors as of independent runs.
+    errors as of independent runs. Between arms, node ``estimates`` alone: what each study finds, its mean with
+    Monte-Carlo error, and its spread over studies.
 
     Raises
     ------
     ConfigError
-        If ``against`` names what is not swept, or a cohort without leave.
+        If ``against`` names what is not swept, or a cohort without leave, or an arm that nothing was compared with.
     """
+    if ARM in against:
+        return _between_arms(tree, against)
     root = tree.to_dataset()
     _check(root, against, across_cohorts)
     title = NO_EFFECT if COHORT in against else ""
     nodes = {"/": xr.Dataset(coords=root.coords, attrs={**root.attrs, "against": str(dict(against)), "title": title})}
-    if "simulated" in tree["targets"]:
-        nodes["/targets"] = _paired(tree["targets"].to_dataset(), against)
+    for name in ("targets", ESTIMATES):
+        if name in tree.children and "simulated" in tree[name]:
+            nodes[f"/{name}"] = _paired(tree[name].to_dataset(), against)
     nodes["/statistics"] = _unpaired(tree["statistics"].to_dataset(), against)
     for node in nodes.values():
         node.attrs |= {"title": title} if title else {}
     return xr.DataTree.from_dict(nodes)
+
+
+def _between_arms(tree: xr.DataTree, against: Mapping[str, Any]) -> xr.DataTree:
+    """Return what each study found between its arms: both have the luck of one study, so nothing is left to pair."""
+    arm = against[ARM]
+    if len(against) > 1:
+        allowed = "is contrasted by itself: first between arms, then between scenarios (node `estimates`)"
+        raise ConfigError(Problem(f"contrast.{ARM}", arm, allowed))
+    node = tree[ESTIMATES].to_dataset() if ESTIMATES in tree.children else None
+    compared: Any = [] if node is None else np.flatnonzero(_said(node["against_group"]) == f"{ARM} {arm}")
+    if node is None or not len(compared):
+        allowed = f"nothing was compared with it: simulate with output.contrast={{{ARM}: {arm}}}"
+        raise ConfigError(Problem(f"contrast.{ARM}", arm, allowed))
+    root = tree.to_dataset().assign_attrs(against=str(dict(against)), title="")
+    return xr.DataTree.from_dict({"/": root, f"/{ESTIMATES}": node.isel(estimate=compared)})
+
+
+def _said(texts: xr.DataArray) -> Any:
+    """Texts by estimate; of scenarios that differ in which there are, that of those that have it."""
+    other = [name for name in texts.dims if name != "estimate"]
+    return texts.transpose(*other, "estimate").values.reshape(-1, texts.sizes["estimate"]).max(axis=0)
 
 
 def _check(root: xr.Dataset, against: Mapping[str, Any], across_cohorts: bool) -> None:

@@ -47,7 +47,7 @@ def decisions_dataset(
     width = crossed[..., 1] - crossed[..., 0]
     places = range(len(rules))
     shares, errors = [yes[..., k].mean() for k in places], [error_of_share(yes[..., k]) for k in places]
-    means, errors_of_means = zip(*(_mean(width[..., k]) for k in places), strict=True)
+    means, errors_of_means = zip(*(mean_of(width[..., k]) for k in places), strict=True)
     dims = ("replicate", "decision") if draws is None else ("draw", "replicate", "decision")
     each = "end of the interval in each study; NaN undefined"
     return xr.Dataset(
@@ -70,7 +70,7 @@ def decisions_dataset(
     )
 
 
-def _mean(values: Floats) -> tuple[float, float]:
+def mean_of(values: Floats) -> tuple[float, float]:
     """Mean of numbers (draw, replicate) that are defined, and its Monte-Carlo error."""
     known = values[~np.isnan(values)]
     if known.size == 0:
@@ -92,5 +92,12 @@ def _about(long_name: str, units: str = "1") -> dict[str, str]:
 
 
 def _of(values: Sequence[Any], long_name: str, units: str = "1") -> tuple[str, NDArray[Any], dict[str, str]]:
-    array = np.asarray(values, dtype=object if isinstance(values[0], str) else np.float64)
-    return "decision", array, _about(long_name, units)
+    return column("decision", values, long_name, units)
+
+
+def column(
+    dim: str, values: Sequence[Any] | NDArray[Any], long_name: str, units: str
+) -> tuple[str, NDArray[Any], dict[str, str]]:
+    """Return numbers or texts along one dimension as a variable."""
+    array = np.asarray(values)
+    return dim, array.astype(object) if array.dtype.kind in "UT" else array, _about(long_name, units)

@@ -23,8 +23,14 @@ COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenar
 """Attributes that an opened sweep has beside its record."""
 
 _ROUNDED = 12
-_TEXTS = ("target", "group", "name", "stored_unit")
-_OF_TARGETS = ("reported", "median", "lower", "upper", "median_standard_error", "percentile")
+_QUANTILES = ("median", "lower", "upper", "median_standard_error")
+_COLUMNS = {
+    "targets": ("target", "group", "name", "stored_unit", "reported", *_QUANTILES, "percentile"),
+    "estimates": ("estimate", "of_group", "estimator", "stored_unit", "", *_QUANTILES, ""),
+}
+"""Nodes of which the summary has a row for each label of a dimension, the first; the others are variables, or empty."""
+_MEDIAN = 5
+_GROUPED = {"statistics": "group", "decisions": "decision"}
 _ESTIMATES = ("rmst", "administrations_mean", "time_on_treatment", "decision_probability", "interval_width")
 _ERROR = "_standard_error"
 
@@ -182,27 +188,29 @@ def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
     """Yield the rows of each scenario, the last axis fastest; what shares a point of the first axis is read at once."""
     root = tree.to_dataset()
     first, *others = root.sizes
-    names = ("targets", "statistics", "decisions")
-    of_targets, *of_others = (tree[name].to_dataset() if name in tree else xr.Dataset() for name in names)
-    targets = of_targets[[*_OF_TARGETS, *_TEXTS] if of_targets.sizes.get("target") else []]
-    with_errors = {dim: _estimates(each) for dim, each in zip(("group", "decision"), of_others, strict=True) if each}
+    nodes = {name: tree[name].to_dataset() for name in (*_COLUMNS, *_GROUPED) if name in tree.children}
+    nodes = {name: node for name, node in nodes.items() if node.data_vars}
     for at in range(root.sizes[first]):
         labels = [_spread(root[name].isel({first: at}, missing_dims="ignore"), root, others) for name in swept]
-        of_targets = targets.isel({first: at}).load()
-        numbers = [_spread(of_targets[name], root, others, "target") for name in (_OF_TARGETS if of_targets else ())]
-        texts = [_spread(of_targets[name], root, others, "target") for name in (_TEXTS if of_targets else ())]
+        listed: list[list[Any]] = []
         estimates = []
-        for dim, dataset in with_errors.items():
-            found = dataset.isel({first: at}).load()
-            for name in (name for name in _ESTIMATES if name in found):
-                pair = (_spread(found[each], root, others, dim) for each in (name, f"{name}{_ERROR}"))
-                estimates.append((name, found[name].attrs, found[dim].values, *pair))
+        for name, node in nodes.items():
+            if name in _COLUMNS:
+                found = node[[each for each in _COLUMNS[name] if each]].isel({first: at}).load()
+                dim = _COLUMNS[name][0]
+                listed.append([each and _spread(found[each], root, others, dim) for each in _COLUMNS[name]])
+            else:
+                found, dim = _with_errors(node).isel({first: at}).load(), _GROUPED[name]
+                for each in (each for each in _ESTIMATES if each in found):
+                    pair = (_spread(found[one], root, others, dim) for one in (each, f"{each}{_ERROR}"))
+                    estimates.append((each, found[each].attrs, found[dim].values, *pair))
         for place in np.ndindex(*(root.sizes[name] for name in others)):
             here = [label[place].item() if isinstance(label[place], np.generic) else label[place] for label in labels]
-            for number in range(of_targets.sizes.get("target", 0)):
-                row = [each[(*place, number)] for each in numbers]
-                if not np.isnan(row[1]):
-                    yield [*here, *(text[(*place, number)] for text in texts), *map(_number, row)]
+            for columns in listed:
+                for number in range(columns[0].shape[-1]):
+                    row = [each if isinstance(each, str) else each[(*place, number)] for each in columns]
+                    if not np.isnan(row[_MEDIAN]):
+                        yield [*here, *(each if isinstance(each, str) else _number(each) for each in row)]
             for name, about, rows, values, errors in estimates:
                 for number, label in enumerate(rows):
                     value, error = values[(*place, number)], errors[(*place, number)]
@@ -211,7 +219,7 @@ def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
                         yield [*here, *told, "", _number(value), "", "", _number(error), ""]
 
 
-def _estimates(dataset: xr.Dataset) -> xr.Dataset:
+def _with_errors(dataset: xr.Dataset) -> xr.Dataset:
     """Return those estimates of a node that the summary tells, with their errors."""
     return dataset[[each for name in _ESTIMATES if name in dataset for each in (name, f"{name}{_ERROR}")]]
 

@@ -42,6 +42,7 @@ def build(
     events: xr.Dataset | None = None,
     spread: xr.Dataset | None = None,
     decisions: xr.Dataset | None = None,
+    estimates: xr.Dataset | None = None,
 ) -> xr.DataTree:
     """Return the tree of a run: the record as its attributes, a node for each dataset that is given.
 
@@ -54,6 +55,7 @@ def build(
         "targets": targets,
         "statistics": statistics,
         "spread": spread,
+        "estimates": estimates,
         "decisions": decisions,
         "patients": patients,
         "events": events,
@@ -185,7 +187,7 @@ def _spread(
     percentile = [rank.percentile for rank in ranks]
     spread["percentile"] = _of_target(percentile, "mid-rank of the reported value among the simulated", "1")
     for name, level in (("median", 0.5), ("lower", CENTRAL[0]), ("upper", CENTRAL[1])):
-        errors = [_error(values[:, :, k], level) for k in targets]
+        errors = [error_of_quantile(values[:, :, k], level) for k in targets]
         what = f"Monte-Carlo standard error of {name}"
         spread[f"{name}_standard_error"] = _of_target(errors, what, _STORED)
     what = "Monte-Carlo standard error of percentile"
@@ -380,7 +382,7 @@ def events_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
     return dataset.set_coords(["replicate", "patient", "arm", "stratum"])
 
 
-def _error(values: Floats, level: float) -> float:
+def error_of_quantile(values: Floats, level: float) -> float:
     """Monte-Carlo standard error of a quantile over the studies (draw, replicate).
 
     Half the distance between the order statistics one standard deviation of the rank to either side, binomial where
@@ -442,10 +444,10 @@ def _time(entry: EvidenceEntry) -> float:
 
 
 def _group(entry: EvidenceEntry) -> str:
-    where = entry.statistic.where if entry.statistic else None
-    if where is None or where.status or where.ever or where.never or (entry.statistic and entry.statistic.against):
+    if entry.statistic is None or entry.statistic.against:
         return ""
-    if where.arm and where.stratum:
+    where = entry.statistic.where
+    if where.status or where.ever or where.never or where.landmark or (where.arm and where.stratum):
         return ""
     return f"arm.{where.arm}" if where.arm else where.stratum or EVERYBODY
 

@@ -43,6 +43,7 @@ class Outcome:
 
     engine: str
     targets: Floats  # (replicates, targets): what each simulated study reports
+    estimates: Floats  # (replicates, estimates): of what studies compute beside the targets
     decisions: Floats  # (replicates, decisions, 2): the interval that each decision looks at
     statistics: Mapping[str, Variable]  # of all replicates together, by name
     binned: str  # how times were binned, empty if they were not
@@ -55,6 +56,7 @@ class Begun:
     """What the first replicates of an experiment brought before: of an `Outcome` of theirs, with its sums."""
 
     targets: Floats
+    estimates: Floats
     decisions: Floats
     sums: Mapping[str, Any]
 
@@ -187,11 +189,13 @@ def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:
     """Return the results tree of what an experiment of one parameter set brought."""
     from simulator.results import tree as results
     from simulator.results.decisions import decisions_dataset
+    from simulator.results.estimates import estimates_dataset
 
     output, targets = experiment.root.output, experiment.selection.targets
     return results.build(
         targets=results.targets_dataset(targets, outcome.targets, binned=outcome.binned),
         statistics=results.statistics_dataset(outcome.statistics, binned=outcome.binned),
+        estimates=estimates_dataset(experiment.estimates, outcome.estimates) if experiment.estimates else None,
         decisions=decisions_dataset(output.decisions, outcome.decisions) if output.decisions else None,
         patients=results.patients_dataset(outcome.kept) if output.patients else None,
         events=results.events_dataset(outcome.kept) if output.events else None,
@@ -236,19 +240,22 @@ class _Study:
         self.simulated = simulated  # told of the patients simulated since it was last
         self.keep = experiment.root.output.patients or experiment.root.output.events
         self.design = design_of(experiment)
-        self.statistics = [entry.statistic for entry in experiment.selection.targets]
+        self.n_targets = len(experiment.selection.targets)
+        self.statistics = [entry.statistic for entry in experiment.selection.targets] + [*experiment.estimates.values()]
         self.n_patients = int(experiment.tables.patients.n_patients[parameter_set])
         self.binned = self.n_patients > EXACT_PATIENTS
-        self.targets = np.full((experiment.study.replicates, len(self.statistics)), np.nan)
+        self.found = np.full((experiment.study.replicates, len(self.statistics)), np.nan)  # targets, then estimates
         self.rules = list(experiment.root.output.decisions.values())
-        places = {entry.id: place for place, entry in enumerate(experiment.selection.targets)}
+        names = (*(entry.id for entry in experiment.selection.targets), *experiment.estimates)
+        places = {name: place for place, name in enumerate(names)}
         self.ruled = [places[rule.target] for rule in self.rules]
         self.decisions = np.full((experiment.study.replicates, len(self.rules), 2), np.nan)
         self.pooled = Accumulator(time_grid(experiment, parameter_set))
         self.first, self.summed = 0, summed
         if begun is not None:
             self.first = begun.replicates
-            self.targets[: self.first], self.decisions[: self.first] = begun.targets, begun.decisions
+            self.found[: self.first] = np.concatenate([begun.targets, begun.estimates], axis=1)
+            self.decisions[: self.first] = begun.decisions
             self.pooled.resume(begun.sums)
         self._kept: list[StudyData] = []
         self._pools: list[Pool] = []
@@ -291,7 +298,7 @@ class _Study:
             self._kept.append(reduced.data)
         rows = slice(block.replicates.start, block.replicates.stop)
         if block.patients is None:
-            self.targets[rows], self.decisions[rows] = reduced.gathered
+            self.found[rows], self.decisions[rows] = reduced.gathered
             return
         if block.patients.start == 0:
             self._pools = [Pool(binned=self.binned) for _ in self.statistics]
@@ -303,11 +310,11 @@ class _Study:
                 None if statistic is None else pool.whole()
                 for pool, statistic in zip(self._pools, self.statistics, strict=True)
             ]
-            self.targets[rows], self.decisions[rows] = self._concluded(whole, 1)
+            self.found[rows], self.decisions[rows] = self._concluded(whole, 1)
             self._pools = []
 
     def _concluded(self, gathered: Sequence[Any], n_studies: int) -> tuple[Floats, Floats]:
-        """Targets, and the intervals of decisions, of what was gathered of n studies."""
+        """Targets and estimates, and the intervals of decisions, of what was gathered of n studies."""
         shares = [share_of(gathered[place]) for place in self.ruled]
         return conclude(gathered, self.statistics, n_studies), intervals(shares, self.rules, n_studies)
 
@@ -321,7 +328,8 @@ class _Study:
         binned = BINNED if self.binned else ""
         return Outcome(
             engine_of(self.experiment),
-            self.targets,
+            self.found[:, : self.n_targets],
+            self.found[:, self.n_targets :],
             self.decisions,
             self.pooled.result(),
             binned,

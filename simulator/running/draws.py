@@ -127,16 +127,18 @@ def tree_of(experiment: Experiment, declared: Declared, found: list[Outcome]) ->
     """Return the results tree of all draws."""
     from simulator.results import tree as results
     from simulator.results.decisions import decisions_dataset
+    from simulator.results.estimates import estimates_dataset
 
     binned, draws, decisions = found[0].binned, declared.numbers, experiment.root.output.decisions
     read = [one.selection.targets for one in declared.batches for _ in range(one.tables.n_sets)]
     found, entries = ([each[k] for k in np.argsort(declared.places)] for each in (found, read))
-    intervals = np.stack([one.decisions for one in found])
+    intervals, values = (np.stack([getattr(one, name) for one in found]) for name in ("decisions", "estimates"))
     statistics, spread = results.statistics_over_draws([one.statistics for one in found], draws, binned=binned)
     return results.build(
         targets=results.targets_over_draws(entries, np.stack([o.targets for o in found]), draws, binned=binned),
         statistics=statistics,
         spread=spread,
+        estimates=estimates_dataset(experiment.estimates, values, draws=draws) if experiment.estimates else None,
         decisions=decisions_dataset(decisions, intervals, draws=draws) if decisions else None,
         record=record_of(
             experiment,

@@ -23,6 +23,7 @@ import xarray as xr
 from simulator.declaration.schema import Experiment
 from simulator.errors import ConfigError, LobuleError, Problem
 from simulator.results.decisions import decisions_dataset
+from simulator.results.estimates import estimates_dataset
 from simulator.results.layout import Axis, Kind, Layout, layout_of
 from simulator.results.sums import Sums
 from simulator.results.sweep_store import Block, SweepStore
@@ -201,6 +202,8 @@ def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
         "targets": targets_dataset(experiment.selection.targets, outcome.targets, binned=outcome.binned),
         "statistics": statistics_dataset(outcome.statistics, binned=outcome.binned),
     }
+    if experiment.estimates:
+        nodes["estimates"] = estimates_dataset(experiment.estimates, outcome.estimates)
     decisions = experiment.root.output.decisions
     return nodes | ({"decisions": decisions_dataset(decisions, outcome.decisions)} if decisions else {})
 
@@ -208,13 +211,19 @@ def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
 def begun(experiment: Experiment, run: Mapping[str, xr.Dataset], sums: Sums) -> Begun:
     """Return what the nodes and sums of a scenario's first studies tell, as its targets and decisions stand."""
     first = range(int(sums["replicates"]))
-    ids = [entry.id for entry in experiment.selection.targets]
-    targets = run["targets"]["simulated"].sel(replicate=first, target=ids).transpose("replicate", "target").values
+
+    def values(node: str, dim: str, names: Sequence[str]) -> Any:
+        if not names:
+            return np.empty((len(first), 0))
+        return run[node]["simulated"].sel({"replicate": first, dim: names}).transpose("replicate", dim).values
+
+    targets = values("targets", "target", [entry.id for entry in experiment.selection.targets])
+    estimates = values("estimates", "estimate", list(experiment.estimates))
     ends = np.empty((len(first), 0, 2))
     if names := list(experiment.root.output.decisions):
         both = (run["decisions"][f"interval_{end}"].sel(replicate=first, decision=names) for end in ("lower", "upper"))
         ends = np.stack([each.transpose("replicate", "decision").values for each in both], axis=-1)
-    return Begun(targets, ends, sums)
+    return Begun(targets, estimates, ends, sums)
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,6 +34,8 @@ class Subgroup(Protocol):
     def ever(self) -> str | None: ...
     @property
     def never(self) -> str | None: ...
+    @property
+    def landmark(self) -> float | None: ...
 
 
 class Limit(Protocol):
@@ -143,6 +145,12 @@ def _landmark(group: Ordered, wanted: Wanted) -> Floats:
     return confidence.landmark_end(group, wanted.time, **_interval(wanted.confidence))
 
 
+def _restricted_mean(group: Ordered, wanted: Wanted) -> Floats:
+    if wanted.time is None:
+        raise ValueError("restricted_mean needs the time that it ends at")
+    return survival.restricted_mean_of(group, wanted.time)
+
+
 def _interval(limit: Limit) -> dict[str, Any]:
     return {"upper": limit.end == "upper", "level": limit.level, "scale": limit.scale or LOG_LOG}
 
@@ -159,6 +167,7 @@ ESTIMATORS: dict[str, Estimator[Any]] = {
     "kaplan_meier_median": Estimator(_times, _median),
     "kaplan_meier_median_midpoint": Estimator(_times, lambda group, wanted: survival.midpoint_of(group)),
     "kaplan_meier_landmark": Estimator(_times, _landmark),
+    "restricted_mean": Estimator(_times, _restricted_mean),
     "naive_median": Estimator(_observed_times, lambda group, wanted: summaries.median_of(group)),
     "median": Estimator(_values, lambda group, wanted: summaries.median_of(group)),
     "mean": Estimator(_total, lambda total, wanted: total.mean),
@@ -228,7 +237,7 @@ def counts(data: Patients, statistic: Wanted) -> Proportion | None:
 def members(data: Patients, statistic: Wanted) -> Flags:
     """Who is counted: the population, narrowed by every condition of ``where``, shape (R, N)."""
     model, where = data.model, statistic.where
-    key = (statistic.population, where.stratum, where.arm, where.status, where.ever, where.never)
+    key = (statistic.population, where.stratum, where.arm, where.status, where.ever, where.never, where.landmark)
     return data.kept("members", key, lambda: _members(data, model, statistic.population, where))
 
 
@@ -241,9 +250,11 @@ def _members(data: Patients, model: ModelTables, population: str, where: Subgrou
     if where.status is not None:
         kept.append(data.is_dead() == bool(_index("status", where.status, ("alive", "dead"))))
     if where.ever is not None:
-        kept.append(_seen(data, "ever", where.ever))
+        kept.append(_seen(data, "ever", where.ever, where.landmark))
     if where.never is not None:
-        kept.append(~_seen(data, "never", where.never))
+        kept.append(~_seen(data, "never", where.never, where.landmark))
+    if where.landmark is not None:
+        kept.append(data.column("survival").value > where.landmark)
     member = data.population(population)
     for flags in kept:
         member = flags if member is data.everybody else member & flags
@@ -256,14 +267,16 @@ def _who_have_one(data: Patients, statistic: Wanted) -> Flags:
     return data.kept("members who have", (statistic.variable, id(member)), lambda: member & column.has)
 
 
-def _seen(data: Patients, key: str, name: str) -> Flags:
-    """Whether an event, or what sets a marker, was seen before the end of observation."""
+def _seen(data: Patients, key: str, name: str, by: float | None) -> Flags:
+    """Whether an event, or what sets a marker, was seen: before the end of observation, or ``by`` a time."""
     model = data.model
     if name in model.events:
-        return data.was_seen(model.events.index(name))
+        code = model.events.index(name)
+        return data.was_seen(code) if by is None else data.seen(code) <= by
     names = (*model.events, *model.markers)
     _index(key, name, names, what="event or marker")
-    return np.isfinite(data.marker_seen(model.markers.index(name)))
+    first = data.marker_seen(model.markers.index(name))
+    return np.isfinite(first) if by is None else first <= by
 
 
 def _index(key: str, name: str, names: Iterable[str], *, what: str | None = None) -> int:

@@ -67,6 +67,10 @@ class Patients(ABC):
         """Whether something with this log code was ever seen."""
 
     @abstractmethod
+    def seen(self, code: int) -> Floats:
+        """Time at which something with this log code was first seen, +inf if it never was."""
+
+    @abstractmethod
     def marker_seen(self, marker: int) -> Floats:
         """Time at which something that sets the marker was first seen, +inf if never; 0 if set at entry."""
 

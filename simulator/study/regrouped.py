@@ -71,6 +71,9 @@ class Regrouped(Patients):
     def was_seen(self, code: int) -> Flags:
         return self.kept("was_seen", code, lambda: self._taken(self._data.was_seen(code)))
 
+    def seen(self, code: int) -> Floats:
+        return self.kept("seen", code, lambda: self._taken(self._data.seen(code)))
+
     def marker_seen(self, marker: int) -> Floats:
         return self.kept("marker", marker, lambda: self._taken(self._data.marker_seen(marker)))
 

@@ -165,6 +165,11 @@ def midpoint_of(group: Ordered) -> Floats:
     return np.where(flat, (first + np.where(flat, below, first)) / 2, first)
 
 
+def restricted_mean_of(group: Ordered, horizon: float) -> Floats:
+    """`restricted_mean` of a group in order."""
+    return _area(group.key, group.size, group.weight, horizon)
+
+
 def at_risk_at(group: Ordered, at: Floats) -> Integers:
     """`number_at_risk` of a group in order."""
     return _at_risk_at(group.key, group.size, np.asarray(at, dtype=np.float64))
@@ -205,6 +210,27 @@ def _first_at_or_below(key: Keys, size: Integers, weight: Integers, level: float
                     break
             n -= leave
             i += 1
+    return out
+
+
+@kernel
+def _area(key: Keys, size: Integers, weight: Integers, horizon: float) -> Floats:
+    """Area under the product-limit estimate up to the horizon, NaN in an empty group."""
+    out = np.empty(size.size)
+    for row in range(size.size):
+        n, i, survival, before, area = size[row], 0, 1.0, 0.0, 0.0
+        while n > 0:
+            time = float_from_bits(key[row, i] >> np.uint64(1))
+            if time >= horizon:
+                break
+            leave = weight[row, i] if weight.size > 0 else 1
+            if key[row, i] & np.uint64(1) == np.uint64(0):
+                area += survival * (time - before)
+                before = time
+                survival *= (n - leave) / n
+            n -= leave
+            i += 1
+        out[row] = area + survival * (horizon - before) if size[row] > 0 else np.nan
     return out
 
 
@@ -255,13 +281,7 @@ def number_at_risk(time: Floats, member: Flags, at: Floats) -> Integers:
 
 def restricted_mean(time: Floats, event: Flags, member: Flags, horizon: float) -> Floats:
     """Area under the product-limit estimate up to the horizon (Irwin 1949), days, shape (R,)."""
-    group = ordered(time, event, member)
-    edges = np.minimum(group.time, horizon)
-    survival = curve(group)
-    start = np.zeros((edges.shape[0], 1))
-    widths = np.diff(edges, axis=1, prepend=start, append=np.full_like(start, horizon))
-    heights = np.concatenate([np.ones_like(start), survival], axis=1)
-    return np.where(group.size > 0, (widths * heights).sum(axis=1), np.nan)
+    return restricted_mean_of(ordered(time, event, member), horizon)
 
 
 def cumulative_incidence(time: Floats, event: Flags, competing: Flags, member: Flags, at: Floats) -> Floats:

@@ -106,7 +106,10 @@ def test_a_large_study_that_comes_in_parts_decides_on_its_whole() -> None:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ("{target: D97, above: 0.3}", "output.decisions.go.target = D97: unknown proportion among the targets"),
+        (
+            "{target: D97, above: 0.3}",
+            "go.target = D97: unknown proportion among targets and estimates",
+        ),
         ("{target: D25, above: 0.3}", "is a kaplan_meier_median, which has no count and denominator"),
         ("{target: D07}", "output.decisions.go.above: must be given, or below"),
         ("{target: D07, above: 0.3, below: 0.5}", "cannot stand beside above"),

@@ -16,12 +16,16 @@ from simulator.study.statistics import Accumulator
 CASES = [
     ["cohort=pj203_mmc"],
     ["cohort=ilp", "cohort.n_patients=30000"],  # studies in parts
-    ["cohort=il2_hai_adjuvant", "output.decisions={go: {target: I11, above: 0.2}}"],
+    [
+        "cohort=il2_hai_adjuvant",
+        "output.decisions={go: {target: I11, above: 0.2}}",
+        "output.estimates={mean: {estimator: restricted_mean, variable: survival, time: 3 y}}",
+    ],
 ]
 
 
 def run(words: list[str], replicates: int, before: Outcome | None = None, threads: int = 1) -> Outcome:
-    begun = None if before is None else Begun(before.targets, before.decisions, before.sums)
+    begun = None if before is None else Begun(before.targets, before.estimates, before.decisions, before.sums)
     [outcome] = outcomes([experiment(words, replicates)], begun=[begun], summed=True, threads=threads)
     return outcome
 
@@ -37,6 +41,7 @@ def test_studies_that_are_added_give_what_one_run_gives(words: list[str], thread
     whole, first = run(words, 4), run(words, 1)
     again = run(words, 4, run(words, 3, first), threads)  # twice extended
     np.testing.assert_array_equal(again.targets, whole.targets)
+    np.testing.assert_array_equal(again.estimates, whole.estimates)
     np.testing.assert_array_equal(again.decisions, whole.decisions)
     assert again.statistics.keys() == whole.statistics.keys()
     for name, variable in whole.statistics.items():
