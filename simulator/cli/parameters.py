@@ -7,13 +7,16 @@ Knows the keys of a file of parameters that are no parameters, and tables of dra
 | (nothing) | what the cohort names |
 | `start` | the values that calibration started from |
 | `calibrated` | calibrated point values: of the file that the cohort names, or of `<that file>_calibrated` |
-| `posterior` | `parameters.draws` draws of the posterior, 100 if nothing is said |
+| `posterior` | `parameters.draws` draws of the posterior, 100 if nothing is said; or one, `parameters.draw` |
 | a name, a path | that file, or the `parameters.yaml` of a folder; with `parameters.draws=N` its draws |
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from simulator.declaration import posterior as table_of_draws
 from simulator.errors import ConfigError, Problem
 
 DRAWS = 100
+ONE_DRAW = f"{PARAMETERS}.{table_of_draws.DRAW}"
 CALIBRATED_FILE = "_calibrated"
 """How the name of a file of parameters ends that was calibrated from the one before the ending."""
 
@@ -33,6 +37,11 @@ def composed_with_parameters(library: Library, made: Overrides) -> Composition:
     group = composed.container[PARAMETERS]
     if not isinstance(group, dict):
         return composed  # the schema says so
+    if group.get(table_of_draws.DRAW) is not None:
+        if group.get(table_of_draws.DRAWS) is not None:
+            allowed = f"cannot stand beside {PARAMETERS}.{table_of_draws.DRAWS}: one draw, or so many"
+            raise ConfigError(Problem(ONE_DRAW, group[table_of_draws.DRAW], allowed))
+        return with_draw(library, composed, made.texts)
     if made.source == POSTERIOR and group.get(table_of_draws.DRAWS) is None:
         group[table_of_draws.DRAWS] = DRAWS
     if made.source in (START, CALIBRATED) and group.get(table_of_draws.DRAWS) is not None:
@@ -68,17 +77,63 @@ def chosen(library: Library, choices: Mapping[str, str], source: str | None) -> 
 
 
 def point_values(library: Library, choices: Mapping[str, str]) -> Composition:
-    """Compose files, without draws: ``parameters`` may be ``start`` or ``calibrated``. Raises ConfigError."""
+    """Compose files: ``parameters`` may be ``start``, ``calibrated`` or ``posterior``. Raises ConfigError.
+
+    The name of a table of draws stays, for `with_draw`.
+    """
     source = choices.get(PARAMETERS)
-    if source in (START, CALIBRATED):
+    if source in (START, CALIBRATED, POSTERIOR):
         others = {group: name for group, name in choices.items() if group != PARAMETERS}
         choices = chosen(library, others, source)
-    composed = compose_files(library, choices)
+    return compose_files(library, choices)
+
+
+def with_draw(library: Library, composed: Composition, texts: Sequence[str]) -> Composition:
+    """Return a composition with the values of the draw that it names, or with its point values if it names none.
+
+    ``texts``: the user's overrides, which win over the draw. Raises ConfigError where there is no such draw.
+    """
     group = composed.container.get(PARAMETERS)
-    if isinstance(group, dict):
-        for key in (table_of_draws.POSTERIOR, table_of_draws.START):
-            group.pop(key, None)
-    return composed
+    if not isinstance(group, dict):
+        return composed  # the schema says so
+    left_out = (table_of_draws.DRAW, table_of_draws.POSTERIOR, table_of_draws.START)
+    point = {**composed.container, PARAMETERS: {key: value for key, value in group.items() if key not in left_out}}
+    number, named = (group.get(key) for key in left_out[:2])
+    if number is None:
+        return replace(composed, container=point)
+    if not isinstance(named, str):
+        raise ConfigError(Problem(ONE_DRAW, number, "needs draws of a posterior, and these parameters come with none"))
+    table, label = _table(library, composed, named)
+    readings = _chosen(composed.container), _questions(composed.container.get("evidence"))
+    point[PARAMETERS][table_of_draws.POSTERIOR] = table_of_draws.one(table, number, *readings, label)
+    return replace(composed, container=table_of_draws.drawn(point, texts))
+
+
+def table_fingerprint(library: Library, composed: Composition) -> str:
+    """Return a hash of the table of draws that parameters come with, empty if there is none."""
+    named = (composed.container.get(PARAMETERS) or {}).get(table_of_draws.POSTERIOR)
+    if not isinstance(named, str):
+        return ""
+    return hashlib.sha256(repr(_table(library, composed, named)[0]).encode()).hexdigest()
+
+
+def _table(library: Library, composed: Composition, named: str) -> tuple[table_of_draws.Table, str]:
+    """Return the table of draws beside a file of parameters, and what it is called."""
+    key = f"{PARAMETERS}.{table_of_draws.POSTERIOR}"
+    if Path(named).name != named or PARAMETERS not in composed.choices:
+        raise ConfigError(Problem(key, named, "must be the name of a file in the same folder"))
+    path, label = library.beside(PARAMETERS, composed.choices[PARAMETERS], named)
+    try:
+        return _read(path.read_bytes(), label), label
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
+        raise ConfigError(Problem(key, label, f"cannot be read: {reason}")) from None
+
+
+@lru_cache(maxsize=8)
+def _read(data: bytes, label: str) -> table_of_draws.Table:
+    """Read a table; scenarios of a sweep share it, so nobody may change it."""
+    return table_of_draws.read_table(data.decode(), label)
 
 
 def _take_draws(composed: Composition, library: Library) -> None:
@@ -87,21 +142,13 @@ def _take_draws(composed: Composition, library: Library) -> None:
     group = container[PARAMETERS]
     wanted, named = group.get(table_of_draws.DRAWS), group.get(table_of_draws.POSTERIOR)
     if wanted is None:
-        for key in (table_of_draws.DRAWS, table_of_draws.POSTERIOR, table_of_draws.START):
+        for key in (table_of_draws.DRAWS, table_of_draws.DRAW, table_of_draws.POSTERIOR, table_of_draws.START):
             group.pop(key, None)
         return
     group.pop(table_of_draws.START, None)
     if not isinstance(named, str) or isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
         return  # the schema says so
-    key = f"{PARAMETERS}.{table_of_draws.POSTERIOR}"
-    if Path(named).name != named or PARAMETERS not in composed.choices:
-        raise ConfigError(Problem(key, named, "must be the name of a file in the same folder"))
-    path, label = library.beside(PARAMETERS, composed.choices[PARAMETERS], named)
-    try:
-        table = table_of_draws.read_table(path.read_text(encoding="utf-8"), label)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise ConfigError(Problem(key, label, f"cannot be read: {reason}")) from None
+    table, label = _table(library, composed, named)
     group[table_of_draws.POSTERIOR] = table_of_draws.selected(
         table, wanted, _chosen(container), _questions(container.get("evidence")), label
     )

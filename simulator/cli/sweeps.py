@@ -19,10 +19,11 @@ from typing import Any
 
 from simulator.cli.axes import METHODS, Axis, Design, Interval, Swept, axes_of, names_of, read_swept
 from simulator.cli.compose import COHORT, EXPERIMENT, Composition, Library, with_values
-from simulator.cli.overrides import CALIBRATED, PARAMETERS, POSTERIOR, Overrides, read_overrides, split
-from simulator.cli.parameters import point_values
+from simulator.cli.overrides import PARAMETERS, POSTERIOR, Overrides, read_overrides, split
+from simulator.cli.parameters import DRAWS, ONE_DRAW, point_values, table_fingerprint, with_draw
 from simulator.cli.preflight import declared, misleads, open_library, unknown_roots
 from simulator.declaration.arms import ARM
+from simulator.declaration.posterior import MOST_DRAWS
 from simulator.declaration.schema import Experiment
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 from simulator.results.contrasts import NO_EFFECT
@@ -44,6 +45,7 @@ _DESIGN = ("sweep.design", "sweep.samples", "sweep.seed")
 _EXTENDABLE = "sweep.extendable"
 _RUNNING = ("launcher", "launcher.shard", "launcher.takeover", "launcher.address", "launcher.workers")
 _LAUNCHERS = ("local", "dask")
+MANY_DRAWS, DRAWS_TABLE = f"{PARAMETERS}.draws", "table of draws"
 _CONTRAST = ("output.contrast", "output.contrast_across_cohorts")
 
 
@@ -87,8 +89,8 @@ class Sweep:
 
     def composed(self, index: int) -> Composition:
         """Return the composed configuration of a scenario. Raises ConfigError."""
-        choices, values, _ = self._set(index)
-        return with_values(self._composed_files(choices), values)
+        choices, values, texts = self._set(index)
+        return with_draw(self.library, with_values(self._composed_files(choices), values), texts)
 
     def experiment(self, index: int) -> Experiment:
         """Return a scenario, checked and compiled. Raises ConfigError with everything that is wrong with it."""
@@ -118,6 +120,13 @@ class Sweep:
     def configurations(self) -> dict[str, dict[str, Any]]:
         """The composed files of every set of group choices, by name as in the description."""
         return {_named(choices): self._composed_files(choices).container for choices in self._choices()}
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        """Every key that is set or swept."""
+        return frozenset(
+            {*(split(text)[0] for text in self.fixed.texts), *(key for axis in self.axes for key in axis.keys)}
+        )
 
     @cached_property
     def strata(self) -> frozenset[str]:
@@ -174,8 +183,10 @@ class Sweep:
     def _files_fingerprint(self, choices: Mapping[str, str]) -> str:
         taken = tuple(sorted(choices.items()))
         if taken not in self._fingerprints:
-            container = self._composed_files(choices).container
-            self._fingerprints[taken] = fingerprint({key: container[key] for key in container if key != "launcher"})
+            composed = self._composed_files(choices)
+            content = {key: value for key, value in composed.container.items() if key != "launcher"}
+            drawn = table_fingerprint(self.library, composed) if ONE_DRAW in self._keys else ""
+            self._fingerprints[taken] = fingerprint({**content, **({DRAWS_TABLE: drawn} if drawn else {})})
         return self._fingerprints[taken]
 
     @cached_property
@@ -207,10 +218,10 @@ def read_sweep(
     library = open_library(config_dir)
     problems = list(library.problems())
     words, title = _with_experiment(texts, library, problems)
+    words = list(_with_draws(words, problems))
     plain, swept, ours = _sorted_out(words, library, problems)
     fixed = read_overrides(plain, library)
     problems += fixed.problems
-    problems += _draws(words)
     running, design = _settings(ours, swept, problems)
     whole_keys = {each.key: each.key for each in swept}
     draft = Sweep(library, fixed, axes_of(swept, whole_keys, design), whole_keys, running, {}, title)
@@ -238,12 +249,26 @@ def read_sweep(
     return sweep, fixed.hydra
 
 
-def _draws(words: Sequence[str]) -> Iterator[Problem]:
-    """Refuse draws of a posterior: scenarios take point values."""
-    allowed = f"is not swept: scenarios take point values ({PARAMETERS}={CALIBRATED}); draws are a run of their own"
-    for key, given in map(split, words):
-        if key == f"{PARAMETERS}.draws" or (key == PARAMETERS and POSTERIOR in given.split(",")):
-            yield Problem(key, given, allowed)
+def _with_draws(words: Sequence[str], problems: list[Problem]) -> Iterator[str]:
+    """Yield the words, draws of a posterior as an axis: the first ``parameters.draws``, 100 if nothing is said."""
+    given = dict(map(split, words))
+    parameters = [each.strip() for each in given.get(PARAMETERS, "").split(",")]
+    if POSTERIOR in parameters and len(parameters) > 1:
+        allowed = (
+            f"is not swept: {PARAMETERS}={POSTERIOR} gives every scenario the dimension draw; run the others apart"
+        )
+        problems.append(Problem(PARAMETERS, given[PARAMETERS], allowed))
+    for word in words:
+        key, text = split(word)
+        if key != MANY_DRAWS:
+            yield word
+        elif not text.isdecimal() or not 1 <= int(text) <= MOST_DRAWS or ONE_DRAW in given:
+            allowed = f"must be one whole number from 1 to {MOST_DRAWS:,}, without {ONE_DRAW} beside it"
+            problems.append(Problem(key, text, allowed))
+        else:
+            yield f"{ONE_DRAW}=range(0,{int(text)})"
+    if parameters == [POSTERIOR] and not {MANY_DRAWS, ONE_DRAW} & set(given):
+        yield f"{ONE_DRAW}=range(0,{DRAWS})"
 
 
 def _with_experiment(texts: Sequence[str], library: Library, problems: list[Problem]) -> tuple[list[str], str]:

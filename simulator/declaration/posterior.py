@@ -9,6 +9,7 @@ A file of parameters may say, beside its parameters:
 | ``posterior_cut`` | what was cut off the posterior, since the model cannot produce it, in words |
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
+| ``draw`` | number of the one draw whose values are taken for point values |
 
 A column of the table is a parameter, or ``reading:<question>``. A draw sets every parameter to its value, in the
 published study (``reference``) as well, and reads the text as it says; what the user set by hand stays.
@@ -27,8 +28,8 @@ from simulator.declaration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"
-START, POSTERIOR, CUT, UNDER, DRAWS = "start", "posterior", "posterior_cut", "under", "draws"
-KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS)
+START, POSTERIOR, CUT, UNDER, DRAWS, DRAW = "start", "posterior", "posterior_cut", "under", "draws", "draw"
+KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS, DRAW)
 READING = "reading:"
 """What the name of a column begins with that says how a question was read."""
 MOST_DRAWS = 100_000
@@ -102,6 +103,37 @@ def selected(table: Table, wanted: int, readings: Sequence[str], alternatives: M
         under = f" under {', '.join(readings)}" if readings else ""
         raise ConfigError(Problem(PREFIX + DRAWS, wanted, f"must be at most {len(rows)}: {label} has no more{under}"))
     return {"draw": rows[: 2 * wanted]} | {n: [c[i] for i in rows[: 2 * wanted]] for n, c in table.items()}
+
+
+def one(table: Table, number: object, readings: Sequence[str], alternatives: Mapping[str, str], label: str) -> Table:
+    """Return the table with one draw alone, by its number, the place of its line from 0.
+
+    Raises ConfigError where there is none of that number, or it reads the text in another way than the user.
+    """
+    last = len(next(iter(table.values()))) - 1
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= last:
+        raise ConfigError(
+            Problem(PREFIX + DRAW, number, f"must be a whole number from 0 to {last:,}: a draw of {label}")
+        )
+    for name in readings:
+        column = table.get(READING + alternatives.get(name, ""))
+        if column is not None and column[number] != name:
+            allowed = f"reads the text as {column[number]}, and study.reading says {name}"
+            raise ConfigError(Problem(PREFIX + DRAW, number, allowed))
+    return {"draw": [number]} | {name: [column[number]] for name, column in table.items()}
+
+
+def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a configuration whose table has one draw (`one`) with this draw's values in the place of point values."""
+    [design] = designs(container, overrides)
+    group = design.config[GROUP]
+    for path, [value] in design.values.items():
+        *above, last = path.split(".")
+        node = group
+        for step in above:
+            node = node[step]
+        node[last] = {**node[last], "value": value} if isinstance(node[last], Mapping) else value
+    return design.config
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 Region = tuple[slice, ...]
 
 VOCABULARY = frozenset(
-    "scenario draw replicate arm patient group term time landmark target visit event state quantile history obs "
+    "scenario replicate arm patient group term time landmark target visit event state quantile history obs "
     "trajectory name printed unit stored_unit population estimator variable analysis_set provenance role scale "
     "decimals half_width reported simulated median lower upper percentile overrides assumed "
     "estimate of_group against_group decision rule of_target interval_method interval_level decision_threshold".split()

@@ -272,6 +272,22 @@ def test_an_extended_store_is_that_of_one_run_and_only_what_is_new_is_computed(
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
+@pytest.mark.filterwarnings("ignore::simulator.errors.DeclarationWarning")
+def test_draws_are_a_dimension_that_is_extended_and_has_the_numbers_of_a_run_over_draws(tmp_path: Path) -> None:
+    words = ["cohort=pj203_mmc", "parameters=posterior", "study.replicates=12", "course.interval=14,21"]
+    assert multirun(tmp_path / "one", *words, "parameters.draws=5") == 0
+    assert multirun(tmp_path / "two", *words, "parameters.draws=3") == 0
+    assert multirun(tmp_path / "two", *words, "parameters.draws=5") == 0
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    tree = simulator.open_results(tmp_path / "one")
+    assert dict(tree.sizes) == {"interval": 2, "draw": 5}
+    assert assert_cells_are_single_runs(tree) > 10_000
+    run = simulator.simulate([*words[:3], "course.interval=21", "parameters.draws=5"])["targets"].to_dataset()
+    assert run["draw"].values.tolist() == tree["draw"].values.tolist()  # the model can produce them all
+    cell = tree["targets"]["simulated"].sel(interval=21, target=run["target"].values)
+    np.testing.assert_array_equal(cell.transpose(*run["simulated"].dims).values, run["simulated"].values)
+
+
 def test_a_sobol_design_is_extended_by_more_samples(tmp_path: Path) -> None:
     words = [*CHEAP, "parameters.recurrence.sigma=interval(0.5,1)", "sweep.design=sobol"]
     assert multirun(tmp_path / "a", *words, "sweep.samples=4") == 0

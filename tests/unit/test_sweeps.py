@@ -159,11 +159,39 @@ def test_parameters_that_a_word_stands_for_are_those_of_a_single_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [["parameters=posterior,start"], ["parameters=posterior", "cohort=ilp,pj203_mmc"], ["parameters.draws=3,4"]],
+    ("words", "said"),
+    [
+        (["parameters=posterior,start"], "gives every scenario the dimension draw"),
+        (["parameters=posterior", "parameters.draws=3,4"], "must be one whole number"),
+        (["parameters=posterior", "parameters.draws=3", "parameters.draw=1,2"], "without parameters.draw beside it"),
+    ],
 )
-def test_draws_of_a_posterior_are_no_scenarios(words: list[str]) -> None:
-    assert "draws are a run of their own" in refused(*words)
+def test_draws_are_one_dimension(words: list[str], said: str) -> None:
+    assert said in refused(*words)
+
+
+def test_draws_of_a_posterior_are_an_axis() -> None:
+    for words, n in ((["parameters.draws=4"], 4), ([], 100), (["parameters.draw=7,9"], 2)):
+        sweep, _ = read_sweep(["cohort=ilp", "parameters=posterior", "study.assessment_interval=7,14", *words])
+        assert {axis.name: axis.size for axis in sweep.axes} == {"draw": n, "assessment_interval": 2}
+    alone = prepare(["cohort=ilp", "parameters=posterior", "parameters.draw=9", "study.assessment_interval=14"])
+    assert sweep.composed(3).container == alone.container
+    calibrated = prepare(["cohort=ilp", "parameters=calibrated"]).container["parameters"]
+    assert alone.container["parameters"]["survival"] != calibrated["survival"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["parameters.draw=1"], "these parameters come with none"),
+        (["parameters=posterior", "parameters.draw=-1"], "must be a whole number from 0 to"),
+        (["parameters=posterior", "parameters.draw=1000000"], "must be a whole number from 0 to"),
+        (["parameters=posterior", "parameters.draw=1", "parameters.draws=2"], "cannot stand beside parameters.draws"),
+    ],
+)
+def test_a_draw_that_is_not_there_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        prepare(["cohort=ilp", *words])
 
 
 def test_one_scenario_changes_no_other() -> None:
