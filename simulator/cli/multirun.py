@@ -22,6 +22,7 @@ from simulator.cli.axes import SCENARIO
 from simulator.cli.commands import listen, show
 from simulator.cli.files import dump
 from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
+from simulator.cli.parameters import ONE_DRAW
 from simulator.cli.progress import Told, say
 from simulator.cli.sweeps import Running, Sweep, fingerprint, read_sweep
 from simulator.declaration.schema import Experiment
@@ -106,7 +107,8 @@ def run_sweep(
     description = sweep.description | {"software": version()}
     folder = _folder(hydra.get("hydra.sweep.dir"), description)
     extends = _what_is_there(folder, description)
-    attrs = sweep_record(description, sweep.configurations, title=sweep.title)
+    drawn = {"parameter_uncertainty": "draws of the posterior, dimension draw"} if ONE_DRAW in sweep.names else {}
+    attrs = sweep_record(description, sweep.configurations, title=sweep.title, **drawn)
     looked_at = CHECKED_DRY if dry else len(sweep)
     if sys.stderr.isatty() and not compiled.is_compiled():
         say("compiling the engine, once on this machine: about a minute …")

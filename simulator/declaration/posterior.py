@@ -9,7 +9,7 @@ A file of parameters may say, beside its parameters:
 | ``posterior_cut`` | what was cut off the posterior, since the model cannot produce it, in words |
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
-| ``draw`` | number of the one draw whose values are taken for point values |
+| ``draw`` | number of the one draw whose values stand for point values; a composed configuration has them there |
 
 A column of the table is a parameter, or ``reading:<question>``. A draw sets every parameter to its value, in the
 published study (``reference``) as well, and reads the text as it says; what the user set by hand stays.
@@ -124,7 +124,10 @@ def one(table: Table, number: object, readings: Sequence[str], alternatives: Map
 
 
 def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return a configuration whose table has one draw (`one`) with this draw's values in the place of point values."""
+    """Return a configuration whose table has one draw (`one`) with this draw's values in the place of point values.
+
+    ``draw`` keeps its number, which nothing reads but the record of a run.
+    """
     [design] = designs(container, overrides)
     group = design.config[GROUP]
     for path, [value] in design.values.items():
@@ -133,6 +136,7 @@ def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
         for step in above:
             node = node[step]
         node[last] = {**node[last], "value": value} if isinstance(node[last], Mapping) else value
+    group[DRAW] = design.numbers[0]
     return design.config
 
 

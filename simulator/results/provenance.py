@@ -67,13 +67,17 @@ def record(
 
 
 def sweep_record(
-    description: Mapping[str, Any], configurations: Mapping[str, Any], **facts: str | int | float
+    description: Mapping[str, Any],
+    configurations: Mapping[str, Any],
+    *,
+    parameter_uncertainty: str = POINT_VALUES,
+    **facts: str | int | float,
 ) -> Record:
     """Return what a sweep was made of: what was swept, and the composed files that its words are set in."""
     return {
         **_version(),
         **facts,
-        "parameter_uncertainty": POINT_VALUES,
+        "parameter_uncertainty": parameter_uncertainty,
         "sweep": _json(description),
         "configurations": _json(configurations),
         "python_version": platform.python_version(),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.declaration.posterior import DRAW, GROUP
 from simulator.declaration.schema import Experiment
 from simulator.tables import NONE
 
@@ -23,6 +24,9 @@ def record_of(experiment: Experiment, *, engine: str, **facts: Any) -> dict[str,
         }
         for path, leaf in experiment.parameters.items()
     }
+    draw = (experiment.config.get(GROUP) or {}).get(DRAW)
+    if draw is not None:
+        facts = {"parameter_uncertainty": f"no parameter uncertainty: draw {draw} of the posterior", **facts}
     return record(
         experiment.config,
         seed=experiment.root.seed,

@@ -281,6 +281,7 @@ def test_draws_are_a_dimension_that_is_extended_and_has_the_numbers_of_a_run_ove
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     tree = simulator.open_results(tmp_path / "one")
     assert dict(tree.sizes) == {"interval": 2, "draw": 5}
+    assert tree.attrs["parameter_uncertainty"] == "draws of the posterior, dimension draw"
     assert assert_cells_are_single_runs(tree) > 10_000
     run = simulator.simulate([*words[:3], "course.interval=21", "parameters.draws=5"])["targets"].to_dataset()
     assert run["draw"].values.tolist() == tree["draw"].values.tolist()  # the model can produce them all

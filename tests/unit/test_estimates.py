@@ -21,7 +21,7 @@ from simulator.errors import ConfigError
 from simulator.running import batch
 from simulator.study.pooling import Pool
 from simulator.study.survival import Ordered, ordered, restricted_mean, restricted_mean_of
-from tests.two_arms import two_arms
+from tests.two_arms import two_arms, written
 
 LANDMARK = 182.625
 ESTIMATES = """output.estimates={
@@ -165,6 +165,29 @@ def test_what_cannot_be_computed_is_refused_by_name(output: dict[str, Any], said
     with pytest.raises(ConfigError) as caught:
         declare(trial(**output))
     assert said in str(caught.value)
+
+
+def test_arms_are_contrasted_in_a_sweep_and_between_its_scenarios(tmp_path: Path) -> None:
+    own, store = written(tmp_path / "own"), tmp_path / "store"
+    words = ["cohort=harbour", "study.replicates=30", "parameters.effect.death=0.5,1.0"]
+    words += ["output.contrast={arm: standard, death: 1.0}", f"hydra.sweep.dir={store}"]
+    assert main(["--config-dir", str(own), "--multirun", *words]) == 0
+    tree = simulator.open_results(store)
+    node = simulator.contrast(tree, {"arm": "standard"})["estimates"].to_dataset()
+    assert node.sizes["death"] == 2
+    alone = simulator.simulate(
+        ["cohort=harbour", "study.replicates=30", "parameters.effect.death=0.5", "output.contrast={arm: standard}"],
+        config_dir=own,
+    )["estimates"].to_dataset()
+    cell = node["simulated"].sel(death=0.5).transpose(*alone["simulated"].dims)
+    np.testing.assert_array_equal(cell.values, alone["simulated"].values)
+    between = xr.open_datatree(store / "contrast.nc")
+    ratios = node["simulated"].sel(estimate="added.hazard_ratio")
+    gap = (ratios.sel(death=0.5) - ratios.sel(death=1.0)).values
+    one = between["estimates"].to_dataset().sel(estimate="added.hazard_ratio", death=0.5)
+    assert one["difference"].item() == pytest.approx(gap.mean())
+    assert gap.mean() < -0.2
+    between.close()
 
 
 def test_one_arm_has_nothing_to_be_contrasted_with() -> None:

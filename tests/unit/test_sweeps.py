@@ -176,6 +176,7 @@ def test_draws_of_a_posterior_are_an_axis() -> None:
         assert {axis.name: axis.size for axis in sweep.axes} == {"draw": n, "assessment_interval": 2}
     alone = prepare(["cohort=ilp", "parameters=posterior", "parameters.draw=9", "study.assessment_interval=14"])
     assert sweep.composed(3).container == alone.container
+    assert alone.experiment.config["parameters"]["draw"] == 9
     calibrated = prepare(["cohort=ilp", "parameters=calibrated"]).container["parameters"]
     assert alone.container["parameters"]["survival"] != calibrated["survival"]
 
