@@ -108,7 +108,7 @@ def seen(data, name):
 
 
 def wanted(estimator, variable, population="treated", time=None, value=None, **where):
-    none = dict.fromkeys(("stratum", "arm", "status", "ever", "never"))
+    none = dict.fromkeys(("stratum", "arm", "status", "ever", "never", "landmark"))
     return SimpleNamespace(
         estimator=estimator, variable=variable, population=population, time=time, value=value,
         where=SimpleNamespace(**{**none, **where}), against=None, comparison=None, confidence=None,
