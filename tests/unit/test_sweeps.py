@@ -184,7 +184,7 @@ def test_draws_of_a_posterior_are_an_axis() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["parameters.draw=1"], "these parameters come with none"),
+        (["parameters=start", "parameters.draw=1"], "these parameters come with none"),
         (["parameters=posterior", "parameters.draw=-1"], "must be a whole number from 0 to"),
         (["parameters=posterior", "parameters.draw=1000000"], "must be a whole number from 0 to"),
         (["parameters=posterior", "parameters.draw=1", "parameters.draws=2"], "cannot stand beside parameters.draws"),
