@@ -28,7 +28,7 @@ posteriors: $(VENV)/.installed-run
 	@set -eu; made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
 	for path in configs/calibration/*.yaml; do \
 		cohort=$$(basename "$$path" .yaml); name="configs/parameters/$${cohort}_calibrated"; \
-		$(PY) -m calibration cohort="$$cohort" hydra.run.dir="$$made/$$cohort"; \
+		$(PY) -m calibration cohort="$$cohort" diagnostics=none hydra.run.dir="$$made/$$cohort"; \
 		sed "s/^posterior: .*/posterior: $${cohort}_calibrated.csv/" "$$made/$$cohort/parameters.yaml" > "$$name.yaml"; \
 		cp "$$made/$$cohort/draws.csv" "$$name.csv"; \
 	done
