@@ -31,46 +31,62 @@ class NormalPrior(Declared):
     """Normal on the natural scale."""
 
     mean: Located
+    """Mean."""
     sd: Located
+    """Standard deviation."""
 
 
 class MedianPrior(Declared):
     """Normal on the logarithm, or on the log odds, given by its median there."""
 
     median: Located
+    """Median."""
     sigma: Positive
+    """Standard deviation of the logarithm, or of the log odds."""
 
 
 class HalfNormalPrior(Declared):
     """|Normal(0, sd)|."""
 
     sd: Positive
+    """Standard deviation of the normal."""
 
 
 class UniformPrior(Declared):
     """Uniform between two ends."""
 
     low: Located
+    """Lower end."""
     high: Located
+    """Upper end."""
 
 
 class BetaPrior(Declared):
     """Beta(a, b)."""
 
     a: Positive
+    """First shape."""
     b: Positive
+    """Second shape; 0.5 and 0.5 is Jeffreys'."""
 
 
 class LawPrior(Declared):
     """Exactly one law of one number."""
 
     normal: NormalPrior | None = None
+    """Normal."""
     log_normal: MedianPrior | None = None
+    """Normal logarithm."""
     logit_normal: MedianPrior | None = None
+    """Normal log odds."""
     half_normal: HalfNormalPrior | None = None
+    """Absolute value of a normal around 0."""
     uniform: UniformPrior | None = None
+    """Uniform."""
     beta: BetaPrior | None = None
+    """Beta."""
     fixed: Located | None = None
+    """A value that does not vary."""
 
     @property
     def given(self) -> list[str]:
@@ -90,7 +106,9 @@ class PooledPrior(Declared):
     """Strata around a common centre, with a standard deviation between them on the centre's scale."""
 
     centre: LawPrior
+    """Common centre of the strata: `normal`, `log_normal` or `logit_normal`."""
     between: LawPrior
+    """Standard deviation between strata, on the scale of the centre."""
 
     @model_validator(mode="after")
     def _poolable(self) -> Self:
@@ -109,15 +127,20 @@ class ParameterPrior(LawPrior):
     """The prior of one parameter, or of one that every stratum has a value of."""
 
     pooled: PooledPrior | None = None
+    """Strata around a common centre."""
     dirichlet: Annotated[dict[Name, Positive], Field(min_length=2)] | None = None
+    """Shares that sum to one: the concentration of each."""
     note: Text | None = None
+    """Why this prior."""
 
 
 class Survivors(Declared):
     """How many of N a percentage of survival stands for, where no whole number of N prints it."""
 
     count: Annotated[int, Field(ge=0)]
+    """How many are alive at the landmark."""
     because: Text
+    """Why."""
 
 
 class SimulatedTargets(Declared):
@@ -127,10 +150,15 @@ class SimulatedTargets(Declared):
     """
 
     targets: Annotated[dict[Text, Located], Field(min_length=1)]
+    """By id: a tolerance, or `exact`."""
     parameters: Annotated[list[Text], Field(min_length=1)] | None = None
+    """Those that vary; all that move a target if left out."""
     replicates: int = Field(default=400, ge=10, le=1_000_000)
+    """Simulated studies at each parameter set."""
     regrouped: int = Field(default=5, ge=0, le=10_000)
+    """So many times as many studies more, of the same patients."""
     note: Text | None = None
+    """For the reader."""
 
 
 def _weighed(value: object) -> object:
@@ -142,34 +170,51 @@ class Alternative(Declared):
     """A word that a choice of the model may have: its prior weight, and priors that hold under it instead."""
 
     weight: Positive
+    """Prior weight."""
     parameters: dict[str, ParameterPrior] = {}
+    """Priors that hold under this word instead."""
     note: Text | None = None
+    """For the reader."""
 
 
 class Search(Declared):
     """How hard the posterior is searched; see `samplers.imis`."""
 
     initial: int = Field(default=8000, ge=100, le=10_000_000)
+    """Draws of the prior that the search begins with."""
     step: int = Field(default=1000, ge=50, le=1_000_000)
+    """Draws of each further component."""
     draws: int = Field(default=4000, ge=100, le=1_000_000)
+    """Size of the posterior sample."""
     stages: int = Field(default=100, ge=1, le=10_000)
+    """Components at most."""
     batch: int = Field(default=2000, ge=1, le=1_000_000)
+    """Parameter sets whose likelihood is found at a time; no result depends on it."""
 
 
 class Calibration(Declared):
     """One cohort's calibration."""
 
     name: Name
+    """Stands in the results."""
     title: Text | None = None
+    """For the reader."""
     parameters: Annotated[dict[str, ParameterPrior], Field(min_length=1)]
+    """By parameter, or by what the parameters of all strata begin with: its prior."""
     left_out: dict[str, Text] = {}
+    """By id of a fitted target: the reason why it is not fitted."""
     survivors: dict[str, Survivors] = {}
+    """By id of a landmark that no whole count prints: how many it stands for."""
     simulated: dict[Name, SimulatedTargets] = {}
+    """By a name of yours: targets whose likelihood is found by simulation, together."""
     readings: dict[Name, Annotated[dict[Name, Positive], Field(min_length=1)]] = {}
+    """By question: prior weights of its alternatives; other questions keep the reading that is chosen."""
     alternatives: dict[
         Text, Annotated[dict[Name, Annotated[Alternative, BeforeValidator(_weighed)]], Field(min_length=2)]
     ] = {}
+    """By a choice of the model whose value is a word: other words, which are fitted beside it."""
     search: Search = Search()
+    """How hard the posterior is searched."""
 
     def without(self, targets: Collection[str]) -> Calibration:
         """Return the same without what it says of how some targets are fitted; a simulated term keeps its others."""

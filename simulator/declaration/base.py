@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -39,6 +40,18 @@ Time = Annotated[float, BeforeValidator(units.days)]
 
 Number = Annotated[float, BeforeValidator(units.number)]
 """A finite number without a unit."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the numbers at a key are read, for whoever reads the schema: the resolver is told where it uses them.
+
+    ``name``: one of `values.DIMENSIONS`, or ``whole``. ``distribution``: one may stand there.
+    """
+
+    name: str
+    distribution: bool = False
+
 
 Expression = float | int | str | dict[str, Any]
 """A literal, text with a unit, ``parameters.<path>``, or a mapping from stratum to these."""

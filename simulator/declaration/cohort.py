@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from simulator.declaration.base import Declared, Expression, Name
+from simulator.declaration.base import Declared, Expression, Kind, Name
 from simulator.declaration.values import Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.rng import stream_numbers
@@ -24,31 +24,46 @@ TAKEN = frozenset(
 class Effects(Declared):
     """What an arm changes: hazard ratios and odds ratios of named events."""
 
-    hazard_ratio: dict[Name, Expression] = {}
-    odds_ratio: dict[Name, Expression] = {}
+    hazard_ratio: Annotated[dict[Name, Expression], Kind("ratio")] = {}
+    """By event: multiplies its hazard throughout."""
+    odds_ratio: Annotated[dict[Name, Expression], Kind("positive")] = {}
+    """By event: acts on `probability` or `ever` where that is below 1, else on the probability per administration."""
 
 
 class Arm(Declared):
     """One arm: its number of patients, its course where it differs, and its effects."""
 
     n_patients: int = Field(ge=1, le=MOST_PATIENTS)
+    """Patients of this arm in one study."""
     reference: bool = False
+    """The comparator, for which things are solved; exactly one of several arms."""
     course: dict[str, Any] = {}
+    """Keys of `course`, laid over the common one."""
     effects: Effects = Effects()
+    """Hazard ratios and odds ratios of this arm."""
     label: str | None = None
+    """For the reader."""
 
 
 class Cohort(Declared):
     """A cohort: size, mix of strata, arms, covariates."""
 
     name: Name
+    """Stands in the results."""
     title: str | None = None
+    """For the reader."""
     description: str | None = None
-    n_patients: Expression | None = None
-    mix: dict[Name, float | int | str] = {}
+    """For the reader."""
+    n_patients: Annotated[Expression | None, Kind("whole")] = None
+    """Patients of one study; with `arms` their sum, and left out."""
+    mix: Annotated[dict[Name, float | int | str], Kind("ratio")] = {}
+    """By stratum: share or count; only proportions matter."""
     allocation: Literal["deficit", "random"] = "deficit"
+    """How patients get arm and stratum: in fixed numbers, or by a draw each."""
     arms: dict[Name, Arm] = {}
-    covariates: dict[Name, Any] = {}
+    """By name; one arm, `all`, if none is given."""
+    covariates: Annotated[dict[Name, Any], Kind("real", distribution=True)] = {}
+    """By name: what is drawn once a patient; `age` is a time."""
 
     @property
     def strata(self) -> tuple[str, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from simulator.declaration.base import Declared, Expression, Name, Number
+from simulator.declaration.base import Declared, Expression, Kind, Name, Number
 from simulator.declaration.model import markers_mask
 from simulator.declaration.values import Problems, Resolver
 from simulator.errors import MISSING
@@ -25,66 +25,96 @@ NUMBERS = ("fixed", "geometric", "poisson", "negative_binomial", "choice")
 class Planned(Declared):
     """Distribution of the planned number of administrations; may differ for those who will have an event."""
 
-    number: Any
+    number: Annotated[Any, Kind("whole", distribution=True)]
+    """Planned number: whole, or a law of whole numbers."""
     if_ever: Name | None = None
-    then: Any = None
+    """Event that selects `then` in patients who are susceptible to it."""
+    then: Annotated[Any, Kind("whole", distribution=True)] = None
+    """Planned number in those patients."""
 
 
 class Stop(Declared):
     """States and markers that end the course for good."""
 
     states: list[Name] = []
+    """States that end the course when they are entered."""
     markers: list[Name] = []
+    """Markers that end the course when they are set."""
 
 
 class Dose(Declared):
     """Dose levels and their shares (equal if not given); drawn for the patient or for each administration."""
 
     levels: list[Number] = Field(min_length=1)
+    """Doses that are given."""
     shares: list[Number] | None = None
+    """Their shares, which sum to 1; equal if left out."""
     unit: str = "mg"
+    """For the reader."""
     per: Literal["patient", "administration"] = "administration"
+    """Whether a dose is drawn once a patient or at each administration."""
 
 
 class AfterAdverseEvent(Declared):
     """What follows an administration with an adverse event; inert by default."""
 
-    delay: Expression = 0
-    dose_factor: Expression = 1
+    delay: Annotated[Expression, Kind("duration")] = 0
+    """How much later the next visit, and all after it, come."""
+    dose_factor: Annotated[Expression, Kind("ratio")] = 1
+    """What the patient's doses are multiplied by from then on."""
 
 
 class Term(Declared):
     """An adverse-event term: probability per administration, or the rate at which patients ever have it."""
 
-    probability: Expression
+    probability: Annotated[Expression, Kind("probability")]
+    """Per administration, or of ever having it, as `scale` says."""
     scale: Literal["per_administration", "ever"] = "per_administration"
+    """What `probability` is; with `ever` the probability per administration is solved."""
     counted: bool = True
+    """Whether `adverse_event.any` counts it."""
     set: list[Name] = []
+    """Markers that each occurrence sets."""
     label: str | None = None
+    """For the reader."""
 
 
 class AdverseEvents(Declared):
     """Terms that share a patient's probit frailty, exchangeable correlation ``frailty``."""
 
-    frailty: Expression = 0
+    frailty: Annotated[Expression, Kind("correlation")] = 0
+    """Correlation of a patient's terms and administrations, on the probit scale."""
     terms: dict[Name, Term] = {}
+    """By name."""
 
 
 class Course(Declared):
     """A schedule of administrations with its stopping rules and outcomes."""
 
     name: str | None = None
+    """For the reader."""
     description: str | None = None
-    start: Expression = 0
-    interval: Any = None
-    max_administrations: Expression = 1
+    """For the reader."""
+    start: Annotated[Expression, Kind("duration")] = 0
+    """Day of the first visit."""
+    interval: Annotated[Any, Kind("time", distribution=True)] = None
+    """Between visits; needed where more than one administration is given."""
+    max_administrations: Annotated[Expression, Kind("whole")] = 1
+    """At most so many; 0: without treatment."""
     planned: Planned | None = None
+    """Number planned for a patient; the maximum if left out."""
     response: Literal["continuous", "per_administration"] = "continuous"
+    """What drives events that declare both a hazard and `per_administration`."""
     stop: Stop = Stop()
+    """What ends the course for good."""
     marker: Name | None = None
+    """Marker that is set while the course lasts."""
     dose: Dose | None = None
+    """What is given."""
     after_adverse_event: AfterAdverseEvent = AfterAdverseEvent()
+    """What follows an administration with an adverse event."""
     adverse_events: AdverseEvents = Field(default=AdverseEvents())
+    """What each administration may bring."""
 
     def check(self, states: list[str], markers: list[str], events: Any, problems: Problems, key: str) -> None:
         """Collect names that refer to nothing."""

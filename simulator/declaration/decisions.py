@@ -22,16 +22,18 @@ PROPORTIONS = ("proportion", "mode_share")
 
 
 class Decision(Declared):
-    """What is decided in a study from the interval of one target, a proportion.
-
-    ``above``: yes if the lower end of the two-sided interval is above it; ``below``: yes if the upper end is below it.
-    """
+    """What is decided in a study from the interval of one target, a proportion."""
 
     target: Text
+    """Id of a target, or name of an estimate, that is a proportion."""
     above: Number | None = Field(default=None, ge=0, le=1)
+    """Yes if the lower end of the interval is above it."""
     below: Number | None = Field(default=None, ge=0, le=1)
+    """Yes if the upper end of the interval is below it."""
     level: Number = Field(default=0.95, gt=0, lt=1)
+    """Level of the two-sided interval."""
     method: Literal["wilson", "exact"] = "wilson"
+    """Wilson's score interval, or the exact one of Clopper and Pearson."""
 
     @model_validator(mode="after")
     def _one_threshold(self) -> Self:

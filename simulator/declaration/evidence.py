@@ -49,26 +49,37 @@ class SourceFile(Declared):
     """A text that was read, and what it is."""
 
     file: Text
+    """Name of the text that was read."""
     citation: Text
+    """What it is."""
 
 
 class ReadingAlternative(Declared):
     """One answer to a question the paper leaves open, and what it changes in the configuration."""
 
     note: Text
+    """Why the text may be read so."""
     cohort: dict[str, Any] = Field(default_factory=dict)
+    """Laid over the group."""
     study: dict[str, Any] = Field(default_factory=dict)
+    """Laid over the group."""
     parameters: dict[str, Any] = Field(default_factory=dict)
+    """Laid over the group."""
     course: dict[str, Any] = Field(default_factory=dict)
+    """Laid over the group."""
     entries: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By id: laid over the entry."""
 
 
 class Reading(Declared):
     """A question the paper leaves open; one alternative is the default."""
 
     question: Text
+    """What the paper leaves open."""
     default: Name
+    """Alternative that is taken if none is chosen."""
     alternatives: Annotated[dict[Name, ReadingAlternative], Field(min_length=1)]
+    """By name; unique in the file."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,17 @@ class EvidenceFile(Declared):
     """Everything that was reported about one cohort."""
 
     name: Name
+    """Stands in the results."""
     title: Text
+    """For the reader."""
     sources: Annotated[list[SourceFile], Field(min_length=1)]
+    """Texts that were read."""
     entries: list[EvidenceEntry]
+    """Reported figures and statements."""
     readings: dict[Name, Reading] = Field(default_factory=dict)
+    """Questions that the paper leaves open, by name."""
     checks: list[Relation] = Field(default_factory=list)
+    """How entries must agree."""
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from simulator.declaration.base import RESERVED, Declared, Expression, Name
+from simulator.declaration.base import RESERVED, Declared, Expression, Kind, Name
 from simulator.declaration.values import PREFIX, Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import log
@@ -32,25 +32,45 @@ class Hazard(Declared):
     """A hazard family and its named parameters (`kernels.hazards.PARAMETERS`), alone or as a cure mixture."""
 
     family: str
-    probability: Expression = 1
-    rate: Expression | None = None
-    mean: Expression | None = None
-    median: Expression | None = None
-    scale: Expression | None = None
+    """Family of hazards, or a parameter that holds its name."""
+    probability: Annotated[Expression, Kind("probability")] = 1
+    """Cure mixture: share in whom it can ever happen."""
+    rate: Annotated[Expression | None, Kind("rate")] = None
+    """Hazard, or its value at 0."""
+    mean: Annotated[Expression | None, Kind("time")] = None
+    """Mean time."""
+    median: Annotated[Expression | None, Kind("time")] = None
+    """Median time of the susceptible."""
+    scale: Annotated[Expression | None, Kind("time")] = None
+    """Scale of the time."""
     shape: Expression | None = None
-    weibull_shape: Expression | None = None
-    sigma: Expression | None = None
-    meanlog: Expression | None = None
-    mu: Expression | None = None
-    Q: Expression | None = None
-    delay: Expression | None = None
+    """Shape; of `gompertz` a rate."""
+    weibull_shape: Annotated[Expression | None, Kind("positive")] = None
+    """Shape of the Weibull with the same ratio of quartiles."""
+    sigma: Annotated[Expression | None, Kind("positive")] = None
+    """Standard deviation of the logarithm of the time."""
+    meanlog: Annotated[Expression | None, Kind("real")] = None
+    """Mean of the logarithm of the days."""
+    mu: Annotated[Expression | None, Kind("real")] = None
+    """Location of the logarithm of the days."""
+    Q: Annotated[Expression | None, Kind("real")] = None
+    """Shape of the generalised gamma."""
+    delay: Annotated[Expression | None, Kind("duration")] = None
+    """When a timer goes off."""
     breaks: list[float | int | str] | None = None
+    """Times at which the rate changes."""
     rates: list[float | int | str] | None = None
+    """Rate in each piece, one more than `breaks`."""
     times: list[float | int | str] | None = None
+    """Times of a table."""
     cumulative_hazard: list[float | int] | None = None
+    """Cumulative hazard at `times`, from 0, not falling."""
     observed: list[Literal["probability", "median"]] = []
+    """Numbers that are as seen, so that latent ones are solved."""
     solved_for: Name | None = None
+    """Event whose marker's ratio the baseline of this death is solved for."""
     response_effect: str = "prognostic"
+    """`prognostic`, `causal`, or a parameter: what a change of response does to survival."""
 
     def named(self) -> dict[str, Any]:
         """The family's parameters that are given."""
@@ -61,65 +81,99 @@ class Hazard(Declared):
 class PerAdministration(Declared):
     """The event follows the first successful administration, after a lag."""
 
-    probability: Expression
-    ever: Expression = 1
-    lag: Any = 0
+    probability: Annotated[Expression, Kind("probability")]
+    """Of success at each administration, in the susceptible."""
+    ever: Annotated[Expression, Kind("probability")] = 1
+    """Share of patients who are susceptible."""
+    lag: Annotated[Any, Kind("duration", distribution=True)] = 0
+    """From the administration to the event."""
     withhold: bool = False
+    """Nothing is administered while a success waits for its lag."""
 
 
 class Ratio(Declared):
     """A hazard ratio: while a marker is set, in a state, or by a covariate per so many units."""
 
-    ratio: Expression
+    ratio: Annotated[Expression, Kind("ratio")]
+    """The hazard ratio; 0: not at risk."""
     marker: Name | None = None
+    """Acts while it is set."""
     state: Name | None = None
+    """Acts while in it."""
     covariate: Name | None = None
+    """Acts always, as `ratio` to the power (value − `reference`)/`per`."""
     per: float | int | str = 1
+    """So many units of the covariate; of `age` a time."""
     reference: float | int | str = 0
+    """Value of the covariate at which the ratio is 1."""
 
 
 class Outcome(Declared):
     """One of the outcomes an event chooses among."""
 
-    probability: Expression
+    probability: Annotated[Expression, Kind("probability")]
+    """Of this outcome; they sum to 1."""
     set: list[Name] = []
+    """Markers that it sets."""
 
 
 class Since(Declared):
     """A clock that starts at each occurrence of a named event."""
 
     since: Name
+    """Event at each of whose occurrences the clock starts."""
 
 
 class Event(Declared):
     """What can happen, to whom, how soon, and what changes then."""
 
     from_: list[Name] = Field(alias="from", min_length=1)
+    """States in which it can happen."""
     to: Name | None = None
+    """State that it leads to; none changes if left out."""
     set: list[Name] = []
+    """Markers that it sets."""
     clear: list[Name] = []
+    """Markers that it clears, before it sets others."""
     when: list[Name] = []
+    """Only while all of these markers are set."""
     unless: list[Name] = []
+    """Not while one of these markers is set."""
     clock: Literal["forward", "reset", "age"] | Since = "forward"
+    """Where the time of its hazard begins: at entry, at the last change of state, at birth, or `{since: EVENT}`."""
     hazard: Hazard | None = None
+    """What drives it."""
     per_administration: PerAdministration | None = None
+    """Administrations drive it, instead of the hazard or beside it."""
     ratios: list[Ratio] = []
+    """Hazard ratios, multiplied in this order."""
     choose: dict[Name, Outcome] = {}
+    """By name: outcomes, one of which is drawn at each occurrence."""
     maximum: int | None = Field(default=None, ge=1, le=10_000)
+    """It may recur, up to so often; once if left out."""
     cause: Name | None = None
+    """Of a death: the cause that it is counted under."""
 
 
 class Model(Declared):
     """A multi-state process: exclusive states, markers that may be set together, events between them."""
 
     name: str | None = None
+    """For the reader."""
     description: str | None = None
+    """For the reader."""
     states: list[Name] = Field(min_length=2)
+    """Exclusive: a patient is in exactly one."""
     absorbing: list[Name] = Field(min_length=1)
+    """States in which nothing happens any more; to enter one is to die."""
     initial: Name
+    """State at entry."""
     markers: list[Name] = []
+    """What may be set beside the state, several at a time."""
     initial_markers: list[Name] = []
+    """Markers that are set at entry."""
     events: dict[Name, Event] = Field(min_length=1)
+    """By name: what can happen."""
 
     def check(self, problems: Problems) -> None:
         """Collect names that refer to nothing, repetitions, and events that cannot be meant."""

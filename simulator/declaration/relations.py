@@ -30,14 +30,23 @@ class Relation(Declared):
     """
 
     sum: Terms | None = None
+    """Terms that add up to `equals`, or to at most `at_most`."""
     equals: Text | None = None
+    """Term that the sum equals."""
     at_most: Text | None = None
+    """Term that the sum does not exceed."""
     order: Terms | None = None
+    """Terms that do not fall."""
     equal: Terms | None = None
+    """Terms that are equal."""
     prints: Text | None = None
+    """Id of an entry, of whose `denominators` some have a whole count that prints it."""
     denominators: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    """The first and the last denominator that is tried."""
     only: list[Count] | None = None
+    """Those that print the entry, and no others."""
     note: Text | None = None
+    """For the reader."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

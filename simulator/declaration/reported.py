@@ -38,7 +38,9 @@ class Source(Declared):
     """Where a figure stands: a file of the evidence's sources, and a place in it."""
 
     file: Text
+    """One of the `sources`."""
     locator: Text
+    """Place in it."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +59,47 @@ class EvidenceEntry(Declared):
     """One reported figure or statement. With a ``statistic`` it is a target."""
 
     id: Text
+    """Name, or two with a dot, as `D05.min`; unique."""
     name: Text
+    """What was reported, for the tables."""
     printed: Text
+    """As it was printed."""
     normalised: Text | None = None
+    """What `printed` means, where it holds misprints or words."""
     value: Number | None = None
+    """The figure, in the printed unit; needed for a target."""
     bound: Bound | None = None
+    """Whether the figure is only a bound of the statistic, and from which side."""
     interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
+    """A range that was printed."""
     unit: Text
+    """`%`, `1`, `patients`, a time, `administrations`, a dose, or anything else."""
     numerator: Count | None = None
+    """Count behind a share, where it is known."""
     denominator: Annotated[int, Field(ge=1)] | None = None
+    """Patients behind a share or mean, where they are known."""
     denominator_unknown: bool = False
+    """The paper does not say the denominator of this proportion."""
     population: Text
+    """Of whom, in words."""
     kind: Literal["statistic", "design", "dose", "qualitative"]
+    """What the entry is; `statistic` for targets."""
     estimator: Label | None = None
+    """Label of an entry that is no target."""
     source: Source
+    """Where it stands."""
     provenance: Literal["reported", "derived", "read", "borrowed", "assumed"]
+    """How the figure was come by."""
     formula: Text | None = None
+    """Of a derived figure: how."""
     citation: Text | None = None
+    """Of a borrowed figure: from where."""
     note: Text | None = None
+    """Of a read or assumed figure: other interpretations, or the reason."""
     role: Literal["fitted", "held_out", "borrowed"] | None = None
+    """Of a target: fitted, held out, or borrowed."""
     statistic: Statistic | None = None
+    """What makes the entry a target: every simulated study computes it."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

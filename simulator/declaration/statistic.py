@@ -77,17 +77,20 @@ def variable(text: str) -> Variable:
 
 
 class Where(Declared):
-    """A subgroup of the population; several keys narrow it together.
-
-    ``landmark``: those who are still under observation then (x > t); ``ever`` and ``never`` look no further.
-    """
+    """A subgroup of the population; several keys narrow it together."""
 
     stratum: Name | None = None
+    """Patients of this stratum."""
     arm: Name | None = None
+    """Patients of this arm."""
     status: Literal["alive", "dead"] | None = None
+    """Those whose death was not seen, or was."""
     ever: Name | None = None
+    """Those in whom this event, or what sets this marker, was seen."""
     never: Name | None = None
+    """Those in whom it was not."""
     landmark: Time | None = Field(default=None, gt=0)
+    """Those who are still under observation then (x > t); `ever` and `never` look no further."""
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -97,31 +100,37 @@ class Where(Declared):
 
 
 class Confidence(Declared):
-    """One end of a confidence interval around an estimate.
-
-    ``scale``: on which a Kaplan-Meier interval is symmetric (`study.confidence`); log_log if nothing is said.
-    """
+    """One end of a confidence interval around an estimate; see `study.confidence`."""
 
     end: Literal["lower", "upper"]
+    """Which end of the interval."""
     level: Annotated[Number, Field(gt=0, lt=1)] = 0.95
+    """Its level."""
     scale: Literal["plain", "log", "log_log"] | None = None
+    """Scale on which a Kaplan–Meier interval is symmetric; `log_log` if left out."""
 
 
 class Statistic(Declared):
-    """What a simulated study must compute to get the same number as the paper.
-
-    ``against``: the other of two groups; ``comparison``: what of an estimate in ``where`` and one in ``against``.
-    """
+    """What a simulated study must compute to get the same number as the paper."""
 
     estimator: Estimator
+    """How it is computed."""
     variable: Text
+    """Of what."""
     population: Name = "treated"
+    """Population of the study whose members count."""
     where: Where = Where()
+    """Subgroup of the population."""
     against: Where | None = None
+    """The other of two groups."""
     comparison: Comparison | None = None
+    """Of an estimate in `where` and one in `against`."""
     confidence: Confidence | None = None
+    """One end of a confidence interval instead of the estimate."""
     time: Time | None = None
+    """Of `kaplan_meier_landmark`: when; of `restricted_mean`: until when."""
     value: Number | None = None
+    """Of `mode_share`: the value whose share was printed."""
 
     @model_validator(mode="after")
     def _combines(self) -> Self:

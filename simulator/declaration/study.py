@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from simulator.declaration.base import Declared, Expression, Name
+from simulator.declaration.base import Declared, Expression, Kind, Name
 from simulator.declaration.model import Hazard
 from simulator.declaration.values import Problems
 from simulator.errors import MISSING
@@ -18,28 +18,46 @@ class Population(Declared):
     """An analysis set: who of another set belongs, by chance or by what was seen of them."""
 
     of: Name = "treated"
-    probability: Expression = 1
+    """Population, declared before, that it is part of."""
+    probability: Annotated[Expression, Kind("probability")] = 1
+    """Who belongs by chance, one draw a patient."""
     always: Name | None = None
+    """Event: belongs if it was seen, whatever the draw."""
     exclude: Name | None = None
-    alive_at: Expression | None = None
+    """Event: does not belong if it was seen."""
+    alive_at: Annotated[Expression | None, Kind("duration")] = None
+    """Only if alive and under observation at this time since entry."""
     label: str | None = None
+    """For the reader."""
 
 
 class Study(Declared):
     """The design of the virtual study."""
 
     name: str | None = None
+    """For the reader."""
     description: str | None = None
+    """For the reader."""
     replicates: int = Field(default=1000, ge=1, le=MOST_REPLICATES)
-    horizon: Expression
+    """Simulated studies."""
+    horizon: Annotated[Expression, Kind("time")]
+    """Nothing is simulated from it on."""
     reading: str | list[str] | None = None
-    assessment_interval: Any = None
+    """Answers to open questions of the evidence, by name; the others take their default."""
+    assessment_interval: Annotated[Any, Kind("time", distribution=True)] = None
+    """Between assessment visits."""
     assessed: list[Name] = []
-    accrual: Any = 0
-    data_cut: Expression | None = None
-    minimum_follow_up: Expression | None = None
+    """Events that are seen only at an assessment visit."""
+    accrual: Annotated[Any, Kind("duration", distribution=True)] = 0
+    """Entry of a patient, counted from the opening of accrual."""
+    data_cut: Annotated[Expression | None, Kind("duration")] = None
+    """When the data are analysed, counted from the opening; never if left out."""
+    minimum_follow_up: Annotated[Expression | None, Kind("duration")] = None
+    """Instead of `data_cut`: how long after the last possible entry the data are analysed."""
     loss_to_follow_up: Hazard | None = None
+    """Hazard of loss, since entry; the same for all strata."""
     populations: dict[Name, Population] = {}
+    """Analysis sets by name; `treated` holds everybody."""
 
     def check(self, events: Any, problems: Problems) -> None:
         """Collect names that refer to nothing."""
