@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: run test lint clean constraints posteriors
+.PHONY: run test lint docs picture clean constraints posteriors
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed-run
@@ -22,6 +22,16 @@ lint: $(VENV)/.installed-test
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+# The site, in build/docs/: every page's code is run, and a warning is an error.
+docs: $(VENV)/.installed-docs
+	$(PY) -m sphinx -W --keep-going -q -E -b html docs build/docs
+	@echo "build/docs/index.html"
+
+# The picture of the README and of the site: survival in the default run, as `figures.survival` draws it.
+picture: $(VENV)/.installed-run
+	@mkdir -p docs/images
+	@$(PY) -c 'import simulator; simulator.figures.survival(simulator.simulate()).savefig("docs/images/survival.png", dpi=85)'
 
 # The shipped posteriors, each from the starting values of its cohort.
 posteriors: $(VENV)/.installed-run
@@ -43,7 +53,7 @@ constraints:
 	$(PYTHON) -m venv "$$tools"; \
 	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
 	"$$tools/bin/uv" pip compile pyproject.toml --universal --upgrade --quiet --python-version 3.11 \
-		--extra calibration --extra distributed --extra oracle --extra test \
+		--extra calibration --extra distributed --extra docs --extra oracle --extra test \
 		--no-annotate --no-emit-index-url --no-header --output-file constraints.txt >/dev/null; \
 	! grep -n '://' constraints.txt
 
@@ -59,4 +69,8 @@ $(VENV)/.installed-run: $(INPUTS) | $(VENV)/bin/python
 # The larger set of packages serves `make run` too.
 $(VENV)/.installed-test: $(INPUTS) | $(VENV)/bin/python
 	@$(INSTALL) -e '.[test,oracle]'
+	@touch $(VENV)/.installed-run $@
+
+$(VENV)/.installed-docs: $(INPUTS) | $(VENV)/bin/python
+	@$(INSTALL) -e '.[docs]'
 	@touch $(VENV)/.installed-run $@

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-CONSTRAINED_EXTRAS = ("calibration", "distributed", "oracle", "test")
-"""The extras that `make constraints` resolves; docs has an environment of its own."""
+CONSTRAINED_EXTRAS = ("calibration", "distributed", "docs", "oracle", "test")
+"""The extras that `make constraints` resolves."""
 
 USABLE_EXTRAS = {"simulator": ("distributed",), "calibration": ("calibration", "distributed")}
 """The extras that a package may import from, where it does without them when they are absent."""
