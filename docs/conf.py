@@ -54,7 +54,7 @@ def insert_keys(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 class PlainCells(SphinxPostTransform):
-    """Shows a shell cell as shell and a written file as a file with its name, without the notebook's magic."""
+    """Shows a shell cell as shell and a written file under its name, without the notebook's magic."""
 
     default_priority = 200
 
@@ -63,13 +63,13 @@ class PlainCells(SphinxPostTransform):
         for block in list(self.document.findall(nodes.literal_block)):
             first, _, rest = block.astext().partition("\n")
             if first == "%%bash":
-                block["language"] = "bash"
+                caption, block["language"] = "in a terminal", "bash"
             elif first.startswith("%%writefile "):
-                path = first.removeprefix("%%writefile ").strip()
-                block["language"] = LANGUAGES.get(Path(path).suffix, "text")
-                block.parent.insert(block.parent.index(block), nodes.paragraph("", "", nodes.literal("", path)))
+                caption = first.removeprefix("%%writefile ").strip()
+                block["language"] = LANGUAGES.get(Path(caption).suffix, "text")
             else:
                 continue
+            block.parent.insert(block.parent.index(block), nodes.paragraph("", "", nodes.literal("", caption)))
             block.rawsource, block.children = rest, [nodes.Text(rest)]
 
 

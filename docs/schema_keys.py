@@ -270,11 +270,13 @@ def page() -> str:
     parts = []
     for group, within in sections().items():
         title = GROUPS[group][1]
-        parts.append(f"## {f'`{title}`' if group else title}")
         for section in within:
-            here = ", ".join(f"`{place}`" for place in section.places if place)
+            if section.places[0] == group:
+                heading = f"## {f'`{title}`' if group else title}"
+            else:
+                heading = "### " + ", ".join(f"`{place}`" for place in section.places)
             said = inspect.cleandoc(section.schema.__doc__ or "").partition("\n\n")[0].replace("``", "`")
-            parts.append(f"({anchor(section.schema)})=\n### {here or 'At the top'}\n\n{' '.join(said.split())}")
+            parts.append(f"({anchor(section.schema)})=\n{heading}\n\n{' '.join(said.split())}")
             rows = [(f"`{k.name}`", k.type, k.allowed, k.default, k.meaning) for k in keys(section.schema)]
             parts.append(_table(("key", "type", "allowed", "default", "meaning"), rows))
     return "\n\n".join([*parts, *_numbers()])
