@@ -42,6 +42,9 @@ BLOCK = 2_048
 TASK = 16
 """Most blocks that a thread takes at a time."""
 
+ROOM = 32
+"""Rows of a history that there is room for at first: memory that is not written to is not taken."""
+
 Progress = Callable[[int], None]
 T = TypeVar("T")
 
@@ -144,7 +147,8 @@ class _Work:
     def run(self, threads: int, progress: Progress | None, task: Callable[[int, int], T]) -> list[T]:
         """Do every task, in threads, and return what they bring in order."""
         blocks = -(-self.n // self.block)
-        step = self.block * max(1, min(TASK, -(-blocks // (2 * threads))))
+        tasks = 2 * threads if threads > 1 else 1
+        step = self.block * max(1, min(TASK, -(-blocks // tasks)))
         cuts = list(pairwise([*range(0, self.n, step), self.n])) or [(0, 0)]
         if threads == 1 or len(cuts) == 1:
             return list(_told(map(task, *zip(*cuts, strict=True)), cuts, progress))
@@ -154,7 +158,7 @@ class _Work:
     def histories(self, start: int, stop: int) -> tuple[People, Rows]:
         n = stop - start
         people = _people(n, len(self.model.patients.covariates))
-        rows, filled = self._run_blocks(start, stop, True, empty_rows(10 * n), people, *_NO_SUMMARIES)
+        rows, filled = self._run_blocks(start, stop, True, empty_rows(ROOM * n), people, *_NO_SUMMARIES)
         return people, Rows(rows.time[:filled], rows.code[:filled], rows.value[:filled])
 
     def summaries(self, start: int, stop: int, first: Floats, count: NDArray[np.int32]) -> None:
