@@ -1,4 +1,4 @@
-"""The commands: a run, an explanation, the evidence, the configuration, the page of a run.
+"""The commands: a run, an explanation, the evidence, the configuration, the page of a run or sweep.
 
 Knows folders, terminals and exit codes; computes nothing.
 """
@@ -19,13 +19,21 @@ from typing import Any, TextIO
 import simulator
 from simulator.cli.files import dump
 from simulator.cli.preflight import EVIDENCE, EXPLAIN, REPORT, Prepared, prepare, read_arguments
-from simulator.errors import ConfigError, DeclarationWarning, LobuleError, Problem, ScenarioError
+from simulator.errors import (
+    ConfigError,
+    DeclarationWarning,
+    IncompleteWarning,
+    LobuleError,
+    Problem,
+    ScenarioError,
+)
 
 DONE, OUR_ERROR, BAD_INPUT, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 TRACEBACK = "LOBULE_TRACEBACK"
 """Environment variable: 1 shows the traceback of an error."""
 
 RESULTS, CONFIG, PICTURE, PAGE = "results.nc", "config.yaml", "survival.png", "report.html"
+CONTRAST = "contrast.nc"
 
 _log = logging.getLogger(__name__)
 
@@ -123,13 +131,17 @@ def run_and_write(prepared: Prepared) -> Path:
 
 
 def _report(path: Path) -> Path:
-    """Write the page of finished results beside them, and return it."""
-    from simulator.results.store import open_results
+    """Write the page of results beside them, and return it; of a sweep also before it is finished."""
+    from simulator.results.contrasts import named_beside
+    from simulator.results.store import SWEEP, open_results
     from simulator.views import report
 
-    tree = open_results(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IncompleteWarning)  # the page says it
+        tree = open_results(path)
+    folder = path if path.is_dir() and path.name != SWEEP else path.parent
     try:
-        return report.write(tree, (path if path.is_dir() else path.parent) / PAGE, source=str(path))
+        return report.write(tree, folder / PAGE, source=str(path), against=named_beside(folder / CONTRAST))
     finally:
         tree.close()
 

@@ -6,6 +6,7 @@ Knows folders, terminals, launchers by name and how a sweep is resumed; computes
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from simulator.cli.axes import SCENARIO
-from simulator.cli.commands import listen, show
+from simulator.cli.commands import CONTRAST, PAGE, listen, show
 from simulator.cli.files import dump
 from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
 from simulator.cli.parameters import ONE_DRAW
@@ -32,6 +33,7 @@ from simulator.results.contrasts import contrast
 from simulator.results.layout import Axis
 from simulator.results.locks import WHOLE, held
 from simulator.results.provenance import sweep_record, version
+from simulator.results.scenarios import MOST_RECORDS, RECORDS, records
 from simulator.results.store import save
 from simulator.results.sweep_store import (
     ARRAYS,
@@ -47,13 +49,14 @@ from simulator.results.sweep_store import (
 )
 from simulator.results.sweep_tree import FAILED, N_FINISHED, N_SCENARIOS, open_sweep, write_summary
 from simulator.running import launchers
+from simulator.running.experiment import engine_of
+from simulator.running.record import record_of
 from simulator.running.sweep import Job, Plan, plan
 from simulator.running.workers import processors
 from simulator.views import decisions, estimates
 
-CONTRAST = "contrast.nc"
 STUDIES = "study.replicates"
-_OURS = {ARRAYS, EXTENDED, MANIFEST, SUMS, SUMMARY, CONTRAST, "locks"}
+_OURS = {ARRAYS, EXTENDED, MANIFEST, SUMS, SUMMARY, CONTRAST, PAGE, "locks"}
 
 
 def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
@@ -117,6 +120,7 @@ def run_sweep(
     if dry:
         print(foreseen(sweep, planned, folder))
         return None
+    planned = _recorded(sweep, planned)
     refuse_too_large(sweep, planned, folder)
     own = None if config_dir is None else str(Path(config_dir).expanduser().absolute())  # a worker may stand elsewhere
     open_scenarios, place = Words(tuple(words), own), folder.absolute()
@@ -130,6 +134,16 @@ def run_sweep(
             mark_extended(folder)
         settle(folder)
     return _concluded(folder, sweep)
+
+
+def _recorded(sweep: Sweep, planned: Plan) -> Plan:
+    """Return the plan with the records of the first scenario of each set of group choices, for a page of the sweep."""
+    kept = []
+    for places, index in itertools.islice(sweep.firsts(), MOST_RECORDS):
+        experiment = planned.known.get(index) or sweep.experiment(index)
+        kept.append((places, record_of(experiment, engine=engine_of(experiment))))
+    attrs = {**planned.layout.attrs, RECORDS: records(kept)}
+    return replace(planned, layout=replace(planned.layout, attrs=attrs))
 
 
 @dataclass(frozen=True)
@@ -281,16 +295,21 @@ def _claimed(folder: Path, sweep: Sweep) -> Iterator[None]:
 
 
 def _concluded(folder: Path, sweep: Sweep) -> Path:
-    """Write the summary of a store that is complete, say what is there, and name what failed."""
+    """Write summary and page of a store that is complete, say what is there, and name what failed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", IncompleteWarning)
         tree = open_sweep(folder)
     failed: dict[str, str] = json.loads(tree.attrs.get(FAILED, "{}"))
     n, n_finished = tree.attrs[N_SCENARIOS], tree.attrs[N_FINISHED]
+    paged = bool(sweep.composed(0).container["output"]["report"])
     if n_finished + len(failed) == n:
         write_summary(folder, tree)
         if sweep.contrast:
             save(contrast(tree, sweep.contrast, across_cohorts=True), folder / CONTRAST)
+        if paged:
+            from simulator.views import report
+
+            report.write(tree, folder / PAGE, source=str(folder), against=sweep.contrast)
     if estimates.NODE in tree.children:
         show(estimates.estimates_table(tree))
     if decisions.NODE in tree.children:
@@ -301,6 +320,8 @@ def _concluded(folder: Path, sweep: Sweep) -> Path:
         print(f"  {SUMMARY:12}  for a spreadsheet")
         if sweep.contrast:
             print(f"  {CONTRAST:12}  against {sweep.contrast}")
+        if paged:
+            print(f"  {PAGE:12}  all of it on a page, for a browser")
     else:
         print(f"  {n_finished:,} of {n:,} scenarios are finished; the others show NaN")
     if failed:

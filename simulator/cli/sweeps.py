@@ -146,6 +146,18 @@ class Sweep:
             for point in range(1, axis.size):
                 yield point * stride
 
+    def firsts(self) -> Iterator[tuple[dict[str, int], int]]:
+        """Yield the first scenario of every set of group choices: its place on the axes that choose, and its number."""
+        chosen = [number for number, axis in enumerate(self.axes) if self._chooses(axis)]
+        for places in itertools.product(*(range(self.shape[number]) for number in chosen)):
+            index, at = 0, dict(zip(chosen, places, strict=True))
+            for number, size in enumerate(self.shape):
+                index = index * size + at.get(number, 0)
+            yield {self.axes[number].name: place for number, place in at.items()}, index
+
+    def _chooses(self, axis: Axis) -> bool:
+        return any(key in self.library.groups for key in axis.keys)
+
     def _set(self, index: int) -> tuple[dict[str, str], list[tuple[str, Any]], list[str]]:
         choices, values, texts = _choices_of(self.fixed), list(self.fixed.values), list(self.fixed.texts)
         for axis, place in zip(self.axes, place_of(index, self.shape), strict=True):
@@ -166,7 +178,7 @@ class Sweep:
 
     def _choices(self) -> Iterator[dict[str, str]]:
         """Yield every set of group choices that occurs."""
-        groups = [axis for axis in self.axes if any(key in self.library.groups for key in axis.keys)]
+        groups = [axis for axis in self.axes if self._chooses(axis)]
         for places in itertools.product(*(range(axis.size) for axis in groups)):
             choices = _choices_of(self.fixed)
             for axis, place in zip(groups, places, strict=True):

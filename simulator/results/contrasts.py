@@ -7,13 +7,16 @@ value of each study; their differences carry the error of independent runs, and 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem, unknown
+from simulator.results.store import open_results
 
 ARM, COHORT, ESTIMATES = "arm", "cohort", "estimates"
 NO_EFFECT = "a contrast across cohorts compares different patients: no treatment effect"
@@ -58,6 +61,19 @@ def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: b
     for node in nodes.values():
         node.attrs |= {"title": title} if title else {}
     return xr.DataTree.from_dict(nodes)
+
+
+def named_beside(path: Path) -> dict[str, Any]:
+    """Return the reference that a file of contrasts was made against; empty if there is no such file, or it is no more
+    to be read.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = ast.literal_eval(str(open_results(path).attrs.get("against", "{}")))
+    except (ConfigError, ValueError, SyntaxError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _between_arms(tree: xr.DataTree, against: Mapping[str, Any]) -> xr.DataTree:

@@ -20,7 +20,8 @@ from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
 from simulator.results.sweep_store import EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
 
 COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenarios_finished", "failed"
-"""Attributes that an opened sweep has beside its record."""
+UNFINISHED = "unfinished"
+"""Attributes that an opened sweep has beside its record; the last two only where there is something to tell."""
 
 _ROUNDED = 12
 _QUANTILES = ("median", "lower", "upper", "median_standard_error")
@@ -57,12 +58,15 @@ def open_sweep(folder: Path) -> xr.DataTree:
     blocks = Blocks(*shape)
     n_scenarios, n_finished = int(np.prod(shape[0])), 0
     failed: dict[str, str] = {}
-    for number, block in store.committed().items():
+    committed = store.committed()
+    for number, block in committed.items():
         n_finished += len(blocks.scenarios(number)) - len(block.failed)
         failed |= block.failed
     tree.attrs |= {COMPLETE: int(n_finished == n_scenarios), N_SCENARIOS: n_scenarios, N_FINISHED: n_finished}
     if failed:
         tree.attrs[FAILED] = json.dumps(failed)
+    if missing := sorted(set(range(len(blocks))) - committed.keys()):
+        tree.attrs[UNFINISHED] = json.dumps({"block": list(blocks.block), "numbers": missing})
     if n_finished < n_scenarios:
         less = f"{folder}: {n_finished:,} of {n_scenarios:,} scenarios are finished; the others show NaN"
         warnings.warn(less + (f"; {len(failed)} failed" if failed else ""), IncompleteWarning, stacklevel=3)

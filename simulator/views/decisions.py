@@ -30,15 +30,16 @@ def decisions_table(tree: xr.DataTree) -> RenderableType:
     for place in places[:MOST_SCENARIOS]:
         at = dict(zip(swept, place, strict=True))
         labels = [str(root[name].values[where]) for name, where in at.items()]
-        for cells in _rows(node.isel(at)):
+        for cells in decision_rows(node.isel(at)):
             add_row(table, [*labels, *cells])
     left = len(places) - MOST_SCENARIOS
     rest = [Text(f"… {left:,} scenarios more")] if left > 0 else []
-    names = zip(node["decision"].values, _rules(node), strict=True)
+    names = zip(node["decision"].values, rules(node), strict=True)
     return Group(table, *rest, Text(), *(Text(f"{name}: {rule}") for name, rule in names))
 
 
-def _rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
+def decision_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
+    """Yield name, probability, its error, width of the interval and its error of each decision, as shown."""
     columns = ("decision_probability", "interval_width")
     for number, name in enumerate(node["decision"].values):
         cells = [str(name)]
@@ -48,8 +49,8 @@ def _rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
         yield tuple(cells)
 
 
-def _rules(node: xr.Dataset) -> list[str]:
-    """What is decided, in words; of scenarios that differ in it, all that there is."""
+def rules(node: xr.Dataset) -> list[str]:
+    """Return what is decided, in words; of scenarios that differ in it, all that there is."""
     rules = node["rule"]
     whole = rules.transpose("decision", ...).values.reshape(rules.sizes["decision"], -1)
     return [" | ".join(dict.fromkeys(str(rule) for rule in row if rule)) for row in whole]

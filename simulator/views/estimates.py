@@ -30,14 +30,15 @@ def estimates_table(tree: xr.DataTree) -> RenderableType:
     for place in places[:MOST_SCENARIOS]:
         at = dict(zip(swept, place, strict=True))
         labels = [str(root[name].values[where]) for name, where in at.items()]
-        for cells in _rows(node.isel(at, missing_dims="ignore")):
+        for cells in estimate_rows(node.isel(at, missing_dims="ignore")):
             add_row(table, [*labels, *cells])
     left = len(places) - MOST_SCENARIOS
     rest = [Text(f"… {left:,} scenarios more")] if left > 0 else []
     return Group(table, *rest, Text(), Text("mean: over the studies in which it is finite"))
 
 
-def _rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
+def estimate_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
+    """Yield name, mean, its error, median, interval and unit of each estimate of one scenario, as shown."""
     for number, name in enumerate(node["estimate"].values):
         one = node.isel(estimate=number)
         if not one["simulated"].notnull().any():  # a scenario that has none of it, or a study that never defines it

@@ -17,6 +17,7 @@ import simulator
 from simulator.cli.commands import PAGE, RESULTS, main
 from simulator.errors import ConfigError
 from simulator.results.assumptions import ASSUMPTION, EVIDENCE, Basis, Grounds, grounds_of
+from simulator.results.store import save
 from simulator.views import report, tables
 from simulator.views.figures.style import statistics_of
 from tests.pages import pictures, read
@@ -235,6 +236,29 @@ def test_a_model_is_grounded_by_the_numbers_that_say_when():
     assert not Grounds({}, (), "", (), by_administration=False, declared={}).survival_is_assumed()
 
 
+def test_estimates_and_decisions_stand_beside_the_targets_where_they_were_asked_for():
+    asked = [
+        "output.estimates={year: {estimator: kaplan_meier_landmark, variable: survival, time: 12 mo}}",
+        "output.decisions={go: {target: I11, above: 0.1, method: exact}}",
+    ]
+    tree = simulator.simulate(["cohort=il2_hai_adjuvant", "study.replicates=40", *asked])
+    page = report.page(tree)
+    [estimate] = rows(section(page, "estimates"))
+    node = tree["estimates"].to_dataset().isel(estimate=0)
+    assert estimate[:2] == ["year", "kaplan_meier_landmark; survival"]
+    assert float(estimate[2]) == pytest.approx(node["mean"].item(), abs=node["mean_standard_error"].item())
+    [decision] = rows(section(page, "decisions"))
+    of_rule = tree["decisions"].to_dataset().isel(decision=0)
+    assert decision[:2] == ["go", "lower 95 % bound (exact) of I11 above 0.1"]
+    error = of_rule["decision_probability_standard_error"].item()
+    assert float(decision[2]) == pytest.approx(of_rule["decision_probability"].item(), abs=error)
+    headings = [heading.text for heading in read(page).all("h3")]
+    places = [headings.index(name) for name in ("Estimates without a reported value", "Decisions", "Survival")]
+    assert places == sorted(places)
+    plain = [heading.text for heading in read(page_of("ilp")).all("h3")]
+    assert not {"Estimates without a reported value", "Decisions"} & set(plain)
+
+
 def test_spreads_are_apart_where_there_are_draws():
     shown = rows(section(page_of("draws"), "spreads"))
     assert [tuple(row) for row in shown] == list(tables.spread_rows(tree_of("draws")))
@@ -365,13 +389,14 @@ def test_a_page_of_nothing_is_refused(arguments, said, tmp_path, monkeypatch, ca
 
 def test_other_results_are_refused_by_their_path(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    swept = ["--multirun", "cohort=ilp,il2_hai_adjuvant", "study.replicates=2", "hydra.sweep.dir=swept"]
-    assert main(swept) == 0
-    capsys.readouterr()
-    before = sorted(Path("swept").iterdir())
-    assert main(["report", "swept"]) == 2
-    assert "results = swept: must be those of one simulation: this is a sweep" in capsys.readouterr().err
-    assert sorted(Path("swept").iterdir()) == before
+    tree = xr.DataTree.from_dict(
+        {path: node for path, node in tree_of("ilp").to_dict().items() if "targets" not in path}
+    )
+    tree.attrs = dict(tree_of("ilp").attrs)
+    save(tree, tmp_path / RESULTS)
+    assert main(["report", RESULTS]) == 2
+    assert f"results = {RESULTS}: must be those of one simulation: no node targets" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [RESULTS]
 
 
 @pytest.mark.parametrize("lacking", ["targets", "statistics"])
@@ -381,7 +406,7 @@ def test_a_tree_that_is_no_run_is_refused_and_the_page_that_was_there_stays(lack
     (tmp_path / PAGE).write_text("what was there")
     with pytest.raises(ConfigError, match=f"must be those of one simulation: no node {lacking}"):
         report.write(tree, tmp_path / PAGE)
-    with pytest.raises(ConfigError, match="this is a sweep"):
+    with pytest.raises(ConfigError, match="must be those of a sweep: no words of scenarios"):
         report.page(with_record(tree_of("ilp"), sweep="{}"))
     bare = tree_of("ilp").copy()
     bare.attrs = {}

@@ -1,4 +1,4 @@
-"""One self-contained page a run: what it found, and what it was made of. Knows sections; computes no statistic.
+"""One self-contained page a run or sweep: what it found, what it was made of. Knows sections; computes no statistic.
 
 The page needs no network and no script. Its headings follow STRESS-DES (Monks et al. 2019), so that it serves as the
 documentation of the model in a submission.
@@ -7,18 +7,24 @@ documentation of the model in a submission.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
+from simulator.results.scenarios import SWEEP
 from simulator.views.figures.style import write_whole
+from simulator.views.report import comparisons as compared
 from simulator.views.report import documentation as made_of
 from simulator.views.report import results as found
+from simulator.views.report import sweep_background as background
+from simulator.views.report import sweep_results as swept
 from simulator.views.report.markup import Element, element, written
 from simulator.views.report.record import Run, run_of
+from simulator.views.report.sweep import SweepRun, summary, sweep_of
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing runs
 
@@ -29,13 +35,15 @@ class Section:
 
     id: str
     heading: str
-    write: Callable[[Run], Iterator[Element]] | None = None
+    write: Callable[[Any], Iterator[Element]] | None = None  # of a `Run`, or of a `SweepRun`
     within: Sequence[Section] = ()
 
 
 SECTIONS = (
     Section("results", "Results", within=(
         Section("targets", "Reported and simulated", found.targets),
+        Section("estimates", "Estimates without a reported value", found.estimates),
+        Section("decisions", "Decisions", found.decisions),
         Section("survival", "Survival", found.survival),
         Section("occurrences", "Response, progression and causes of death", found.occurrences),
         Section("times", "Time to response and other events", found.times),
@@ -75,19 +83,85 @@ SECTIONS = (
 """Sections in their order; one that writes nothing, as calibration where nothing is calibrated, is left out."""
 
 
-def page(tree: xr.DataTree, *, source: str = "DataTree") -> str:
-    """Return the page of a run: HTML that needs nothing else. The same tree, the same text.
+SWEEP_SECTIONS = (
+    Section("results", "Results", within=(
+        Section("swept", "What was swept", swept.what_was_swept),
+        Section("main", "Main statistics", swept.main),
+        Section("targets", "Reported numbers", swept.reported),
+        Section("estimates", "Estimates without a reported value", swept.estimates),
+        Section("decisions", "Decisions", swept.decisions),
+        Section("survival", "Overall survival by scenario", swept.survival),
+        Section("contrasts", "Contrasts with the reference", compared.contrasts),
+        Section("tornado", "One key at a time", compared.tornado),
+    )),
+    Section("objectives", "1 Objectives", within=(
+        Section("purpose", "1.1 Purpose of the model", background.of_first(made_of.purpose)),
+        Section("aims", "1.2 Aims of experimentation", background.aims),
+    )),
+    Section("logic", "2 Logic", within=(
+        Section("overview", "2.1 Base model", background.of_first(made_of.base_model)),
+        Section("algorithms", "2.2 Base model logic and algorithms", background.of_first(made_of.logic)),
+        Section("components", "2.3 Components", background.of_first(made_of.components)),
+    )),
+    Section("data", "3 Data", within=(
+        Section("sources", "3.1 Data sources and evidence", background.of_first(made_of.sources)),
+        Section("parameters", "3.2 Input parameters", background.of_first(made_of.parameters)),
+        Section("calibration", "3.3 Calibration", background.of_first(made_of.calibrated)),
+        Section("assumptions", "3.4 Assumptions", background.assumptions),
+    )),
+    Section("experimentation", "4 Experimentation", within=(
+        Section("initialisation", "4.1 Initialisation", background.of_first(made_of.initialisation)),
+        Section("length", "4.2 Run length", background.of_first(made_of.length)),
+        Section("estimation", "4.3 Estimation approach", background.of_first(made_of.estimation)),
+    )),
+    Section("implementation", "5 Implementation", within=(
+        Section("software", "5.1 Software", background.of_first(made_of.software)),
+        Section("sampling", "5.2 Random sampling", background.of_first(made_of.sampling)),
+        Section("execution", "5.3 Model execution", background.of_first(made_of.execution)),
+    )),
+    Section("access", "6 Code access", background.access),
+)  # fmt: skip
+"""The same of a sweep; what is said of the model is said of its first scenario."""
 
-    ``source`` is what an error calls the tree: where it was read, say.
+
+def page(tree: xr.DataTree, *, source: str = "DataTree", against: Mapping[str, Any] | None = None) -> str:
+    """Return the page of a run or a sweep: HTML that needs nothing else. The same tree, the same text.
+
+    ``source`` is what an error calls the tree: where it was read, say. ``against``, of a sweep, is the reference by
+    dimension that ``output.contrast`` named.
 
     Raises
     ------
     ConfigError
-        If the tree is not that of one run with its record.
+        If the tree is not that of one run with its record, or of a sweep; or ``against`` is not in it.
     """
+    if SWEEP in tree.root.attrs:
+        sweep = sweep_of(tree, source, against)
+        return _page(sweep, SWEEP_SECTIONS, sweep.title, summary(sweep))
     run = run_of(tree, source)
-    made = [section for section in (_written(each, run, 2) for each in SECTIONS) if section is not None]
-    title = run.said("title")
+    return _page(run, SECTIONS, run.said("title"), _summary(run))
+
+
+def write(
+    tree: xr.DataTree,
+    path: str | os.PathLike[str],
+    *,
+    source: str = "DataTree",
+    against: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the page of a run or a sweep into a file, whole or not at all, and return the file; others as of `page`.
+
+    Raises
+    ------
+    ConfigError
+        If the tree has no page (`page`), or the file cannot be written.
+    """
+    write_whole(page(tree, source=source, against=against).encode("utf-8"), path, key="report")
+    return Path(path)
+
+
+def _page(run: Run | SweepRun, sections: Sequence[Section], title: str, lead: str) -> str:
+    made = [section for section in (_written(each, run, 2) for each in sections) if section is not None]
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -98,25 +172,13 @@ def page(tree: xr.DataTree, *, source: str = "DataTree") -> str:
         element("title", f"{title} – Lobule"),
         element("style", files(__package__).joinpath("page.css").read_text(encoding="utf-8")),
     )
-    top = element("header", element("h1", title), element("p", _summary(run), class_="lead"), id="top")
+    top = element("header", element("h1", title), element("p", lead, class_="lead"), id="top")
     contents = element("nav", element("h2", "Contents"), _contents(made), aria_label="Contents")
     foot = element("footer", element("a", "to the top", href="#top"))
     return written(element("html", head, element("body", top, contents, element("main", made), foot), lang="en"))
 
 
-def write(tree: xr.DataTree, path: str | os.PathLike[str], *, source: str = "DataTree") -> Path:
-    """Write the page of a run into a file, whole or not at all, and return the file; ``source`` as of `page`.
-
-    Raises
-    ------
-    ConfigError
-        If the tree is not that of one run with its record, or the file cannot be written.
-    """
-    write_whole(page(tree, source=source).encode("utf-8"), path, key="report")
-    return Path(path)
-
-
-def _written(section: Section, run: Run, level: int) -> Element | None:
+def _written(section: Section, run: Run | SweepRun, level: int) -> Element | None:
     """Return a section with its heading, or None if there is nothing to say."""
     content = [*section.write(run)] if section.write else []
     content += [each for each in (_written(one, run, level + 1) for one in section.within) if each is not None]

@@ -62,6 +62,11 @@ def run_of(tree: xr.DataTree, source: str) -> Run:
     reason = "this is a sweep" if "sweep" in tree.root.attrs else f"no node {' and no node '.join(missing)}"
     if missing or "sweep" in tree.root.attrs:
         raise ConfigError(Problem("results", source, f"must be those of one simulation: {reason}"))
+    return parsed(tree)
+
+
+def parsed(tree: xr.DataTree) -> Run:
+    """Return the record of a tree as a run's. Raises ConfigError if it has none."""
     record = tree.root.attrs
     return Run(
         tree=tree,

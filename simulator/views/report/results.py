@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from simulator.views import decisions as decided
+from simulator.views import estimates as estimated
 from simulator.views import figures
 from simulator.views.figures.occurrences import event_rows
 from simulator.views.figures.style import event_words, statistics_of, words
@@ -51,6 +53,38 @@ def targets(run: Run) -> Iterator[Element]:
             width=7.6, height=0.95 + 0.22 * n, margins=(3.7, 0.2, 0.5, 0.4),
         )  # fmt: skip
         yield figure(drawn, "Percentiles; the shaded strip is the central 95 %.", wide=True)
+
+
+def estimates(run: Run) -> Iterator[Element]:
+    """What studies find beside the reported numbers; nothing where nothing was asked for."""
+    if estimated.NODE not in run.tree.children:
+        return
+    node = run.tree[estimated.NODE].to_dataset()
+    yield paragraph(
+        "Statistics that no paper printed, of every simulated study: the mean over the studies in which it is finite "
+        "with its Monte-Carlo error, the median, and the central 95 % of studies. A unit of 1 is a share or a ratio."
+    )
+    about = ["; ".join(filter(None, (_said(node, name, place) for name in ("estimator", "variable", "of_group"))))
+             for place in range(node.sizes["estimate"])]  # fmt: skip
+    named = dict(zip(map(str, node["estimate"].values), about, strict=True))
+    rows = [(cells[0], named[cells[0]], *cells[1:]) for cells in estimated.estimate_rows(node)]
+    head = ("estimate", "what", "mean", "Monte Carlo ±", "median", "95 % interval", "unit")
+    yield table("Estimates without a reported value", head, rows, numeric=range(2, 6))
+
+
+def decisions(run: Run) -> Iterator[Element]:
+    """How often a study would decide so; nothing where no rule was given."""
+    if decided.NODE not in run.tree.children:
+        return
+    node = run.tree[decided.NODE].to_dataset()
+    yield paragraph(
+        "A rule looks at the confidence interval of a proportion in each simulated study. Its probability is the share "
+        "of studies that decide so; widths are of the interval, mean over studies. Errors are those of Monte Carlo."
+    )
+    head = ("decision", "what is decided", "probability", "±", "width of the interval", "±")
+    rules = dict(zip(map(str, node["decision"].values), decided.rules(node), strict=True))
+    rows = [(cells[0], rules[cells[0]], *cells[1:]) for cells in decided.decision_rows(node)]
+    yield table("Decisions", head, rows, numeric=range(2, 6))
 
 
 def survival(run: Run) -> Iterator[Element]:
@@ -259,6 +293,11 @@ def _estimate(node: Any, name: str, group: str) -> str:
         return supported(value, math.nan, 1.0, 2)
     of = float(node[error].sel(group=group))
     return f"{supported(value, of, 1.0, 3)} ± {of:.1g}"
+
+
+def _said(node: Any, name: str, place: int) -> str:
+    against = str(node["against_group"].values[place]) if name == "of_group" else ""
+    return str(node[name].values[place]) + (f" against {against}" if against else "")
 
 
 def _silence(doubts: Mapping[str, Doubt]) -> str:
