@@ -259,7 +259,7 @@ def tornado(
     dress_rows(ax, [literal(short(f"{each.name} (from {_label(held[each.name], 12)})", 34)) for each, *_ in rows])
     ax.set_ylim(len(rows) - 0.4, -0.75)
     ax.margins(x=0.12)
-    ax.set_xlabel(literal(short(f"Difference: {told.label}", 60)))
+    ax.set_xlabel(_difference_name(told), fontsize="small")
     return figure_of(ax)
 
 
@@ -290,7 +290,7 @@ def contrasts(
     ax.axvline(0, color=MUTED, linewidth=0.8)
     dress_rows(ax, [_label(label, 22) for label in each.labels])
     ax.set_ylabel(_axis_name(each))
-    ax.set_xlabel(literal(short(f"Difference: {told.label}", 54)))
+    ax.set_xlabel(_difference_name(told), fontsize="small")
     return figure_of(ax)
 
 
@@ -384,8 +384,16 @@ def _axis_name(each: Swept) -> str:
 
 
 def _name_value(ax: Axes, of: Outcome) -> None:
+    ax.set_ylabel(_with_unit(of), fontsize="small")
+
+
+def _difference_name(of: Outcome) -> str:
+    return f"Difference: {_with_unit(of)}"
+
+
+def _with_unit(of: Outcome) -> str:
     unit = f" ({short(of.unit, 16)})" if of.unit else ""
-    ax.set_ylabel(literal(short(of.name, _NAME - len(unit)) + unit), fontsize="small")
+    return literal(short(of.name, _NAME - len(unit)) + unit)
 
 
 def _label(label: Any, length: int) -> str:
