@@ -8,7 +8,7 @@ value of each study; their differences carry the error of independent runs, and 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,17 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem, unknown
+from simulator.results.scenarios import COHORT, Swept, part, reference, swept
 from simulator.results.store import open_results
 
-ARM, COHORT, ESTIMATES = "arm", "cohort", "estimates"
+ARM, ESTIMATES = "arm", "estimates"
 NO_EFFECT = "a contrast across cohorts compares different patients: no treatment effect"
+MOST_ALONG = 24
+"""Labels of a swept key that are contrasted in `one_way`."""
+
+Slices = Sequence[tuple[Swept, xr.DataTree]]
+"""Swept keys, each with the contrasts along it."""
+
 _ERROR = "_standard_error"
 _UNPAIRED = "error as of independent runs: shared luck makes the true one smaller where it makes both vary alike"
 
@@ -61,6 +68,23 @@ def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: b
     for node in nodes.values():
         node.attrs |= {"title": title} if title else {}
     return xr.DataTree.from_dict(nodes)
+
+
+def one_way(tree: xr.DataTree, at: Mapping[str, Any] | None = None) -> Slices:
+    """Return, for each swept key with several labels, the contrasts of its scenarios with the reference.
+
+    All other keys are held at the reference; of very many labels `MOST_ALONG` are taken, evenly spaced. Samples, draws
+    and cohorts are no keys of this kind.
+    """
+    held = reference(tree, at)
+    made: list[tuple[Swept, xr.DataTree]] = []
+    for each in swept(tree):
+        if each.sampled or each.name == COHORT or len(each.labels) < 2:
+            continue
+        others = {name: label for name, label in held.items() if name != each.name}
+        cut = part(tree, others, most={each.name: MOST_ALONG}, keep=held)
+        made.append((swept(cut)[0], contrast(cut, {each.name: held[each.name]})))
+    return made
 
 
 def named_beside(path: Path) -> dict[str, Any]:

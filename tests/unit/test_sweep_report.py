@@ -16,7 +16,8 @@ import xarray as xr
 import simulator
 from simulator.cli.commands import CONTRAST, PAGE, main
 from simulator.errors import ConfigError, IncompleteWarning
-from simulator.results.contrasts import named_beside
+from simulator.results.contrasts import named_beside, one_way
+from simulator.results.outcomes import loaded, numbers, outcome_of, outcomes
 from simulator.results.scenarios import (
     FAILED,
     FINISHED,
@@ -31,8 +32,6 @@ from simulator.results.scenarios import (
 )
 from simulator.views import report
 from simulator.views.arrangement import arranged
-from simulator.views.figures.scenarios import one_way
-from simulator.views.outcomes import loaded, numbers, outcome_of, outcomes
 from tests.pages import Node, pictures, read
 
 SWEEPS = {

@@ -1,6 +1,6 @@
 """Scenarios of a sweep side by side: an outcome over what was swept, survival beside the reference, tornado, contrasts.
 
-Knows swept dimensions, outcomes (`views.outcomes`) and contrasts; computes no statistic.
+Knows swept dimensions, outcomes (`results.outcomes`) and contrasts; computes no statistic.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.errors import ConfigError, Problem
-from simulator.results.contrasts import contrast
-from simulator.results.scenarios import COHORT, Swept, drawn, one, part, reference, swept
+from simulator.results.contrasts import Slices, contrast, one_way
+from simulator.results.outcomes import Outcome, difference, numbers, outcome_of
+from simulator.results.scenarios import Swept, drawn, one, part, reference, swept
 from simulator.views.arrangement import MOST_CELLS, MOST_DOTS, MOST_LINES, MOST_POINTS, asked
 from simulator.views.figures.style import (
     INK,
@@ -34,10 +35,6 @@ from simulator.views.figures.style import (
     short,
 )
 from simulator.views.figures.survival_curves import survival
-from simulator.views.outcomes import ERROR, Outcome, numbers, outcome_of
-
-Slices = Sequence[tuple[Swept, xr.DataTree]]
-"""Swept keys, each with the contrasts along it."""
 
 WIDE_ERROR = 1.96
 """Monte-Carlo standard errors on either side of what is drawn: 95 %."""
@@ -292,38 +289,6 @@ def contrasts(
     ax.set_ylabel(_axis_name(each))
     ax.set_xlabel(_difference_name(told), fontsize="small")
     return figure_of(ax)
-
-
-def one_way(tree: xr.DataTree, at: Mapping[str, Any] | None = None) -> Slices:
-    """Return, for each swept key with several labels, the contrasts of its scenarios with the reference.
-
-    All other keys are held at the reference. Samples, draws and cohorts are no keys of this kind.
-    """
-    held = reference(tree, at)
-    made: list[tuple[Swept, xr.DataTree]] = []
-    for each in swept(tree):
-        if each.sampled or each.name == COHORT or len(each.labels) < 2:
-            continue
-        others = {name: label for name, label in held.items() if name != each.name}
-        cut = part(tree, others, most={each.name: MOST_ROWS}, keep=held)
-        made.append((swept(cut)[0], contrast(cut, {each.name: held[each.name]})))
-    return made
-
-
-def difference(made: xr.DataTree, of: Outcome, what: str = "difference") -> tuple[xr.DataArray, xr.DataArray] | None:
-    """Return a column of a contrast with its Monte-Carlo error, in shown units; None where contrasts have none.
-
-    ``what``: ``difference`` or ``ratio``.
-    """
-    if of.node not in made.children:
-        return None
-    node = made[of.node].to_dataset()
-    name = what if of.paired else f"{of.value}_{what}"
-    if name not in node:
-        return None
-    scale = of.scale if what == "difference" else 1.0
-    gap, error = (node[each].isel(of.at, drop=True) for each in (name, f"{name}{ERROR}"))
-    return gap * scale, error * scale
 
 
 def _differences(made: xr.DataTree, of: Outcome) -> tuple[Any, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simulator.results.contrasts import NO_EFFECT, contrast
+from simulator.results.contrasts import NO_EFFECT, Slices, contrast, one_way
+from simulator.results.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, difference
 from simulator.results.scenarios import COHORT, part, swept, thinned
 from simulator.views import figures
-from simulator.views.figures.scenarios import WIDE_ERROR, Slices, difference, one_way
-from simulator.views.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome
+from simulator.views.figures.scenarios import WIDE_ERROR
 from simulator.views.report.markup import Content, Element, element, table
 from simulator.views.report.pictures import picture
 from simulator.views.report.results import figure, paragraph, warning

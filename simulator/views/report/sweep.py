@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem
+from simulator.results.outcomes import Outcome, loaded, numbers, outcomes
 from simulator.results.scenarios import (
     FINISHED,
     Swept,
@@ -22,7 +23,6 @@ from simulator.results.scenarios import (
     swept,
 )
 from simulator.views.arrangement import Arrangement, arranged, shown
-from simulator.views.outcomes import Outcome, loaded, numbers, outcomes
 from simulator.views.report.record import NOT_RECORDED, Run, parsed
 
 MOST_LABELS = 24

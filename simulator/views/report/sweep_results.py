@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from simulator.results.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, numbers
 from simulator.results.scenarios import (
     FAILED,
     FINISHED,
     MISSING,
     drawn,
     failures,
+    part,
     swept,
     thinned,
     words_of,
@@ -29,7 +31,6 @@ from simulator.views import decisions as decided
 from simulator.views import figures
 from simulator.views.arrangement import MOST_DOTS, Arrangement
 from simulator.views.figures.scenarios import LEGEND_COLUMNS
-from simulator.views.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, numbers
 from simulator.views.report.markup import Content, Element, bullets, definitions, element, table
 from simulator.views.report.pictures import picture
 from simulator.views.report.results import figure, paragraph, warning
@@ -213,12 +214,7 @@ def _faceted(sweep: SweepRun, found: Sequence[Outcome], slug: str) -> Iterator[E
         yield from _panels(sweep, found, slug, sweep.shown)
         return
     for number, label in enumerate(dimension.labels):
-        cut = xr.DataTree.from_dict(
-            {node.path: node.to_dataset(inherit=False).isel({facets: number}, drop=True, missing_dims="ignore")
-             for node in sweep.shown.subtree}
-        )  # fmt: skip
-        cut.attrs = dict(sweep.shown.attrs)
-        panels = [*_panels(sweep, found, f"{slug}-{number}", cut)]
+        panels = [*_panels(sweep, found, f"{slug}-{number}", part(sweep.shown, {facets: label}))]
         state = {"open": "open"} if label == sweep.reference[facets] else {}
         yield element("details", element("summary", f"{facets}: {label}"), panels, **state)
 

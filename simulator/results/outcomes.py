@@ -14,7 +14,6 @@ import xarray as xr
 from simulator.errors import ConfigError, unknown
 from simulator.results.scenarios import is_sweep, swept, variable
 from simulator.units import DAYS_PER
-from simulator.views.figures.style import event_words
 
 TARGETS, ESTIMATES, STATISTICS, DECISIONS = "targets", "estimates", "statistics", "decisions"
 ERROR = "_standard_error"
@@ -109,7 +108,7 @@ def _statistics(node: xr.Dataset) -> list[Outcome]:
         for place, event in enumerate(map(str, node["event"].values)):
             if not event.startswith("death"):
                 at = everybody | {"event": place, "time": time.size - 1}
-                told = f"{event_words(event)} by {until}"
+                told = f"{event[:1].upper()}{event[1:].replace('_', ' ')} by {until}"
                 made.append(Outcome(f"event_{event}", told, STATISTICS, "cumulative_incidence", *_SHARE, at))
     for id_, told, unit in (
         ("administrations_mean", "Administrations per patient", ""),
@@ -173,3 +172,19 @@ def loaded(tree: xr.DataTree) -> xr.DataTree:
     made = xr.DataTree.from_dict({path: node.load() for path, node in nodes.items()})
     made.attrs = dict(tree.attrs)
     return made
+
+
+def difference(made: xr.DataTree, of: Outcome, what: str = "difference") -> tuple[xr.DataArray, xr.DataArray] | None:
+    """Return a column of a contrast with its Monte-Carlo error, in shown units; None where contrasts have none.
+
+    ``what``: ``difference`` or ``ratio``.
+    """
+    if of.node not in made.children:
+        return None
+    node = made[of.node].to_dataset()
+    name = what if of.paired else f"{of.value}_{what}"
+    if name not in node:
+        return None
+    scale = of.scale if what == "difference" else 1.0
+    gap, error = (node[each].isel(of.at, drop=True) for each in (name, f"{name}{ERROR}"))
+    return gap * scale, error * scale
