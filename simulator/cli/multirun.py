@@ -219,7 +219,8 @@ def _what_is_there(folder: Path, description: Mapping[str, Any]) -> Mapping[str,
         present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     except OSError as error:
         raise ConfigError(Problem(key, str(folder), f"cannot be read: {error.strerror or error}")) from None
-    if strange := sorted(present - _OURS):
+    left_behind = {name for name in present if name.startswith(".") and name.endswith(".tmp")}  # by a killed writer
+    if strange := sorted(present - _OURS - left_behind):
         raise ConfigError(Problem(key, str(folder), f"holds something else ({strange[0]}); name a new folder"))
     there = SweepStore(folder).description()
     if there is None or there == description:

@@ -466,6 +466,17 @@ def test_a_sweep_without_a_page_and_a_contrast_that_is_no_more(tmp_path):
     assert named_beside(folder / CONTRAST) == {}
 
 
+def test_what_a_killed_writer_of_a_page_left_behind_is_no_obstacle(folders, tmp_path, capsys):
+    folder = tmp_path / "killed"
+    shutil.copytree(folders["one key"], folder)
+    (folder / PAGE).unlink()
+    (folder / f".{PAGE}.0123456789ab.tmp").write_text("<!DOCTYPE")
+    assert main(["--multirun", *SWEEPS["one key"], f"hydra.sweep.dir={folder}"]) == 0
+    assert "0 computed" in capsys.readouterr().err
+    assert (folder / PAGE).read_bytes() == (folders["one key"] / PAGE).read_bytes()
+    assert not [*folder.glob(".*.tmp")]
+
+
 def test_a_tree_that_is_no_whole_sweep_is_refused(trees):
     tree = trees["one key"]
     bare = xr.DataTree.from_dict({path: node for path, node in tree.to_dict().items() if "scenarios" not in path})
