@@ -97,13 +97,15 @@ def _statistics(node: xr.Dataset) -> list[Outcome]:
     for years in LANDMARKS:
         day = DAYS_PER["y"] * years
         if time[-1] >= day * (1 - 1e-9):
-            place = int(np.searchsorted(time, day * (1 + 1e-9), side="right")) - 1
+            place = _before(time, day)
             told = f"Alive at day {time[place]:g}"
             at = everybody | {"time": place}
             made.append(Outcome(f"survival_{years}y", told, STATISTICS, "overall_survival", *_SHARE, at))
     until = f"day {time[-1]:g}"
     if "rmst" in node:
-        made.append(Outcome("rmst", f"Mean time lived until {until}", STATISTICS, "rmst", "days", 1.0, everybody))
+        differ = " | " in str(node["rmst"].attrs.get("long_name", ""))  # horizons of scenarios
+        end = "the horizon" if differ else until
+        made.append(Outcome("rmst", f"Mean time lived until {end}", STATISTICS, "rmst", "days", 1.0, everybody))
     if "cumulative_incidence" in node:
         for place, event in enumerate(map(str, node["event"].values)):
             if not event.startswith("death"):
@@ -117,6 +119,13 @@ def _statistics(node: xr.Dataset) -> list[Outcome]:
         if variable(node, id_) in node:
             made.append(Outcome(id_, told, STATISTICS, variable(node, id_), unit, 1.0, everybody))
     return made
+
+
+def _before(time: Any, day: float) -> int:
+    """Place of the last step of a grid up to a day. Ends of horizons stand between steps, and not in every scenario."""
+    step = time[1] - time[0] if time.size > 1 else day
+    regular = np.flatnonzero(np.isclose(time, step * np.floor(day / step * (1 + 1e-9))))
+    return int(regular[0]) if regular.size else int(np.searchsorted(time, day * (1 + 1e-9), side="right")) - 1
 
 
 def _estimates(node: xr.Dataset) -> list[Outcome]:

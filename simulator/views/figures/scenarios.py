@@ -44,6 +44,7 @@ LEGEND_COLUMNS = 2
 """Columns of the legend that stands above the axes."""
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _NAME = 34  # characters that have room along the axis of values
+_ASIDE = 0.1  # of the way from word to word
 _SHADES = 32  # colours of a heat map: a page has them all in the bar beside it
 _MOST_TICKS = 6  # numbers beneath an axis that are labels
 _MOST_TURNED = 4  # words beneath an axis that have room side by side
@@ -94,10 +95,16 @@ def outcome(
         colour, style = OKABE_ITO[number % len(OKABE_ITO)], LINES[number % len(LINES)]
         value, error = _finite(here["value"].values), np.nan_to_num(here["error"].values, posinf=0.0)
         if not other and "lower" in here:
-            ends = (_finite(here[end].values) for end in ("lower", "upper"))
-            ax.fill_between(places, *ends, color=colour, alpha=0.12, linewidth=0)
+            lower, upper = (_finite(here[end].values) for end in ("lower", "upper"))
+            if ground.numeric:
+                ax.fill_between(places, lower, upper, color=colour, alpha=0.12, linewidth=0)
+            else:
+                ax.vlines(places, lower, upper, color=colour, alpha=0.2, linewidth=7)
         named: dict[str, Any] = {"label": literal(short(f"{other} {label}", 24))} if other else {"label": "simulated"}
         low, high = value - WIDE_ERROR * error, value + WIDE_ERROR * error
+        if not ground.numeric:  # nothing lies between words
+            _draw_words(ax, places, value, WIDE_ERROR * error, number, named)
+            continue
         ax.fill_between(places, low, high, color=colour, alpha=0.3, linewidth=0)
         ax.plot(places, value, color=colour, linestyle=style, linewidth=1.6, marker=_MARKERS[number % len(_MARKERS)],
                 markersize=3.5 if len(places) <= MOST_ROWS else 0, **named)  # fmt: skip
@@ -299,6 +306,13 @@ def _differences(made: xr.DataTree, of: Outcome) -> tuple[Any, Any]:
         return np.full(size, math.nan), np.full(size, math.nan)
     gap, error = found
     return _finite(gap.values), _finite(error.values)
+
+
+def _draw_words(ax: Axes, places: Any, value: Any, wide: Any, number: int, named: Mapping[str, str]) -> None:
+    """Draw values of words, each with its error; those of several lines stand a little aside of one another."""
+    colour = OKABE_ITO[number % len(OKABE_ITO)]
+    ax.errorbar(places + _ASIDE * number, value, yerr=wide, fmt=_MARKERS[number % len(_MARKERS)], color=colour,
+                ecolor=colour, markersize=4.5, elinewidth=1.2, label=named["label"])  # fmt: skip
 
 
 def _reported(ax: Axes, found: xr.Dataset, along: str, places: Sequence[float]) -> bool:

@@ -24,7 +24,7 @@ MOST_COMPARED, MOST_OF_A_KIND, MOST_ROWS, MOST_TORNADOS = 12, 6, 40, 6
 """Outcomes that are contrasted, those of one kind before others, rows of each, and outcomes that have a tornado."""
 
 _DIGITS = 4
-_MOST_LABELS = (12, 3)  # of the first two dimensions of a contrast
+_MOST_LABELS = (12, 4)  # of the first two dimensions of a contrast
 
 
 def contrasts(sweep: SweepRun) -> Iterator[Element]:

@@ -280,6 +280,9 @@ def _drawn_so(sweep: SweepRun) -> str:
         return "Colour is the number; white is a scenario that is not finished or has none."
     if sweep.arrangement.shape == "points":
         return "A sign is a scenario: draws are evenly thinned where they are many."
+    known = {each.name: each for each in sweep.dimensions}
+    if not known[sweep.arrangement.x].numeric:
+        return "Bars are the Monte-Carlo error (95 %), a pale bar the central 95 % of studies."
     return "Lines join labels; the band is the Monte-Carlo error (95 %), a pale area the central 95 % of studies."
 
 
