@@ -425,7 +425,7 @@ def test_a_large_study_holds_no_more_for_more_patients(monkeypatch):
     study = running._Study(prepared("cohort.n_patients=2000", "study.replicates=1"))
     for block in study.blocks():
         study.append(block, study.reduce(block))
-        sizes.append(kept([study.targets, study.pooled, study._pools]))
+        sizes.append(kept([study.found, study.pooled, study._pools]))
     assert len(sizes) == 40
     assert sizes[3] == sizes[-2] > 0
     assert not study._pools  # the last block closes the study
