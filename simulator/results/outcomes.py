@@ -4,6 +4,7 @@ no statistic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -159,7 +160,8 @@ def _targets(node: xr.Dataset) -> list[Outcome]:
 
 def _rows(values: xr.DataArray, dim: str) -> Any:
     """Values as an array whose first dimension is this one, and whose second are scenarios that differ in it."""
-    return values.transpose(dim, ...).values.reshape(values.sizes[dim], -1)
+    first = values.transpose(dim, ...).values
+    return first.reshape(first.shape[0], math.prod(first.shape[1:]))
 
 
 def _texts(said: xr.DataArray, dim: str) -> list[str]:

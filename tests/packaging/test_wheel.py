@@ -145,6 +145,12 @@ def place(tmp_path):
     return tmp_path, env
 
 
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory):
+    """A folder of compiled kernels for those tests that are not about compiling, which takes a minute."""
+    return {"LOBULE_CACHE_DIR": str(tmp_path_factory.mktemp("kernels"))}
+
+
 def run_folder(work):
     """The one folder that a run has left under a working folder's outputs/."""
     (results,) = (work / "outputs").rglob("results.nc")
@@ -201,8 +207,9 @@ def test_the_main_job_runs_from_any_folder(installed, place):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes of folders do not keep their owner out on Windows")
-def test_a_cohort_is_calibrated_from_any_folder(installed, place):
+def test_a_cohort_is_calibrated_from_any_folder(installed, place, kernels):
     folder, env = place
+    env |= kernels
     work = folder / "work"
     said = call(interpreter(installed), "-m", "calibration", "cohort=il2_hai_unresectable", cwd=work, env=env)
     assert "Fitted: I04" in said
@@ -269,8 +276,9 @@ def test_a_refused_run_creates_nothing(installed, place):
 
 
 @pytest.mark.parametrize(("user", "cohort"), USERS, ids=lambda name: name)
-def test_a_users_own_cohort_runs(installed, place, user, cohort):
+def test_a_users_own_cohort_runs(installed, place, kernels, user, cohort):
     folder, env = place
+    env |= kernels
     theirs, work = folder / "theirs", folder / "work"
     shutil.copytree(COHORTS / user, theirs)
     before = contents(theirs)

@@ -487,3 +487,11 @@ def test_a_tree_that_is_no_whole_sweep_is_refused(trees):
     bare.attrs = dict(tree.attrs)
     with pytest.raises(ConfigError, match="results = there: must be those of a sweep: no words of scenarios"):
         report.page(bare, source="there")
+
+
+def test_a_cohort_of_which_nothing_was_reported_has_a_page(tmp_path):
+    configs = str(Path(__file__).parents[1] / "benchmarks" / "configs")
+    words = ["cohort=w1", "cohort.n_patients=50", "study.replicates=1", "parameters.response.hazard_ratio=0.5,0.6"]
+    assert main(["--config-dir", configs, "--multirun", *words, f"hydra.sweep.dir={tmp_path / 'w1'}"]) == 0
+    page = page_in(tmp_path / "w1")
+    assert "Mean time lived" in section(page, "main").text
