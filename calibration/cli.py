@@ -112,13 +112,13 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         fitted = cut(fitted, n, studies=STUDIES, told=told)
         draws = posterior_draws(fitted, n)
         content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
-        (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
         predicted = predictive(fitted)
         told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
         before = prior_draws(fitted, n)
         sides = compare(fitted, draws, depth=diagnostics, told=told, journal=journal)
         tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, comparison_nodes(sides))
         save(tree, folder / RESULTS)
+        (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
         (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
         pictures = {}

@@ -246,15 +246,24 @@ def _side_by_side(wanted: Sequence[_Search], search: schema.Search, seed: int, t
 
             return unless_stopped
 
-        return searched(one.prior, one.terms, search, seed, around)
+        try:
+            return searched(one.prior, one.terms, search, seed, around)
+        except BaseException:
+            stopped.set()
+            raise
 
     if threads == 1 or len(wanted) < 2:
         yield from map(found, wanted)
         return
     with ThreadPoolExecutor(min(threads, len(wanted)), thread_name_prefix="search") as pool:
+        futures = [pool.submit(found, one) for one in wanted]
         try:
-            for future in [pool.submit(found, one) for one in wanted]:
+            for future in futures:
                 yield future.result()
+        except _Stopped:  # by another, which says why
+            pool.shutdown(cancel_futures=True)
+            failed = (future.exception() for future in futures if not future.cancelled())
+            raise next(error for error in failed if error and not isinstance(error, _Stopped)) from None
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -3,7 +3,8 @@
 A search asks the same questions again when it is begun again, in the same order, bit for bit: so it needs no state of
 its own to go on from where it was cut off, only the answers that it had. A record is the hash of a question, the
 answer, and a hash of both; one that was cut off in the middle is not read, and what follows it is. Records are appended
-whole, so that two runs may write into one file, and each flushed to the disk, so that none is lost with the process.
+whole, so that two runs may write into one file (the first to end takes it away), and each flushed to the disk, so that
+none is lost with the process.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import simulator
-from simulator.errors import ConfigError, Problem
+from simulator.errors import ConfigError, LobuleError, Problem
 from simulator.results.provenance import software
 from simulator.tables import Floats
 
@@ -57,7 +58,7 @@ class Journal:
         return answered
 
     def forget(self) -> None:
-        """Take the file away: the calibration has ended."""
+        """Take the file away: the calibration has ended, or was refused."""
         self.path.unlink(missing_ok=True)
 
     def _append(self, question: bytes, answer: Floats) -> None:
@@ -67,8 +68,7 @@ class Journal:
                 file.write(record + _digest(record))
                 os.fsync(file.fileno())
         except OSError as error:
-            why = f"cannot be written to: {error.strerror or error}"
-            raise ConfigError(Problem("hydra.run.dir", str(self.path.parent), why)) from None
+            raise LobuleError(f"{self.path} cannot be written to: {error.strerror or error}") from error
 
 
 def journal_of(folder: Path, *what: object) -> Journal:

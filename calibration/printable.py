@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from calibration.simulated import with_luck
 from simulator.declaration.reported import EvidenceEntry
 from simulator.declaration.schema import Experiment
 from simulator.declaration.statistic import Statistic
@@ -37,7 +38,11 @@ def beyond_follow_up(entry: EvidenceEntry, statistic: Statistic, last: float) ->
         day = limits[0] if np.isfinite(limits[0]) else limits[1]
     else:
         return None
-    beyond = day > last if entry.bound else day >= last  # "not reached by the end of follow-up" can be known
+    if entry.bound == "below" and statistic.time is None:
+        return None  # any time before is below it
+    # "Not reached by the end of follow-up" can be known, and the area under a curve until then.
+    whole = bool(entry.bound) or statistic.named == "restricted_mean"
+    beyond = day > last if whole else day >= last
     return f"is about day {day:g}, and nobody is followed beyond day {last:g}" if beyond else None
 
 
@@ -46,8 +51,8 @@ def unprinted_shares(experiment: Experiment, entries: Sequence[EvidenceEntry]) -
     shares = [(entry, statistic) for entry in entries if (statistic := _share(entry)) is not None]
     if not shares:
         return
-    replicates = range(min(experiment.study.replicates, STUDIES))
-    histories = trajectories_of(experiment, replicates, parameter_sets=range(1))
+    experiment = with_luck(experiment, "printable", replicates=STUDIES)
+    histories = trajectories_of(experiment, range(STUDIES), parameter_sets=range(1))
     data = observe(histories, design_of(experiment), seed=experiment.root.seed)
     for entry, statistic in shares:
         size = _size(data, statistic)

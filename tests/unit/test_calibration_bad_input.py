@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from calibration.cli import main
+from calibration.printable import beyond_follow_up
 from tests import two_arms, two_strata
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
@@ -179,3 +182,20 @@ def test_priors_far_from_the_data_are_refused_though_nothing_is_impossible(
     found = said(two_strata.written(tmp_path / "own"), capsys, far, "study.reading=split_49_17")
     assert "excludes the data: no draw of the priors of survival.median.large" in found
     assert "gives M.large, L.large a probability of more than" in found
+
+
+@pytest.mark.parametrize(
+    ("estimator", "bound", "limits", "time", "refused"),
+    [
+        ("kaplan_meier_median", "below", (-math.inf, 1826.0), None, False),  # any median that is reached
+        ("kaplan_meier_median", "above", (1826.0, math.inf), None, True),
+        ("kaplan_meier_median", "above", (1000.0, math.inf), None, False),  # not reached by the end
+        ("restricted_mean", None, (300.0, 301.0), 1000.0, False),  # the area until the end
+        ("restricted_mean", None, (300.0, 301.0), 1001.0, True),
+        ("kaplan_meier_landmark", None, (0.1, 0.2), 1000.0, True),  # follow-up is half-open
+    ],
+)
+def test_only_what_no_study_prints_is_beyond_follow_up(estimator, bound, limits, time, refused):
+    entry = SimpleNamespace(limits=limits, bound=bound, time=True)
+    statistic = SimpleNamespace(against=None, column=SimpleNamespace(kind="died"), time=time, named=estimator)
+    assert (beyond_follow_up(entry, statistic, 1000.0) is not None) == refused

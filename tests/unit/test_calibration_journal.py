@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 import numpy as np
 import pytest
 
 from calibration.cli import main
+from calibration.fit import _Search, _side_by_side
 from calibration.journal import HASH, HEAD, Journal, journal_of
+from calibration.laws import Beta
 from calibration.likelihoods import Proportion
+from calibration.parameters import Prior, Single
+from calibration.schema import Search
 from tests.unit.test_calibration_cli import own_file
 
 Z = np.arange(12.0).reshape(4, 3)
@@ -137,3 +145,48 @@ def test_a_refused_calibration_leaves_no_journal(command, tmp_path, monkeypatch)
     folder = tmp_path / "there" / "run"
     assert main([*command, f"hydra.run.dir={folder}"]) == 2
     assert list(folder.parent.glob("*")) == []
+
+
+def test_a_full_disk_is_no_refusal_and_keeps_what_was_found(command, tmp_path, monkeypatch, capsys):
+    written = []
+    whole = os.fsync
+
+    def full(descriptor):
+        written.append(descriptor)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(descriptor)
+
+    monkeypatch.setattr("calibration.journal.os.fsync", full)
+    folder = tmp_path / "there" / "run"
+    assert main([*command, f"hydra.run.dir={folder}"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    (journal,) = folder.parent.iterdir()
+    assert Journal(journal).found >= 500
+
+
+def test_a_search_that_fails_ends_the_others():
+    begun = Event()
+    batches = []
+
+    class Endless:
+        targets, parameters = ("A",), frozenset({"a"})
+
+        def log_density(self, sets):
+            batches.append(sets.size)
+            begun.set()
+            sleep(0.01)
+            return np.zeros(sets.size)
+
+    class Failing(Endless):
+        targets, parameters = ("B",), frozenset({"b"})
+
+        def log_density(self, sets):
+            begun.wait()
+            raise FloatingPointError("no")
+
+    parts = [_Search(Prior((Single(name, Beta(1, 1)),)), (term,), None) for name, term in
+             (("a", Endless()), ("b", Failing()))]  # fmt: skip
+    with pytest.raises(FloatingPointError, match="no"):
+        list(_side_by_side(parts, Search(initial=100_000, batch=10), 1, 2))
+    assert len(batches) < 10_000
