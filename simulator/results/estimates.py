@@ -63,7 +63,7 @@ def estimates_dataset(
     ):
         variables[name] = of(count.sum(axis=0, dtype=np.int64), f"simulated studies in which {what}", "1")
     dims = ("replicate", _DIM) if draws is None else ("draw", "replicate", _DIM)
-    every = {"long_name": "value in each simulated study; +inf not reached, NaN undefined", "units": "see stored_unit"}
+    every = {"long_name": "value in each simulated study; ±inf not reached, NaN undefined", "units": "see stored_unit"}
     coords: dict[str, Any] = {
         _DIM: of(list(estimates), "statistic that was asked for", ""),
         "estimator": of([each.named for each in statistics], "estimator", ""),

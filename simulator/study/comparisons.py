@@ -33,10 +33,13 @@ class Pair:
 def compared(first: Floats, second: Floats, comparison: str) -> Floats:
     """Return the ``difference`` or ``ratio`` of two estimates, (R,); NaN where both, or one, is undefined.
 
-    Where one of them is not reached (+inf) so is the comparison, upwards or downwards; where both are it is undefined.
+    Where one of them is not reached (+inf) so is the comparison, upwards (+inf) or downwards (-inf, of a ratio too, so
+    that no mean takes it for a number); where both are it is undefined.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return first - second if comparison == "difference" else first / second
+        if comparison == "difference":
+            return first - second
+        return np.where(np.isinf(second) & np.isfinite(first), -np.inf, first / second)
 
 
 def log_rank(pair: Pair) -> tuple[Floats, Floats]:

@@ -149,7 +149,7 @@ def test_the_interval_of_the_ratio_covers_a_true_one():
 def test_difference_and_ratio_of_what_is_not_reached():
     a, b = np.array([3.0, INF, 3.0, INF, np.nan]), np.array([2.0, 2.0, INF, INF, 1.0])
     assert compared(a, b, "difference").tolist()[:3] == [1.0, INF, -INF]
-    assert compared(a, b, "ratio").tolist()[:3] == [1.5, INF, 0.0]
+    assert compared(a, b, "ratio").tolist()[:3] == [1.5, INF, -INF]
     for comparison in ("difference", "ratio"):
         assert np.isnan(compared(a, b, comparison)[3:]).all()
 
