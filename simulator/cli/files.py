@@ -115,7 +115,10 @@ def dump(container: Mapping[str, Any], *, compact: bool = False) -> str:
     return text
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc] # PyYAML has no types
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc] # PyYAML has no types
     """Puts text into quotes where unquoted it would be, or could be taken for, something else."""
 
     def ignore_aliases(self, data: object) -> bool:

@@ -25,18 +25,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-import zarr
-from zarr.codecs import ZstdCodec
-from zarr.storage import MemoryStore
 
 from simulator.errors import ConfigError, LobuleError, Problem
 from simulator.results.layout import Coordinate, Layout
 from simulator.results.store import SWEEP
 from simulator.results.sums import Sums, packed, unpacked
+
+if TYPE_CHECKING:
+    import zarr  # loaded where a sweep is written: a tenth of a second that a run need not wait
 
 ARRAYS = SWEEP
 MANIFEST, SUMS, EXTENDED, SUMMARY = "manifest", "sums", "extended", "summary.csv"
@@ -262,6 +262,9 @@ def _cannot(path: Path, error: OSError) -> LobuleError:
 
 def _frame(layout: Layout) -> dict[str, bytes]:
     """Return every file of the arrays that does not depend on a simulation, by path."""
+    import zarr
+    from zarr.storage import MemoryStore
+
     memory: dict[str, Any] = {}
     root = zarr.create_group(MemoryStore(memory), zarr_format=3, attributes=_plain(layout.attrs))
     beside = []
@@ -288,6 +291,9 @@ def _frame(layout: Layout) -> dict[str, bytes]:
 
 def encoded(layout: Layout, number: int, runs: Sequence[Mapping[str, xr.Dataset] | None]) -> dict[str, bytes]:
     """Return the chunks of a block by path. A chunk in which nothing is known is left out: it reads as NaN."""
+    import zarr
+    from zarr.storage import MemoryStore
+
     region = layout.blocks.region(number)
     found: dict[str, bytes] = {}
     for node, each, values in layout.filled(number, runs):
@@ -301,6 +307,8 @@ def encoded(layout: Layout, number: int, runs: Sequence[Mapping[str, xr.Dataset]
 def _empty(
     group: zarr.Group, layout: Layout, node: str, name: str, dims: tuple[str, ...], attrs: Mapping[str, Any]
 ) -> zarr.Array[Any]:
+    from zarr.codecs import ZstdCodec
+
     sizes = tuple(layout.nodes[node].coordinates[dim].values.size for dim in dims)
     return group.create_array(
         name,
@@ -315,6 +323,8 @@ def _empty(
 
 
 def _write_whole(group: zarr.Group, name: str, coordinate: Coordinate) -> None:
+    from zarr.codecs import ZstdCodec
+
     values = np.asarray(coordinate.values)
     text = values.dtype == object
     fill: Any = "" if text else np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min

@@ -282,13 +282,15 @@ def start_up(options: Options) -> Iterator[Entry]:
         row = Measured(section, name, unit="s")
         yield Entry(row, lambda _round, command=command: process_seconds([PYTHON, *command]))
 
-    def command_line(_round: int, **environment: str) -> float:
+    def command_line(_round: int, page: bool = False, **environment: str) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            out = f"hydra.run.dir={Path(folder) / 'run'}"
-            line = [PYTHON, "-m", "simulator", "--config-dir", str(CONFIGS), *cohort, out]
+            out = [f"hydra.run.dir={Path(folder) / 'run'}", f"output.report={str(page).lower()}"]
+            line = [PYTHON, "-m", "simulator", "--config-dir", str(CONFIGS), *cohort, *out]
             return process_seconds(line, **environment)
 
     yield Entry(Measured(section, "python -m simulator, with the picture", unit="s"), command_line)
+    with_page = Measured(section, "python -m simulator, with picture and page", unit="s")
+    yield Entry(with_page, lambda round_: command_line(round_, page=True))
     if options.quick:
         return
 
@@ -296,7 +298,7 @@ def start_up(options: Options) -> Iterator[Entry]:
         with tempfile.TemporaryDirectory() as folder:
             return command_line(_round, LOBULE_CACHE_DIR=folder)
 
-    yield Entry(Measured(section, "the same, nothing cached (compiles)", unit="s"), first, warm=False)
+    yield Entry(Measured(section, "with the picture, nothing cached (compiles)", unit="s"), first, warm=False)
 
 
 SECTIONS: dict[str, Callable[[Options], Iterator[Entry]]] = {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from simulator.engines import reference
+from simulator.engines.compiled.output import more_rows
 from simulator.trajectories import Trajectories, concatenate
 from tests import any_model, models
 from tests.parity import cases
@@ -70,6 +71,20 @@ def test_threads_change_no_bit(case, whole, threads):
 @pytest.mark.parametrize("block", [1, 7, 1_000, 10**9])
 def test_blocks_change_no_bit(case, whole, block, threads):
     assert_equal(whole, simulated(case, block=block, threads=threads))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_histories_that_need_more_room_than_expected_change_no_bit(case, whole, threads, monkeypatch):
+    grown = []
+
+    def more(*arguments):
+        grown.append(arguments)
+        return more_rows(*arguments)
+
+    monkeypatch.setattr(compiled, "ROOM", 0)
+    monkeypatch.setattr(compiled, "more_rows", more)
+    assert_equal(whole, simulated(case, block=50, threads=threads))
+    assert len(grown) >= 3
 
 
 def test_a_second_run_changes_no_bit(case, whole):

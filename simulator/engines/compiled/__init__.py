@@ -22,6 +22,7 @@ from simulator.engines.compiled.blocks import (
     BROKEN,
     FILLED,
     LOG_FULL,
+    NEXT,
     VISITS_FULL,
     Call,
     People,
@@ -82,14 +83,11 @@ def simulate(
         When a recurrent event exceeds its declared maximum.
     """
     work = _Work(model, seed, replicates, parameter_sets, patients, block)
-    parts = work.run(threads, progress, lambda first, last: work.histories(first, last))
-
-    def joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-
-    of_people = {name: joined([getattr(people, name) for people, _ in parts]) for name in People._fields}
-    of_rows = {f"log_{name}": joined([getattr(rows, name) for _, rows in parts]) for name in Rows._fields}
-    offset = np.concatenate([[0], np.cumsum(of_people.pop("length"))])
+    people, rows = work.histories(threads, progress)
+    of_people = people._asdict()
+    offset = np.zeros(work.n + 1, dtype=np.int64)
+    np.cumsum(of_people.pop("length"), out=offset[1:])
+    of_rows = {f"log_{name}": column for name, column in rows._asdict().items()}
     return Trajectories(model=model, offset=offset, **of_people, **of_rows)
 
 
@@ -155,20 +153,38 @@ class _Work:
         with ThreadPoolExecutor(min(threads, len(cuts))) as pool:
             return list(_told(pool.map(task, *zip(*cuts, strict=True)), cuts, progress))
 
-    def histories(self, start: int, stop: int) -> tuple[People, Rows]:
-        n = stop - start
-        people = _people(n, len(self.model.patients.covariates))
-        rows, filled = self._run_blocks(start, stop, True, empty_rows(ROOM * n), people, *_NO_SUMMARIES)
-        return people, Rows(rows.time[:filled], rows.code[:filled], rows.value[:filled])
+    def histories(self, threads: int, progress: Progress | None) -> tuple[People, Rows]:
+        """Return everybody, and their rows one after another: one thread writes them where they stay."""
+        people = _people(self.n, len(self.model.patients.covariates))
+        whole = _Histories(0, self.n, min(self.n, TASK * self.block)) if threads == 1 else None
+
+        def write(start: int, stop: int) -> _Histories:
+            histories = whole or _Histories(start, stop, stop - start)
+            of_task = People._make(column[start:stop] for column in people)
+            self._run_blocks(start, stop, True, histories, of_task, *_NO_SUMMARIES)
+            return histories
+
+        parts = self.run(threads, progress, write)
+        if whole or len(parts) == 1:
+            return people, parts[0].written()
+        return people, Rows._make(map(np.concatenate, zip(*(part.written() for part in parts), strict=True)))
 
     def summaries(self, start: int, stop: int, first: Floats, count: NDArray[np.int32]) -> None:
-        self._run_blocks(start, stop, False, empty_rows(0), _people(0, 0), first, count)
+        """Write first times and counts of some patients of the call."""
+        self._run_blocks(start, stop, False, _Histories(start, stop, 0), _people(0, 0), first, count)
 
     def _run_blocks(
-        self, start: int, stop: int, keep: bool, rows: Rows, people: People, first: Floats, count: NDArray[np.int32]
-    ) -> tuple[Rows, int]:
+        self,
+        start: int,
+        stop: int,
+        keep: bool,
+        histories: _Histories,
+        people: People,
+        first: Floats,
+        count: NDArray[np.int32],
+    ) -> None:
         size = min(self.block, max(stop - start, 1))
-        fault, done = np.full(5, -1, dtype=np.int64), np.array([start, 0], dtype=np.int64)
+        fault, done = np.full(5, -1, dtype=np.int64), np.array([start, histories.filled], dtype=np.int64)
         kept = (people, first, count, fault, done)
         with workplace(self.plan, size) as work:
             while status := run_blocks(
@@ -182,7 +198,7 @@ class _Work:
                 work.columns,
                 work.log,
                 work.visits,
-                rows,
+                histories.rows,
                 *kept,
             ):
                 if status == BROKEN:
@@ -193,8 +209,9 @@ class _Work:
                 elif status == VISITS_FULL:
                     work.visits = empty_visits(2 * work.visits.harmed.shape[0], size)
                 else:
-                    rows = more_rows(rows, int(done[FILLED]))
-        return rows, int(done[FILLED])
+                    histories.filled = int(done[FILLED])
+                    histories.grow(int(done[NEXT]))
+        histories.filled = int(done[FILLED])
 
     def _fault(self, event: int, parameter_set: int, replicate: int, patient: int, *, day: float) -> str:
         return (
@@ -202,6 +219,22 @@ class _Work:
             f"{self.model.event_maximum[event]} times (parameter set {parameter_set}, replicate {replicate}, "
             f"patient {patient}, day {day:g})"
         )
+
+
+class _Histories:
+    """Rows of the histories of patients ``first`` to ``last`` of a call, written one patient after another."""
+
+    def __init__(self, first: int, last: int, room: int) -> None:
+        self.first, self.last = first, last
+        self.rows, self.filled = empty_rows(ROOM * room), 0
+
+    def grow(self, patient: int) -> None:
+        """Make room for as many rows as it will be if patients from this one on have as many as those before."""
+        done = max(patient - self.first, 1)
+        self.rows = more_rows(self.rows, self.filled, int(1.05 * self.filled * (self.last - self.first) / done))
+
+    def written(self) -> Rows:
+        return Rows._make(column[: self.filled] for column in self.rows)
 
 
 _NO_SUMMARIES = (np.empty((0, 0)), np.empty((0, 0), dtype=np.int32))

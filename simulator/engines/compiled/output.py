@@ -27,9 +27,9 @@ def empty_rows(size: int) -> Rows:
     return Rows(np.empty(size), np.empty(size, np.int16), np.empty(size))
 
 
-def more_rows(rows: Rows, filled: int) -> Rows:
-    """Return twice the room, what is filled in it."""
-    larger = empty_rows(2 * rows.time.size + 1)
+def more_rows(rows: Rows, filled: int, size: int) -> Rows:
+    """Return room for so many rows, at least for twice as many as before, with what is filled in it."""
+    larger = empty_rows(max(size, 2 * rows.time.size + 1))
     larger.time[:filled], larger.code[:filled] = rows.time[:filled], rows.code[:filled]
     larger.value[:filled] = rows.value[:filled]
     return larger

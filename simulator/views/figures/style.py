@@ -157,8 +157,16 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     ConfigError
         If the file cannot be written.
     """
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=RESOLUTION, facecolor="white", metadata={"Software": None})
+    picture, canvas, facecolor, resolution = io.BytesIO(), figure.canvas, figure.get_facecolor(), figure.dpi
+    agg = FigureCanvasAgg(figure)
+    try:  # not `savefig`, which draws everything twice
+        figure.set_facecolor(PAPER)
+        figure.dpi = RESOLUTION
+        agg.print_png(picture, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    finally:
+        figure.dpi = resolution
+        figure.set_facecolor(facecolor)
+        figure.set_canvas(canvas)
     write_whole(picture.getvalue(), path, key="figure")
 
 

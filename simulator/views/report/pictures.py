@@ -56,7 +56,7 @@ def picture(
     left, right, bottom, top = margins
     figure = Figure(figsize=(width, height))
     figure.patch.set_visible(False)
-    FigureCanvasSVG(figure)
+    canvas = FigureCanvasSVG(figure)
     box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
     with _LOCK, matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has other fonts
@@ -64,7 +64,9 @@ def picture(
         ax.patch.set_visible(False)
         draw(ax)
         file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        # not `savefig`, which draws everything twice
+        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        canvas.print_svg(file, metadata=nothing)  # type: ignore[no-untyped-call]
     svg = _cleaned(ElementTree.fromstring(clean(file.getvalue())), slug, alt)
     svg.set("width", f"{width * PIXELS:.0f}")
     return svg
