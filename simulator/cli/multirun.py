@@ -31,7 +31,7 @@ from simulator.engines import compiled
 from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioError
 from simulator.results.contrasts import contrast
 from simulator.results.layout import Axis
-from simulator.results.locks import WHOLE, held
+from simulator.results.locks import WHOLE, closed, held
 from simulator.results.provenance import sweep_record, version
 from simulator.results.scenarios import MOST_RECORDS, RECORDS, records
 from simulator.results.store import save
@@ -43,6 +43,7 @@ from simulator.results.sweep_store import (
     SUMS,
     Block,
     SweepStore,
+    is_extended,
     mark_extended,
     settle,
     sweep_away,
@@ -109,6 +110,9 @@ def run_sweep(
     refuse_too_many(sweep)
     description = sweep.description | {"software": version()}
     folder = _folder(hydra.get("hydra.sweep.dir"), description)
+    if not dry and is_extended(folder):
+        with closed(folder):
+            settle(folder)
     extends = _what_is_there(folder, description)
     drawn = {"parameter_uncertainty": "draws of the posterior, dimension draw"} if ONE_DRAW in sweep.names else {}
     attrs = sweep_record(description, sweep.configurations, title=sweep.title, **drawn)
@@ -130,9 +134,11 @@ def run_sweep(
         job = replace(job, folder=place / EXTENDED, extended=place, places=places, more_studies=more)
     with _claimed(folder, sweep):
         _work(sweep, planned, job, description)
-        if extends is not None and len(job.store.committed()) == len(planned.layout.blocks):
-            mark_extended(folder)
-        settle(folder)
+        if extends is not None:
+            with closed(folder):  # of shards that end together one puts the store in its place
+                if len(job.store.committed()) == len(planned.layout.blocks):
+                    mark_extended(folder)
+                settle(folder)
     return _concluded(folder, sweep)
 
 

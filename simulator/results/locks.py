@@ -56,8 +56,7 @@ def held(folder: Path, name: str = WHOLE, *, takeover: bool = False) -> Iterator
     places = folder / "locks"
     ours = places / f"{name}.json"
     try:
-        places.mkdir(exist_ok=True)
-        with _one_at_a_time(places):
+        with closed(folder):
             for path in sorted(places.glob("*.json")):
                 if path == ours or not _beside(path.stem, name):
                     _refuse_or_clear(path, takeover)
@@ -67,8 +66,7 @@ def held(folder: Path, name: str = WHOLE, *, takeover: bool = False) -> Iterator
             json.dump({"name": name, "host": _host(), "process": os.getpid()}, file)
             file.flush()
     except OSError as error:
-        why = f"cannot be written to: {error.strerror or error}"
-        raise ConfigError(Problem("hydra.sweep.dir", str(folder), why)) from None
+        raise _not_writable(folder, error) from None
     try:
         yield
     finally:
@@ -114,11 +112,27 @@ def _host() -> str:
 
 
 @contextmanager
-def _one_at_a_time(places: Path) -> Iterator[None]:
-    """Let one process look at the locks and take one before the next does."""
-    with (places / "door").open("a+", encoding="utf-8") as door:
+def closed(folder: Path) -> Iterator[None]:
+    """Keep everybody from taking a lock of a folder meanwhile; wait for whoever does so now.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be written to.
+    """
+    places = folder / "locks"
+    try:
+        places.mkdir(exist_ok=True)
+        door = (places / "door").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _not_writable(folder, error) from None
+    with door:
         _lock(door)
         yield
+
+
+def _not_writable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(Problem("hydra.sweep.dir", str(folder), f"cannot be written to: {error.strerror or error}"))
 
 
 def _lock(file: IO[str], *, wait: bool = True) -> bool:

@@ -226,9 +226,12 @@ def sweep_away(folder: Path) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Put an extended store that is finished in the place of the one it extends; go on where that was cut off."""
+    """Put an extended store that is finished in the place of the one it extends; go on where that was cut off.
+
+    Nobody may be at work in the folder (`locks.closed`).
+    """
     staged = folder / EXTENDED
-    if not (staged / _DONE).exists():
+    if not is_extended(folder):
         return
     try:
         for name in (ARRAYS, SUMS, MANIFEST):
@@ -243,6 +246,11 @@ def settle(folder: Path) -> None:
         shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise _cannot(staged, error) from error
+
+
+def is_extended(folder: Path) -> bool:
+    """Whether a folder has an extended store that is finished and has not taken its place."""
+    return (folder / EXTENDED / _DONE).exists()
 
 
 def mark_extended(folder: Path) -> None:

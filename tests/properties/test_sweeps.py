@@ -273,6 +273,37 @@ def test_an_extended_store_is_that_of_one_run_and_only_what_is_new_is_computed(
 
 
 @pytest.mark.filterwarnings("ignore::simulator.errors.DeclarationWarning")
+def test_a_sweep_killed_while_its_store_takes_its_place_goes_on_and_computes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut_at(step: int) -> None:
+        left = [step]
+
+        def rename(path: Path, target: Path) -> Path:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return Path(os.rename(path, target) or target)  # noqa: PTH104
+
+        monkeypatch.setattr(Path, "rename", rename)
+
+    first = [*CHEAP, "sweep.extendable=true", "course.max_administrations=10,20"]
+    more = [*first[:-1], "course.max_administrations=10,20,26"]
+    assert multirun(tmp_path / "one", *more) == 0
+    for step in range(6):  # arrays, sums and manifest, each away and into place
+        folder = tmp_path / str(step)
+        assert multirun(folder, *first) == 0
+        cut_at(step)
+        assert multirun(folder, *more) == 130
+        monkeypatch.undo()
+        capsys.readouterr()
+        shard = [] if step % 2 else ["launcher.shard=1/2"]
+        assert multirun(folder, *more, *shard) == 0
+        assert "kept, 0 computed" in capsys.readouterr().err
+        assert contents(folder) == contents(tmp_path / "one")
+
+
+@pytest.mark.filterwarnings("ignore::simulator.errors.DeclarationWarning")
 def test_draws_are_a_dimension_that_is_extended_and_has_the_numbers_of_a_run_over_draws(tmp_path: Path) -> None:
     words = ["cohort=pj203_mmc", "parameters=posterior", "study.replicates=12", "course.interval=14,21"]
     assert multirun(tmp_path / "one", *words, "parameters.draws=5") == 0
