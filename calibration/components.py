@@ -23,7 +23,7 @@ from simulator.errors import MISSING, ConfigError, Problem
 from simulator.tables import Floats
 
 UNINFORMED_DRAWS = 4000
-PRIOR_DRAWS, STAGE_DRAWS = 300, 100
+PRIOR_DRAWS, STAGE_DRAWS = 200, 50
 """Draws for each coordinate of a search by simulation, if nothing is said: from the prior, and of a stage."""
 SIMULATED_TOGETHER = 250
 """Rows of a search by simulation in a batch, at most: so much is lost when it is cut off."""

@@ -81,10 +81,14 @@ class Regrouped(Patients):
         return self.kept("column", name, lambda: self._column(name))
 
     def _column(self, name: str) -> Column:
-        column, taken = self._data.column(name), self._taken
-        event = taken(column.event)
-        has = event if column.has is column.event else taken(column.has)
-        return Column(lambda: taken(column.value), event, has)
+        column, place = self._data.column(name), self._place
+        event = _taken(column.event, place)
+        has = event if column.has is column.event else _taken(column.has, place)
+        return Column(lambda: _taken(column.value, place), event, has)
 
     def _taken(self, values: NDArray[_Any]) -> NDArray[_Any]:
-        return values.reshape(-1).take(self._place)
+        return _taken(values, self._place)
+
+
+def _taken(values: NDArray[_Any], place: Integers) -> NDArray[_Any]:
+    return values.reshape(-1).take(place)

@@ -64,6 +64,7 @@ HIGH, LOW = SCRATCH + 6, SCRATCH + 7
 RESET_CLOCK, FORWARD_CLOCK = int(Clock.RESET), int(Clock.FORWARD)
 EXPONENTIAL, WEIBULL, GOMPERTZ = hazards.EXPONENTIAL, hazards.WEIBULL, hazards.GOMPERTZ
 LOG_LOGISTIC, LOG_NORMAL, FIXED = hazards.LOG_LOGISTIC, hazards.LOG_NORMAL, hazards.FIXED
+TABULATED = hazards.TABULATED
 
 
 # ------------------------------------------------------------------------------------------------------ draws
@@ -110,7 +111,7 @@ def draw_next(seed: int, columns: Columns, slots: Slots, e: int, stream: int, ou
 def law(plan: Plan, columns: Columns, e: int, row: Slots, n: int) -> None:
     """Parameters of event e's hazard in row[k], as many as it has, in `LAWS` and the columns after it."""
     family, most = plan.event[e, FAMILY], 3
-    if family in (EXPONENTIAL, FIXED):
+    if family in (EXPONENTIAL, FIXED, TABULATED):
         most = 1
     elif family in (GOMPERTZ, LOG_NORMAL):
         most = 2
@@ -155,6 +156,8 @@ def inverse(plan: Plan, columns: Columns, e: int, row: Slots, n: int, x: Floats,
     elif family == FIXED:
         for k in range(n):
             out[k] = p0[k]
+    elif family == TABULATED and plan.knots.size > 0:
+        along_knots(plan, columns, e, row, n, 1, x, out)
     else:
         code, start, stop = plan.code[e, FAMILY_CODE], plan.code[e, FIRST_KNOT], plan.code[e, LAST_KNOT]
         for k in range(n):
@@ -187,6 +190,73 @@ def log_normal_inverse(median: Floats, sigma: Floats, n: int, x: Floats, z: Floa
     for k in range(n if far else 0):
         if not (x[k] > 0.0 and x[k] < 700.0):
             out[k] = hazards.log_normal_inverse(x[k], median[k], sigma[k], 0.0)
+
+
+@bare_kernel
+def along_knots(
+    plan: Plan, columns: Columns, e: int, row: Slots, n: int, inverted: int, values: Floats, out: Floats
+) -> None:
+    """`hazards.tabulated_cumulative` of n values, or where ``inverted`` is 1 `hazards.tabulated_inverse`.
+
+    Everybody goes half of the way that is left at a time, whatever they find there: a branch for each would be guessed
+    wrong at every other step.
+    """
+    here, there = plan.knots[inverted], plan.knots[1 - inverted]
+    first, last = plan.code[e, FIRST_KNOT], plan.code[e, LAST_KNOT]
+    low, stop, at = columns.address[LISTED], columns.address[LISTED + 1], columns.address[LISTED + 2]
+    after = columns.real[LAWS]
+    before, from_here, from_there = columns.real[LAWS + 1], columns.real[HIGH], columns.real[LOW]
+    to_here, to_there = columns.real[LAWS + 2], out
+    most = 0
+    for k in range(n):
+        low[k] = first[row[k]]
+        stop[k] = last[row[k]]
+        most = max(most, last[row[k]] - first[row[k]])
+    step = 1
+    while 2 * step <= most:
+        step *= 2
+    while step > 0 and most > 0:
+        for k in range(n):
+            beyond = low[k] + step
+            beyond = beyond if beyond <= stop[k] else stop[k]
+            at[k] = beyond - 1 if beyond > 0 else 0
+        for k in range(n):
+            from_here[k] = here[at[k]]
+        for k in range(n):
+            passed = from_here[k] < values[k] if inverted else from_here[k] <= values[k]
+            beyond = low[k] + step
+            low[k] = beyond if passed & (beyond <= stop[k]) else low[k]
+        step >>= 1
+    for k in range(n):
+        begun = low[k] > first[row[k]]
+        before[k] = 1.0 if begun else 0.0
+        at[k] = low[k] - 1 if begun else 0
+    for k in range(n):
+        from_here[k] = here[at[k]]
+    for k in range(n):
+        from_there[k] = there[at[k]]
+    for k in range(n):
+        from_here[k] = from_here[k] if before[k] > 0.0 else 0.0
+        from_there[k] = from_there[k] if before[k] > 0.0 else 0.0
+    for k in range(n):
+        ended = low[k] == stop[k]
+        before[k] = 1.0 if ended else 0.0
+        at[k] = at[k] if ended else low[k]
+    for k in range(n):
+        to_here[k] = here[at[k]]
+    for k in range(n):
+        to_there[k] = there[at[k]]
+    for k in range(n):
+        slope = (to_there[k] - from_there[k]) / (to_here[k] - from_here[k])
+        value = from_there[k] + (values[k] - from_here[k]) * slope
+        value = value if value < to_there[k] else to_there[k]
+        further = values[k] - from_here[k]
+        if inverted:
+            beyond = from_there[k] + further / after[k] if after[k] > 0.0 else INFINITY
+        else:
+            beyond = from_there[k] + after[k] * further if after[k] > 0.0 else from_there[k]
+        value = beyond if before[k] > 0.0 else value
+        out[k] = value if values[k] > 0.0 else 0.0
 
 
 @bare_kernel
@@ -223,6 +293,8 @@ def cumulative(plan: Plan, columns: Columns, e: int, row: Slots, n: int, t: Floa
     elif family == FIXED:
         for k in range(n):
             out[k] = hazards.fixed_cumulative(t[k], p0[k], 0.0, 0.0)
+    elif family == TABULATED and plan.knots.size > 0:
+        along_knots(plan, columns, e, row, n, 0, t, out)
     else:
         code, start, stop = plan.code[e, FAMILY_CODE], plan.code[e, FIRST_KNOT], plan.code[e, LAST_KNOT]
         for k in range(n):
