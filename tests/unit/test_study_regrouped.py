@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -30,6 +32,21 @@ def studies(request):
     made = experiment(cohort=request.param)
     data = observe(trajectories_of(made, range(REPLICATES)), design_of(made), seed=made.root.seed)
     return data, [entry.statistic for entry in made.selection.targets]
+
+
+def test_studies_put_together_anew_are_forgotten_at_once(studies):
+    # As in test_study_observe: in a ring of references, a search of thousands of sets would fill the memory.
+    data, statistics = studies
+    gc.collect()
+    gc.disable()
+    try:
+        anew = Regrouped(data, regroupings(REPLICATES, data.shape[1], 2, seed=3))
+        conclude(gather(anew, statistics), statistics, 2 * REPLICATES)
+        alive = weakref.ref(anew)
+        del anew
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_every_patient_is_used_once_a_time_in_the_same_place():
