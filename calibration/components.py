@@ -22,7 +22,8 @@ from calibration.simulated import Simulated, SimulationError, simulation_error
 from simulator.errors import MISSING, ConfigError, Problem
 from simulator.tables import Floats
 
-UNINFORMED_DRAWS = 4000
+LEAST_PRIOR_DRAWS = 4000
+"""Draws from the prior, at least, that say what was known before; and the posterior, of what no target informs."""
 PRIOR_DRAWS, STAGE_DRAWS = 200, 50
 """Draws for each coordinate of a search by simulation, if nothing is said: from the prior, and of a stage."""
 SIMULATED_TOGETHER = 250
@@ -44,6 +45,7 @@ class Component:
     prior: Prior
     terms: tuple[Term, ...]
     draws: WeightedDraws
+    before: Floats  # coordinates (m, d) of draws from the prior
     simulation: SimulationError | None = None  # of terms that are simulated
 
     @property
@@ -65,6 +67,16 @@ class Component:
     def scaled(self) -> Mapping[str, Floats]:
         """The same on scales where their prior is normal, or nearly."""
         return self.prior.scaled(self.draws.coordinates)
+
+    @cached_property
+    def values_before(self) -> Mapping[str, Floats]:
+        """Every number at every draw of the prior, (m,)."""
+        return self.prior.parameter_sets(self.before).values
+
+    @cached_property
+    def scaled_before(self) -> Mapping[str, Floats]:
+        """The same on the scales of `scaled`."""
+        return self.prior.scaled(self.before)
 
     def depends(self, name: str) -> bool:
         """Whether some target depends on a number."""
@@ -97,9 +109,9 @@ def searched(
     stream = stream_of("imis", prior)
     d = len(prior.coordinates)
     if not terms:
-        n = UNINFORMED_DRAWS
+        n = LEAST_PRIOR_DRAWS
         z = prior.draw(n, seed=seed, stream=stream)
-        return Component(prior, (), WeightedDraws(z, np.full(n, 1.0 / n), np.zeros(n), 0.0, n, 0, True))
+        return Component(prior, (), WeightedDraws(z, np.full(n, 1.0 / n), np.zeros(n), 0.0, n, 0, True), z)
 
     def log_likelihood(z: Floats) -> Floats:
         sets = prior.parameter_sets(z)
@@ -123,7 +135,10 @@ def searched(
             allowed += f": of {FAILED_DRAWS} draws, {some}"
         raise ConfigError(Problem(f"{schema.ROOT}.parameters", MISSING, allowed + cure))
     _refuse_excluded(prior, terms, draws)
-    return Component(prior, terms, draws, _simulation_error(prior, terms, draws))
+    before = draws.coordinates[: draws.n_prior]
+    if len(before) < LEAST_PRIOR_DRAWS:  # a search by simulation has few
+        before = prior.draw(LEAST_PRIOR_DRAWS, seed=seed, stream=stream_of("before", prior))
+    return Component(prior, terms, draws, before, _simulation_error(prior, terms, draws))
 
 
 def _refuse_excluded(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> None:

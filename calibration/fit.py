@@ -289,10 +289,10 @@ def _rows(readings: Sequence[ReadingFit], probabilities: Floats) -> list[Row]:
         rows.append(
             row(
                 name,
-                prior=np.concatenate([c.values[name][: c.draws.n_prior] for c, *_ in parts]),
+                prior=np.concatenate([c.values_before[name] for c, *_ in parts]),
                 values=np.concatenate([each.values[name] for _, each, _ in parts]),
                 weights=np.concatenate([p * each.weights for _, each, p in parts]),
-                prior_scaled=np.concatenate([c.scaled[name][: c.draws.n_prior] for c, *_ in parts]),
+                prior_scaled=np.concatenate([c.scaled_before[name] for c, *_ in parts]),
                 scaled=np.concatenate([each.scaled[name] for _, each, _ in parts]),
                 depends=any(c.depends(name) for c, *_ in parts),
                 size=1.0 / math.fsum(p * p / each.effective_size for _, each, p in parts),

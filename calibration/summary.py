@@ -14,7 +14,7 @@ from simulator.tables import Floats
 
 LEVELS = (0.025, 0.5, 0.975)
 LITTLE = 0.2
-"""A contraction below this is called no information: an interval not even a ninth narrower than that of the prior."""
+"""A contraction of less is called no information: an interval not even a ninth narrower than that of the prior."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Row:
     ``contraction`` = 1 − Var(posterior)/Var(prior) on a scale where the prior is normal, or nearly (Betancourt 2018,
     "Calibrating model-based inferences and decisions", arXiv:1803.08393): 0 where the data say nothing, 1 where they
     say all, NaN for a fixed number. ``effective_size`` of the posterior draws. ``informed``: a target depends on the
-    number, and its contraction is at least `LITTLE`.
+    number, and its contraction is `LITTLE` or more even if it is found too large by a Monte-Carlo standard error.
     """
 
     name: str
@@ -98,11 +98,13 @@ def row(
     """
     before = weighted_variance(prior_scaled, np.ones(len(prior)))
     contraction = 1.0 - weighted_variance(scaled, weights) / before if before > 0.0 else math.nan
+    size = effective_size(weights) if size is None else size
+    error = (1.0 - contraction) * math.sqrt(2.0 / size + 2.0 / len(prior))  # of a ratio of variances of normal draws
     return Row(
         name,
         interval(prior, np.ones(len(prior))),
         interval(values, weights),
         contraction,
-        effective_size(weights) if size is None else size,
-        depends and contraction >= LITTLE,
+        size,
+        depends and contraction - error >= LITTLE,
     )

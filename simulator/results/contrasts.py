@@ -94,7 +94,8 @@ def named_beside(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = ast.literal_eval(str(open_results(path).attrs.get("against", "{}")))
+        with open_results(path) as tree:
+            found = ast.literal_eval(str(tree.attrs.get("against", "{}")))
     except (ConfigError, ValueError, SyntaxError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -274,19 +274,22 @@ class Job:
         experiments = [self._experiment(indices[place]) for place in wanted]
         begun = [self._begun(indices[place], e) for place, e in zip(wanted, experiments, strict=True)]
         failed: dict[str, str] = {}
-        done = 0
+        done, alone = 0, False  # whose an error is, is found by doing the next one alone: several are begun ahead
         while done < len(wanted):
+            some = slice(done, done + 1 if alone else None)
             try:
-                some = experiments[done:], begun[done:]
-                for outcome in outcomes(some[0], begun=some[1], summed=self.summed, threads=threads):
+                for outcome in outcomes(experiments[some], begun=begun[some], summed=self.summed, threads=threads):
                     index = indices[wanted[done]]
                     runs[wanted[done]], sums[index] = nodes_of(experiments[done], outcome), outcome.sums
                     if progress:
                         progress(patients_of(experiments[done]))
                     done += 1
+                alone = False
             except Exception as error:
-                failed[str(indices[wanted[done]])] = f"{type(error).__name__}: {error}"
-                done += 1
+                if alone:
+                    failed[str(indices[wanted[done]])] = f"{type(error).__name__}: {error}"
+                    done += 1
+                alone = not alone
         kept = {index: sums[index] for index in sorted(sums)} if self.summed else None
         return self.store.commit(self.layout, number, runs, failed, kept)
 

@@ -171,17 +171,19 @@ def test_ctrl_c_says_how_to_go_on(
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 def test_a_scenario_that_fails_is_named_and_the_others_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ahead: bool
 ) -> None:
     words = [*CHEAP, *SWEPT]
     outcomes = running.outcomes
 
-    def one_fails(experiments: Any, **more: Any) -> Any:
-        for experiment in experiments:
-            if "course.max_administrations=20" in experiment.overrides and experiment.study.replicates > 1:
-                raise SimulationError("beyond its declared maximum")
-            yield from outcomes([experiment], **more)
+    def one_fails(experiments: Any, *, begun: Any = None, **more: Any) -> Any:
+        for i in range(len(experiments)):
+            for experiment in experiments if ahead else experiments[i : i + 1]:  # ahead: while others are under way
+                if "course.max_administrations=20" in experiment.overrides and experiment.study.replicates > 1:
+                    raise SimulationError("beyond its declared maximum")
+            yield from outcomes(experiments[i : i + 1], begun=begun and begun[i : i + 1], **more)
 
     monkeypatch.setattr(running, "outcomes", one_fails)
     assert multirun(tmp_path / "a", *words) == 3
