@@ -258,6 +258,16 @@ def inlined_bare_kernel(function: _Function) -> _Function:
     return compiled
 
 
+def merged_kernel(function: _Function) -> _Function:
+    """Like `bare_kernel`, for a large one called in one place: it becomes part of its caller before it is compiled.
+
+    A callee is otherwise optimised and translated once by itself and again in every kernel above it: written so, the
+    four largest of the compiled engine take 50 of 125 s less.
+    """
+    compiled: _Function = _compile(function, _nrt=False, inline="always")
+    return compiled
+
+
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     """Typed form of `numba.extending.intrinsic`: an instruction that Python cannot spell."""
     compiled: Callable[..., Any] = numba.extending.intrinsic(function)

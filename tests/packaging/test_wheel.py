@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from simulator.kernels.compilation import CACHE_VARIABLE, cache_root
+
 pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,15 +148,57 @@ def place(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def kernels(tmp_path_factory):
-    """A folder of compiled kernels for those tests that are not about compiling, which takes a minute."""
-    return {"LOBULE_CACHE_DIR": str(tmp_path_factory.mktemp("kernels"))}
+def kernels():
+    """The suite's compiled kernels, for tests that are not about compiling, which takes a minute.
+
+    Those of the wheel are the same: their folder is named by what stands in the sources.
+    """
+    root = cache_root()
+    return {} if root is None else {CACHE_VARIABLE: str(root)}
 
 
 def run_folder(work):
     """The one folder that a run has left under a working folder's outputs/."""
     (results,) = (work / "outputs").rglob("results.nc")
     return results.parent
+
+
+def test_only_the_output_folder_need_be_writable(installed, place):
+    """Nor is there a kernel in any cache: this run compiles all that it needs."""
+    folder, env = place
+    work, temporary = folder / "work", folder / "temporary"
+    (work / "outputs").mkdir()
+    caches = folder / "caches"
+    caches.mkdir()
+    env |= {"NUMBA_CACHE_DIR": str(caches), "XDG_CACHE_HOME": str(caches), "XDG_CONFIG_HOME": str(caches)}
+    prefix = []
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            pytest.skip("root passes over the modes of folders, and there is no setpriv to keep it from that")
+        prefix = [setpriv, *UNPRIVILEGED]
+
+    closed = [installed, folder / "home", caches, work]
+    opened = {}
+    try:
+        for path in (p for top in closed for p in (top, *top.rglob("*"))):
+            if not path.is_symlink() and path != work / "outputs":
+                opened[path] = path.stat().st_mode
+                path.chmod(path.stat().st_mode & ~0o222)
+        probe = "import pathlib, sys; pathlib.Path(sys.argv[1], 'probe').touch()"
+        for top in closed:
+            call(*prefix, interpreter(installed), "-c", probe, top, cwd=work, env=env, code=1)
+        before = [contents(top) for top in (installed, folder / "home", caches)]
+        call(*prefix, interpreter(installed), "-m", "simulator", "study.replicates=5", cwd=work, env=env)
+        after = [contents(top) for top in (installed, folder / "home", caches)]
+    finally:
+        for path, mode in opened.items():
+            path.chmod(mode)
+
+    assert after == before
+    assert [path.name for path in work.iterdir()] == ["outputs"]
+    assert list(temporary.iterdir()) == [], "a temporary file was left behind"
+    assert {path.name for path in run_folder(work).iterdir()} >= PRODUCTS
 
 
 def test_the_wheel_holds_configs_and_packages(wheel):
@@ -197,8 +241,9 @@ def test_the_console_script_answers(installed, place):
     assert list((folder / "work").iterdir()) == []
 
 
-def test_the_main_job_runs_from_any_folder(installed, place):
+def test_the_main_job_runs_from_any_folder(installed, place, kernels):
     folder, env = place
+    env |= kernels
     work = folder / "work"
     call(interpreter(installed), "-m", "simulator", "study.replicates=5", cwd=work, env=env)
     assert [path.name for path in work.iterdir()] == ["outputs"]
@@ -229,43 +274,6 @@ def test_a_cohort_is_calibrated_from_any_folder(installed, place, kernels):
         env=env,
     )
     assert "3 draws" in again
-
-
-def test_only_the_output_folder_need_be_writable(installed, place):
-    folder, env = place
-    work, temporary = folder / "work", folder / "temporary"
-    (work / "outputs").mkdir()
-    caches = folder / "caches"
-    caches.mkdir()
-    env |= {"NUMBA_CACHE_DIR": str(caches), "XDG_CACHE_HOME": str(caches), "XDG_CONFIG_HOME": str(caches)}
-    prefix = []
-    if os.geteuid() == 0:
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
-            pytest.skip("root passes over the modes of folders, and there is no setpriv to keep it from that")
-        prefix = [setpriv, *UNPRIVILEGED]
-
-    closed = [installed, folder / "home", caches, work]
-    opened = {}
-    try:
-        for path in (p for top in closed for p in (top, *top.rglob("*"))):
-            if not path.is_symlink() and path != work / "outputs":
-                opened[path] = path.stat().st_mode
-                path.chmod(path.stat().st_mode & ~0o222)
-        probe = "import pathlib, sys; pathlib.Path(sys.argv[1], 'probe').touch()"
-        for top in closed:
-            call(*prefix, interpreter(installed), "-c", probe, top, cwd=work, env=env, code=1)
-        before = [contents(top) for top in (installed, folder / "home", caches)]
-        call(*prefix, interpreter(installed), "-m", "simulator", "study.replicates=5", cwd=work, env=env)
-        after = [contents(top) for top in (installed, folder / "home", caches)]
-    finally:
-        for path, mode in opened.items():
-            path.chmod(mode)
-
-    assert after == before
-    assert [path.name for path in work.iterdir()] == ["outputs"]
-    assert list(temporary.iterdir()) == [], "a temporary file was left behind"
-    assert {path.name for path in run_folder(work).iterdir()} >= PRODUCTS
 
 
 def test_a_refused_run_creates_nothing(installed, place):

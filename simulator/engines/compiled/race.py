@@ -82,7 +82,7 @@ from simulator.engines.compiled.plan import (
     Plan,
 )
 from simulator.engines.compiled.visits import attend, begin_course, leave, write
-from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
+from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel, merged_kernel
 from simulator.kernels.elementary import INFINITY, exp
 from simulator.kernels.rng import uniform
 from simulator.tables import NONE, Clock, Floats, Integers
@@ -92,7 +92,7 @@ VOID = 0  # the configuration before entry
 NOBODY = 62  # a winner that no event and no visit is: nothing happens before the horizon
 
 
-@bare_kernel
+@merged_kernel
 def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: Log, keep: bool, fault: Integers) -> int:
     """Live the first ``n`` slots from entry to the horizon.
 
@@ -437,7 +437,7 @@ def go(
             columns.table[to, LENGTH] = n
 
 
-@inlined_bare_kernel
+@merged_kernel
 def settle(
     plan: Plan,
     seed: int,
