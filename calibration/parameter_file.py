@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -102,6 +103,7 @@ def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
                         "value": _written(value, unit),
                         "provenance": "calibrated",
                         "interval": _interval(row.posterior),
+                        **_before(row),
                         "source": ", ".join(dict.fromkeys(sources)) or ", ".join(component.targets),
                     }
                 else:
@@ -121,6 +123,7 @@ def _assumption(leaf: Leaf, row: Row, value: float, unit: str, note: str | None)
     """Say of a number that no target informs what its prior is, and where that comes from."""
     provenance = "assumed" if leaf.provenance in ("calibrated", "reported", "derived") else leaf.provenance
     said: Nested = {"value": _written(value, unit), "provenance": provenance, "interval": _interval(row.prior)}
+    said |= _before(row)
     if leaf.source and provenance == leaf.provenance:
         said["citation" if provenance == "borrowed" else "source"] = leaf.source
     return said | {"note": f"{ASSUMPTION}: {note or 'no target informs it; this is its prior'}"}
@@ -135,6 +138,13 @@ def _note(fitted: Fit, path: str) -> str | None:
 def _written(value: float, unit: str) -> float | str:
     """A number as it is declared: times and rates with their unit."""
     return f"{value:.9g} d" if unit == "d" else f"{value:.9g} / d" if unit == "1/d" else value
+
+
+def _before(row: Row) -> Nested:
+    """What was known before the data, and what they did to it; nothing of a number that is fixed."""
+    if math.isnan(row.contraction):
+        return {}
+    return {"prior": _interval(row.prior), "contraction": round(row.contraction, 2) + 0.0}  # no −0
 
 
 def _interval(interval: Interval) -> list[float]:

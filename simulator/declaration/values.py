@@ -57,7 +57,11 @@ SMALLEST, LARGEST = 1e-12, 1e12
 
 @dataclass(frozen=True)
 class Leaf:
-    """One parameter: its value as declared, and where it comes from."""
+    """One parameter: its value as declared, where it comes from, and how well it is known.
+
+    ``interval``: lower and upper end of what is believed. Of a calibrated number, ``prior`` is the interval before the
+    data, and ``contraction`` what they did to it.
+    """
 
     path: str
     value: Any
@@ -65,6 +69,8 @@ class Leaf:
     note: str | None = None
     interval: tuple[Any, Any] | None = None
     source: str | None = None
+    prior: tuple[Any, Any] | None = None
+    contraction: float | None = None
 
 
 @dataclass
@@ -125,7 +131,7 @@ class Parameters:
         return Parameters(self.leaves, n_sets.pop() if n_sets else self.n_sets, {**self.varied, **values})
 
 
-LEAF_KEYS = {"value", "provenance", "note", "interval", "source", "formula", "citation"}
+LEAF_KEYS = {"value", "provenance", "note", "interval", "prior", "contraction", "source", "formula", "citation"}
 
 
 def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[str, Leaf]:
@@ -153,18 +159,29 @@ def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[s
         provenance = child.get("provenance", "assumed")
         if provenance not in PROVENANCES:
             problems.unknown(f"{key}.provenance", str(provenance), PROVENANCES, what="provenance class")
-        interval = child.get("interval")
-        if interval is not None and (not isinstance(interval, (list, tuple)) or len(interval) != 2):
-            problems.add(f"{key}.interval", interval, "must be a list of two values, lower and upper")
-            interval = None
+        interval, prior = (_ends(child.get(name), f"{key}.{name}") for name in ("interval", "prior"))
+        contraction = child.get("contraction")
+        if contraction is not None:
+            try:
+                contraction = units.number(contraction)
+            except ValueError as refusal:
+                problems.add(f"{key}.contraction", contraction, str(refusal))
         leaves[here] = Leaf(
             here,
             child["value"],
             str(provenance),
             child.get("note"),
-            tuple(interval) if interval is not None else None,
+            interval,
             child.get("source") or child.get("citation") or child.get("formula"),
+            prior,
+            contraction,
         )
+
+    def _ends(declared: Any, key: str) -> tuple[Any, Any] | None:
+        if declared is None or (isinstance(declared, (list, tuple)) and len(declared) == 2):
+            return None if declared is None else (declared[0], declared[1])
+        problems.add(key, declared, "must be a list of two values, lower and upper")
+        return None
 
     visit(container, "")
     return leaves

@@ -10,6 +10,8 @@ from simulator.declaration.posterior import DRAW, GROUP
 from simulator.declaration.schema import Experiment
 from simulator.tables import NONE
 
+_KNOWN = ("interval", "prior", "contraction")  # what may be said of how well a parameter is known
+
 
 def record_of(experiment: Experiment, *, engine: str, **facts: Any) -> dict[str, Any]:
     """Return the run record of an experiment (`results.provenance.record`), and these facts of the run."""
@@ -21,6 +23,7 @@ def record_of(experiment: Experiment, *, engine: str, **facts: Any) -> dict[str,
             "provenance": leaf.provenance,
             "note": leaf.note or "",
             "source": leaf.source or "",
+            **{name: getattr(leaf, name) for name in _KNOWN if getattr(leaf, name) is not None},
         }
         for path, leaf in experiment.parameters.items()
     }

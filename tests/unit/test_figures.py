@@ -19,7 +19,7 @@ from simulator.views.figures.treatment import term_rows
 
 DRAWN = [
     figures.survival, figures.targets, figures.cumulative_incidence, figures.states, figures.time_to_event,
-    figures.administrations, figures.adverse_events, figures.histories,
+    figures.administrations, figures.adverse_events, figures.histories, figures.calibrated,
 ]  # fmt: skip
 DRAWS = ("parameters=posterior", "parameters.draws=3")
 UNITS = ("(days)", "(%)", "Number of")

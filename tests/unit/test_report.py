@@ -149,9 +149,53 @@ def test_numbers_are_those_of_the_tree(name):
     assert parameters == {path: leaf["provenance"] for path, leaf in declared.items()}
     calibrated = [path for path, leaf in declared.items() if leaf["provenance"] == "calibrated"]
     if calibrated:
-        assert [row[0] for row in rows(section(page_of(name), "calibration"))] == calibrated
+        shown = [row[0] for row in rows(section(page_of(name), "calibration"))]
+        kept = [path for path, leaf in declared.items() if "prior" in leaf and path not in calibrated]
+        assert shown == calibrated + kept
     assumed = section(page_of(name), "assumptions").text
     assert all(path in assumed for path, leaf in declared.items() if leaf["provenance"] in ASSUMPTION)
+
+
+def test_calibration_shows_prior_and_posterior_and_what_nothing_informs():
+    declared = json.loads(tree_of("ilp").attrs["parameters"])["declared"]
+    told = section(page_of("ilp"), "calibration")
+    shown = {row[0]: row for row in rows(told)}
+    median, borrowed = declared["survival.median"], declared["response.hazard_ratio"]
+    assert median["provenance"] == "calibrated"
+    assert median["prior"][0] < median["interval"][0] < median["interval"][1] < median["prior"][1]
+    (lower, upper), (first, last) = median["interval"], median["prior"]
+    assert shown["survival.median"][2:5] == [
+        f"{first:g} to {last:g}",
+        f"{lower:g} to {upper:g}",
+        f"{median['contraction']:.2f}",
+    ]
+    assert borrowed["provenance"] == "borrowed"
+    assert borrowed["prior"] == borrowed["interval"]
+    assert shown["response.hazard_ratio"][3:5] == [f"{borrowed['contraction']:.2f}", "borrowed"]
+    assert "no target informs them" in told.text
+    assert hatched(page_of("ilp"), "calibrated")  # they are told apart in the picture too
+
+
+def test_calibration_shows_the_numbers_of_the_reading_that_is_chosen():
+    tree = simulator.simulate(["cohort=ilp", "study.reading=naive", "study.replicates=2"])
+    other = simulator.simulate(["cohort=ilp", "study.reading=kaplan_meier", "study.replicates=2"])
+    shown = [{row[0]: row for row in rows(section(report.page(each), "calibration"))} for each in (tree, other)]
+    for each, page in zip((tree, other), shown, strict=True):
+        leaf = json.loads(each.attrs["parameters"])["declared"]["survival.median"]
+        assert page["survival.median"][1] == leaf["value"]
+        assert page["survival.median"][3] == f"{leaf['interval'][0]:g} to {leaf['interval'][1]:g}"
+    assert shown[0]["survival.median"] != shown[1]["survival.median"]
+
+
+def test_a_number_without_its_prior_is_shown_as_it_is():
+    chosen = ["cohort=ilp", "parameters.survival.median.prior=null", "parameters.survival.shape.contraction=null"]
+    page = report.page(simulator.simulate([*chosen, "study.replicates=2"]))
+    shown = {row[0]: row for row in rows(section(page, "calibration"))}
+    assert (shown["survival.median"][2], shown["survival.median"][4]) == ("none given", "")
+    assert shown["survival.shape"][4] == ""
+    [drawn] = [each for each in read(page).all("svg") if each.attributes["aria-labelledby"] == "calibrated-title"]
+    assert "survival.median" not in drawn.text
+    assert "operative_death.probability" in drawn.text
 
 
 def hatched(page: str, slug: str) -> bool:

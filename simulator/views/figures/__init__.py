@@ -4,6 +4,7 @@ Each takes a results tree and, if wanted, the axes to draw on; without axes it m
 pyplot, so that figures may be drawn in threads and inside other programs. Every axis carries its unit.
 """
 
+from simulator.views.figures.calibrated import calibrated
 from simulator.views.figures.occurrences import cumulative_incidence, states, time_to_event
 from simulator.views.figures.percentiles import targets
 from simulator.views.figures.scenarios import contrasts, heat_map, outcome, scatter, survival_beside, tornado
@@ -17,6 +18,7 @@ __all__ = [
     "RESOLUTION",
     "administrations",
     "adverse_events",
+    "calibrated",
     "contrasts",
     "cumulative_incidence",
     "heat_map",

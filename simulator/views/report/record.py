@@ -47,14 +47,6 @@ class Run:
         """The command line that asked for the run, for a shell."""
         return shlex.join(["python", "-m", "simulator", *self.overrides])
 
-    def interval(self, path: str) -> str:
-        """The interval that is declared beside a parameter, empty if none is."""
-        found: Any = self.group("parameters")
-        for step in path.split("."):
-            found = found.get(step) if isinstance(found, Mapping) else None
-        interval = found.get("interval") if isinstance(found, Mapping) else None
-        return f"{interval[0]} to {interval[1]}" if isinstance(interval, list) and len(interval) == 2 else ""
-
 
 def run_of(tree: xr.DataTree, source: str) -> Run:
     """Return the record of a tree. Raises ConfigError, about its source, if it is not of one run with a record."""
@@ -75,6 +67,11 @@ def parsed(tree: xr.DataTree) -> Run:
         parameters=json.loads(record.get("parameters", "{}")),
         grounds=grounds_of(tree),
     )
+
+
+def ends(interval: Sequence[Any] | None) -> str:
+    """Return an interval of two declared values in words; empty if none is declared."""
+    return f"{in_a_line(interval[0])} to {in_a_line(interval[1])}" if interval else ""
 
 
 def in_a_line(value: Any, *, within: bool = False) -> str:
