@@ -53,7 +53,7 @@ constraints:
 	$(PYTHON) -m venv "$$tools"; \
 	"$$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv; \
 	"$$tools/bin/uv" pip compile pyproject.toml --universal --upgrade --quiet --python-version 3.11 \
-		--extra browser --extra calibration --extra distributed --extra docs --extra oracle --extra test \
+		--extra calibration --extra distributed --extra docs --extra oracle --extra test \
 		--no-annotate --no-emit-index-url --no-header --output-file constraints.txt >/dev/null; \
 	! grep -n '://' constraints.txt
 

@@ -15,7 +15,7 @@ import simulator
 from simulator.views import report
 from tests.browsing import CHROMIUM, CONTRAST, PICTURES, SCHEMES, WIDTHS, chromium, opened
 
-pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'lobule[browser]'")
+pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'lobule[test]'")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed: needs chromium or google-chrome"),
