@@ -20,7 +20,8 @@ import numpy as np
 
 from calibration.entries import narrowed
 from calibration.parameters import ParameterSets
-from simulator.declaration.model import Event, Hazard, by_administration, references
+from simulator.declaration.events import by_administration
+from simulator.declaration.model import Event, Hazard, references
 from simulator.declaration.schema import Experiment
 from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import PREFIX, Parameters, Problems, Resolver

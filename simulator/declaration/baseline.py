@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from simulator.declaration.course import Course, threshold
+from simulator.declaration.events import by_administration
 from simulator.declaration.exposure import number_of_administrations, per_administration_thresholds
 from simulator.declaration.latent import Design, Structure, Task, structure
 from simulator.declaration.mixture import Knots, Latent, Solver, Wanted, knots
-from simulator.declaration.model import Model, by_administration
+from simulator.declaration.model import Model
 from simulator.declaration.values import Parameters, Resolver, parameter_leaves
 from simulator.errors import ConfigError, Problem
 from simulator.kernels.elementary import normal_cdf

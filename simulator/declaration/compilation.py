@@ -21,9 +21,10 @@ from simulator.declaration.baseline import (
 )
 from simulator.declaration.cohort import Cohort, compile_patients
 from simulator.declaration.course import Course, compile_course, term_rates
+from simulator.declaration.events import CompiledEvents, compile_events
 from simulator.declaration.latent import Design, Task
 from simulator.declaration.messages import validated
-from simulator.declaration.model import CompiledEvents, Event, Model, compile_events
+from simulator.declaration.model import Event, Model
 from simulator.declaration.study import Study
 from simulator.declaration.values import Problems, Resolver
 from simulator.errors import MISSING, ConfigError, Problem

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from simulator.declaration.base import Declared, Expression, Kind, Name, Number
-from simulator.declaration.model import markers_mask
+from simulator.declaration.events import markers_mask
 from simulator.declaration.values import Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import normal_quantile

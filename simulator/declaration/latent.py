@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from simulator.declaration.course import Course, planned_cdf
-from simulator.declaration.model import KINDS, CompiledEvents, Event, Model, by_administration
+from simulator.declaration.events import CompiledEvents, by_administration
+from simulator.declaration.model import KINDS, Event, Model
 from simulator.declaration.values import Resolver
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
 from simulator.kernels.marginal import convolved, negative_exponential, renewal_mass

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
-CONSTRAINED_EXTRAS = ("browser", "calibration", "distributed", "docs", "oracle", "test")
+CONSTRAINED_EXTRAS = ("calibration", "distributed", "docs", "oracle", "test")
 """The extras that `make constraints` resolves."""
 
 USABLE_EXTRAS = {"simulator": ("distributed",), "calibration": ("calibration", "distributed")}
