@@ -7,7 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
-from simulator.cli.sweeps import MOST_SCENARIOS, Sweep
+from simulator.cli.sweep_words import MOST_SCENARIOS
+from simulator.cli.sweeps import Sweep
 from simulator.errors import ConfigError, Problem
 from simulator.running.sweep import Plan, patients_of, rate_of
 from simulator.study.statistics import BAND_REPLICATES

@@ -25,7 +25,8 @@ from simulator.cli.files import dump
 from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
 from simulator.cli.parameters import ONE_DRAW
 from simulator.cli.progress import Told, say
-from simulator.cli.sweeps import Running, Sweep, fingerprint, read_sweep
+from simulator.cli.sweep_words import read_sweep
+from simulator.cli.sweeps import Running, Sweep, fingerprint
 from simulator.declaration.schema import Experiment
 from simulator.engines import compiled
 from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioError

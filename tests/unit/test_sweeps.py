@@ -13,7 +13,7 @@ from simulator.cli.compose import Library
 from simulator.cli.overrides import read_overrides
 from simulator.cli.parameters import composed_with_parameters
 from simulator.cli.preflight import prepare
-from simulator.cli.sweeps import read_sweep
+from simulator.cli.sweep_words import read_sweep
 from simulator.errors import ConfigError
 
 
