@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCHEMES = ("light", "dark")
 WIDTHS = (360, 1280)
+EVIL = '</title></svg><script>document.title = "taken"</script><img src="http://127.0.0.1/x" onerror="alert(1)">'
+"""A title that would run and fetch something if it were more than text."""
 
 PICTURES = """() => [...document.querySelectorAll('svg')].map(svg => {
     const box = svg.getBoundingClientRect(), room = svg.parentElement.getBoundingClientRect();
@@ -45,6 +49,13 @@ CONTRAST = """() => {
 }"""
 
 
+def playwright() -> list[pytest.MarkDecorator]:
+    """Return the marks of tests that need a browser; skip the whole file, with a clear word, without Playwright."""
+    pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'lobule[test]'")
+    said = "no browser is installed: needs chromium or google-chrome"
+    return [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason=said)]
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
     """Give a browser that is closed behind it."""
@@ -56,13 +67,37 @@ def chromium() -> Iterator[Any]:
         shown.close()
 
 
-def opened(browser: Any, file: Path, *, scheme: str, width: int) -> tuple[Any, list[str]]:
-    """Return the page as shown, and everything that went wrong or went out on the way."""
+@contextmanager
+def opened(browser: Any, file: Path, *, scheme: str = "light", width: int = 1280) -> Iterator[Any]:
+    """Give the page as shown; fail on everything that went wrong or went out while it was open."""
     shown = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     wrong: list[str] = []
     shown.on("console", lambda message: wrong.append(f"console: {message.text}"))
     shown.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     shown.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     shown.on("request", lambda request: wrong.append(request.url) if request.url != file.as_uri() else None)
-    shown.goto(file.as_uri(), wait_until="networkidle")
-    return shown, wrong
+    try:
+        shown.goto(file.as_uri(), wait_until="networkidle")
+        yield shown
+        assert wrong == []
+    finally:
+        shown.close()
+
+
+def everything_is_seen(shown: Any, *, scheme: str, width: int, headings: int, pictures: int) -> None:
+    """Fail unless at least so many headings and pictures are seen, whole and legible; the page itself never scrolls."""
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width  # only wide figures and tables scroll
+    assert shown.eval_on_selector_all("h2, h3", "all => all.filter(e => e.checkVisibility()).length") >= headings
+    found = shown.evaluate(PICTURES)
+    assert len(found) >= pictures
+    for picture in found:
+        assert picture["width"] > 250, picture
+        assert picture["height"] > 70, picture
+        assert picture["shapes"] > 5, picture
+        assert picture["cut"] == [], picture
+        assert picture["smallest"] > 7, picture  # pixels
+        assert picture["wide"] or not picture["scrolls"], picture
+    contrast = shown.evaluate(CONTRAST)
+    assert (contrast["paper"] < 0.1) == (scheme == "dark")
+    assert contrast["ink"] > 7  # WCAG AAA
+    assert contrast["least"] > 3
