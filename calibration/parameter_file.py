@@ -4,7 +4,7 @@ and how they are written; computes no statistic but the medians it is given.
 The file is the cohort's own with its calibrated numbers replaced. A number that targets inform becomes the median of
 its posterior under the reading that a run takes if nothing is said; what other readings give stands under `under`.
 A number that no target informs becomes the median of its prior and says that it is an assumption. Shares that sum to
-one become their means, which do so too.
+one become their means, which do so too. Intervals are of the posterior, which draws have, beside those of the prior.
 """
 
 from __future__ import annotations
@@ -120,9 +120,9 @@ def _means(values: Mapping[str, Floats], weights: Floats, block: Dirichlet) -> d
 
 
 def _assumption(leaf: Leaf, row: Row, value: float, unit: str, note: str | None) -> Nested:
-    """Say of a number that no target informs what its prior is, and where that comes from."""
+    """Say of a number that no target informs what is known of it, and where that comes from."""
     provenance = "assumed" if leaf.provenance in ("calibrated", "reported", "derived") else leaf.provenance
-    said: Nested = {"value": _written(value, unit), "provenance": provenance, "interval": _interval(row.prior)}
+    said: Nested = {"value": _written(value, unit), "provenance": provenance, "interval": _interval(row.posterior)}
     said |= _before(row)
     if leaf.source and provenance == leaf.provenance:
         said["citation" if provenance == "borrowed" else "source"] = leaf.source

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 
 DAYS_PER = {"d": 1.0, "wk": 7.0, "mo": 30.4375, "y": 365.25}
 _SPELLINGS = {
@@ -46,6 +47,14 @@ def days(value: object) -> float:
 def per_day(value: object) -> float:
     """Return a rate per day, from a number per day or text with a unit."""
     return _with_unit(value, _RATE, RATE_ALLOWED, lambda amount, unit: amount / unit)
+
+
+def any_number(value: object) -> float:
+    """Return a number without a unit, a time in days or a rate per day; NaN if the value is none of them."""
+    for read in (number, days, per_day):
+        with suppress(ValueError):
+            return read(value)
+    return math.nan
 
 
 def _with_unit(value: object, pattern: re.Pattern[str], allowed: str, convert) -> float:  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ time, a rate or a plain number is known only where it is used; `values.resolve` 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -76,6 +76,11 @@ ONE_CHOICE = frozenset(
 def replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Whether a mapping laid over another replaces it whole: another distribution, not two at once."""
     return len(new) == len(old) == 1 and set(old) <= ONE_CHOICE and set(new) != set(old)
+
+
+def keys_of(overrides: Iterable[str]) -> set[str]:
+    """Return the dotted keys that ``key=value`` texts set."""
+    return {text.partition("=")[0].lstrip("+").strip() for text in overrides}
 
 
 def lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str]) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.declaration.base import lay_over
+from simulator.declaration.base import keys_of, lay_over
 from simulator.declaration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
@@ -163,7 +163,7 @@ def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Desi
     group = container[GROUP]
     table: Table = dict(group[POSTERIOR])
     numbers = table.pop("draw")
-    by_hand = {text.partition("=")[0].lstrip("+").strip() for text in overrides}
+    by_hand = keys_of(overrides)
     plain = {key: value for key, value in group.items() if key not in KEYS}
     known = list(_paths(plain))
     wrong = [name for name in table if not name.startswith(READING) and name not in known]

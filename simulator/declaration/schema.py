@@ -15,7 +15,7 @@ from simulator.declaration import decisions as decision_rules
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration import posterior
 from simulator.declaration.arms import contrasts as between_arms
-from simulator.declaration.base import Declared, Name, Time, lay_over
+from simulator.declaration.base import Declared, Name, Time, keys_of, lay_over
 from simulator.declaration.baseline import Solved
 from simulator.declaration.cohort import Cohort
 from simulator.declaration.compilation import Compilation
@@ -136,7 +136,7 @@ def declare(
     for key in posterior.KEYS:
         groups["parameters"].pop(key, None)
     reference = groups["parameters"].pop("reference", None) or {}
-    leaves = parameter_leaves(groups["parameters"], problems)
+    leaves = parameter_leaves(groups["parameters"], problems, keys_of(overrides))
     if model is not None:
         model.check(problems)
         if cohort is not None:
@@ -305,10 +305,10 @@ def _select(
     except ConfigError as refusal:
         problems.found.extend(refusal.problems)
         return evidence.select(None)
-    by_hand = {key for key, _ in map(_split, overrides)}
+    keys = keys_of(overrides)
     for name in OPEN:
-        lay_over(groups[name], getattr(selection, name), name, by_hand)
-    posterior.lay_reading_over(groups["parameters"], selection.chosen, by_hand)
+        lay_over(groups[name], getattr(selection, name), name, keys)
+    posterior.lay_reading_over(groups["parameters"], selection.chosen, keys)
     return selection
 
 

@@ -7,7 +7,7 @@ raised one at a time, so that a modeler sees all of them at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,8 +134,13 @@ class Parameters:
 LEAF_KEYS = {"value", "provenance", "note", "interval", "prior", "contraction", "source", "formula", "citation"}
 
 
-def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[str, Leaf]:
-    """Flatten the ``parameters`` group. A leaf is a bare value or a mapping with ``value``."""
+def parameter_leaves(
+    container: Mapping[str, Any], problems: Problems, by_hand: Collection[str] = frozenset()
+) -> dict[str, Leaf]:
+    """Flatten the ``parameters`` group. A leaf is a bare value or a mapping with ``value``.
+
+    ``by_hand``: dotted keys that the user set. A value among them is the user's, whatever the file says of it.
+    """
     leaves: dict[str, Leaf] = {}
 
     def visit(node: Mapping[Any, Any], path: str) -> None:
@@ -159,13 +164,19 @@ def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[s
         provenance = child.get("provenance", "assumed")
         if provenance not in PROVENANCES:
             problems.unknown(f"{key}.provenance", str(provenance), PROVENANCES, what="provenance class")
+        if f"{key}.value" in by_hand and f"{key}.provenance" not in by_hand:
+            leaves[here] = Leaf(here, child["value"], "assumed", note=SET_BY_USER)
+            return
         interval, prior = (_ends(child.get(name), f"{key}.{name}") for name in ("interval", "prior"))
         contraction = child.get("contraction")
         if contraction is not None:
             try:
                 contraction = units.number(contraction)
-            except ValueError as refusal:
-                problems.add(f"{key}.contraction", contraction, str(refusal))
+            except ValueError:
+                problems.add(f"{key}.contraction", contraction, "must be a finite number of at most 1")
+            else:
+                if contraction > 1.0:
+                    problems.add(f"{key}.contraction", contraction, "must be a finite number of at most 1")
         leaves[here] = Leaf(
             here,
             child["value"],
@@ -178,9 +189,13 @@ def parameter_leaves(container: Mapping[str, Any], problems: Problems) -> dict[s
         )
 
     def _ends(declared: Any, key: str) -> tuple[Any, Any] | None:
-        if declared is None or (isinstance(declared, (list, tuple)) and len(declared) == 2):
-            return None if declared is None else (declared[0], declared[1])
-        problems.add(key, declared, "must be a list of two values, lower and upper")
+        if declared is None:
+            return None
+        if isinstance(declared, (list, tuple)) and len(declared) == 2:
+            lower, upper = map(units.any_number, declared)
+            if lower <= upper:
+                return declared[0], declared[1]
+        problems.add(key, declared, "must be a list of two values in order, lower and upper: numbers, times or rates")
         return None
 
     visit(container, "")

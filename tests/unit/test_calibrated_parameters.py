@@ -106,13 +106,12 @@ def test_what_no_target_informs_keeps_its_prior_and_says_so(folder):
     assert content["response"]["probability"]["source"] == "I04"
     ratio = content["response"]["hazard_ratio"]
     assert (ratio["value"], ratio["provenance"]) == (0.6, "borrowed")
-    found = simulator.open_results(folder)["parameters"].to_dataset().sel(parameter=[RATE, "response.hazard_ratio"])
-    for said, row in zip(
-        (content["response"]["probability"], ratio), (found.isel(parameter=i) for i in (0, 1)), strict=True
-    ):
-        assert said["prior"] == pytest.approx([float(row["prior_lower"]), float(row["prior_upper"])], rel=6e-3)
+    found = simulator.open_results(folder)["parameters"].to_dataset()
+    for said, path in ((content["response"]["probability"], RATE), (ratio, "response.hazard_ratio")):
+        row = found.sel(parameter=path)
+        for name, when in (("prior", "prior"), ("interval", "posterior")):
+            assert said[name] == pytest.approx([float(row[f"{when}_{end}"]) for end in ("lower", "upper")], rel=6e-3)
         assert said["contraction"] == pytest.approx(float(row["contraction"]), abs=5.1e-3)
-    assert ratio["interval"] == ratio["prior"]
     assert ratio["note"].startswith("assumption: no target informs it")
     assert content["survival"]["median"]["value"] == "484 d"
     assert content["survival"]["shape"] == {

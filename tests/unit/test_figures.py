@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 import simulator
 from simulator.errors import ConfigError
 from simulator.views import figures
+from simulator.views.figures.calibrated import calibrated_rows
 from simulator.views.figures.occurrences import event_rows
 from simulator.views.figures.treatment import term_rows
 
@@ -160,6 +161,46 @@ def test_histories_are_those_of_the_first_patients():
     assert len(ax.get_yticklabels()) == 6
     ends = [patch.get_x() + patch.get_width() for patch in ax.patches]
     assert all(np.isclose(ends, time, rtol=1e-12).any() for time in codes["death"])
+
+
+def test_calibrated_numbers_stand_on_the_scale_of_their_priors():
+    tree = tree_of("cohort=ilp", "parameters.survival.shape.prior=[100 wk, 701 d]")  # a prior in units is drawn too
+    declared = json.loads(tree.attrs["parameters"])["declared"]
+    rows = {row.path: row for row in calibrated_rows(tree)}
+    assert rows["survival.shape"].before == (700, 701)
+    ax = blank()
+    figures.calibrated(tree, ax)
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == [path for path, leaf in declared.items() if "prior" in leaf]
+    bars = [bar for bar in ax.patches if round(bar.get_height(), 3) == 0.3]
+    (low, high), (first, last) = declared["relapse.median"]["interval"], declared["relapse.median"]["prior"]
+    bar = bars[labels.index("relapse.median")]
+    assert bar.get_x() == pytest.approx(100 * (low - first) / (last - first))
+    assert bar.get_x() + bar.get_width() == pytest.approx(100 * (high - first) / (last - first))
+    beyond = bars[labels.index("survival.shape")]  # nowhere near such a prior: cut off, four widths away
+    assert (beyond.get_x(), beyond.get_width()) == (-400, 0)
+    hatched = [bar.get_y() + 0.31 for bar in ax.patches if bar.get_hatch()]
+    assert [labels[round(y)] for y in hatched] == [n for n in labels if declared[n]["provenance"] != "calibrated"]
+    few = blank()
+    figures.calibrated(tree, few, most=2)
+    assert [label.get_text() for label in few.get_yticklabels()] == labels[:2]
+
+
+def test_without_priors_there_is_a_figure_that_says_so():
+    figure = figures.calibrated(tree_of("cohort=ilp", "parameters=start"))
+    figure.canvas.draw()
+    [said] = figure.axes[0].texts
+    assert "no number" in said.get_text()
+    assert figure.bbox.containsx(said.get_window_extent().x0)
+    assert figure.bbox.containsy(said.get_window_extent().y0)
+
+
+@pytest.mark.parametrize("draw", [figures.survival, figures.targets, figures.states, figures.calibrated])
+def test_a_sweep_is_refused_with_the_figures_that_it_has(draw):
+    tree = pj203().copy()
+    tree.attrs["sweep"] = "{}"
+    with pytest.raises(ConfigError, match=r"this is a sweep, whose figures are outcome"):
+        draw(tree)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ HEADINGS = [
     "4 Experimentation", "4.1 Initialisation", "4.2 Run length", "4.3 Estimation approach",
     "5 Implementation", "5.1 Software", "5.2 Random sampling", "5.3 Model execution", "6 Code access",
 ]  # fmt: skip
-EVIL = "</svg></style><script>alert(1)</script><img src=x onerror=alert(2)>&amp; $\\frac{x$ $y$ \x01\ud7ff"
+EVIL = "</svg></style><script>alert(1)</script><img src=x onerror=alert(2)>&amp; $\\frac{x$ $y$ \u202e \x01\ud7ff"
 every_scenario = pytest.mark.parametrize("name", SCENARIOS)
 
 
@@ -156,24 +156,58 @@ def test_numbers_are_those_of_the_tree(name):
     assert all(path in assumed for path, leaf in declared.items() if leaf["provenance"] in ASSUMPTION)
 
 
+def minus(number: float) -> str:
+    return f"{number:.2f}".replace("-", "−")
+
+
 def test_calibration_shows_prior_and_posterior_and_what_nothing_informs():
     declared = json.loads(tree_of("ilp").attrs["parameters"])["declared"]
     told = section(page_of("ilp"), "calibration")
     shown = {row[0]: row for row in rows(told)}
-    median, borrowed = declared["survival.median"], declared["response.hazard_ratio"]
-    assert median["provenance"] == "calibrated"
-    assert median["prior"][0] < median["interval"][0] < median["interval"][1] < median["prior"][1]
-    (lower, upper), (first, last) = median["interval"], median["prior"]
-    assert shown["survival.median"][2:5] == [
-        f"{first:g} to {last:g}",
-        f"{lower:g} to {upper:g}",
-        f"{median['contraction']:.2f}",
-    ]
-    assert borrowed["provenance"] == "borrowed"
-    assert borrowed["prior"] == borrowed["interval"]
-    assert shown["response.hazard_ratio"][3:5] == [f"{borrowed['contraction']:.2f}", "borrowed"]
+    for path in ("survival.median", "response.hazard_ratio"):
+        leaf = declared[path]
+        (lower, upper), (first, last) = leaf["interval"], leaf["prior"]
+        expected = [f"{first:g} to {last:g}", f"{lower:g} to {upper:g}", minus(leaf["contraction"])]
+        assert shown[path][2:5] == expected
+    assert first < declared["response.hazard_ratio"]["value"] < last
+    assert shown["survival.median"][5] == declared["survival.median"]["source"]
+    assert shown["response.hazard_ratio"][5] == "borrowed"
     assert "no target informs them" in told.text
+    assert "of the posterior cannot be produced and is cut off" in told.text
     assert hatched(page_of("ilp"), "calibrated")  # they are told apart in the picture too
+
+
+def test_a_value_that_is_set_by_hand_is_no_longer_calibrated():
+    for key in ("survival.median", "survival.median.value"):
+        tree = simulator.simulate(["cohort=ilp", f"parameters.{key}=700 d", "study.replicates=2"])
+        leaf = json.loads(tree.attrs["parameters"])["declared"]["survival.median"]
+        assert leaf == {"value": "700 d", "provenance": "assumed", "note": "set by the user", "source": ""}
+        assert "survival.median" not in {row[0] for row in rows(section(report.page(tree), "calibration"))}
+    hand = [f"parameters.{key}=700 d" for key in ("survival.median.value", "survival.median.source")]
+    tree = simulator.simulate(
+        ["cohort=ilp", *hand, "parameters.survival.median.provenance=derived", "study.replicates=2"]
+    )
+    assert json.loads(tree.attrs["parameters"])["declared"]["survival.median"]["provenance"] == "derived"
+
+
+def test_what_keeps_its_prior_is_shown_even_where_nothing_is_calibrated():
+    chosen = ["cohort=il2_hai_unresectable", "parameters.response.probability=0.75", "study.replicates=2"]
+    page = report.page(simulator.simulate(chosen))
+    told = section(page, "calibration")
+    assert told.text.startswith("3.3 Calibration0 of ")
+    assert "response.hazard_ratio" in {row[0] for row in rows(told)}
+
+
+def test_of_many_calibrated_numbers_some_are_drawn_and_all_are_told():
+    tree = tree_of("ilp")
+    record = json.loads(tree.attrs["parameters"])
+    leaf = record["declared"]["survival.median"]
+    record["declared"] |= {f"more.{i}": leaf for i in range(60)}
+    page = report.page(with_record(tree, parameters=json.dumps(record)))
+    told = section(page, "calibration")
+    known = sum("prior" in each for each in record["declared"].values())
+    assert len(rows(told)) == known
+    assert f"{known - 40} more are in the tables" in told.text
 
 
 def test_calibration_shows_the_numbers_of_the_reading_that_is_chosen():
@@ -191,11 +225,11 @@ def test_a_number_without_its_prior_is_shown_as_it_is():
     chosen = ["cohort=ilp", "parameters.survival.median.prior=null", "parameters.survival.shape.contraction=null"]
     page = report.page(simulator.simulate([*chosen, "study.replicates=2"]))
     shown = {row[0]: row for row in rows(section(page, "calibration"))}
-    assert (shown["survival.median"][2], shown["survival.median"][4]) == ("none given", "")
+    assert (shown["survival.median"][2], shown["survival.median"][4]) == ("none given", "0.74")
     assert shown["survival.shape"][4] == ""
     [drawn] = [each for each in read(page).all("svg") if each.attributes["aria-labelledby"] == "calibrated-title"]
     assert "survival.median" not in drawn.text
-    assert "operative_death.probability" in drawn.text
+    assert "survival.shape" in drawn.text
 
 
 def hatched(page: str, slug: str) -> bool:
@@ -353,7 +387,7 @@ def test_hostile_text_shows_as_text_everywhere(name):
     assert "<img" not in made.lower()
     [title] = page.all("h1")
     assert "<script>alert(1)</script>" in title.text
-    assert "\x01" not in made
+    assert not {"\x01", "\u202e"} & set(made)
     texts = [text.text or "" for picture in pictures(made) for text in picture.findall(".//text")]
     assert any("<script>alert(1)</script>" in text and "$\\frac{x$ $y$" in text for text in texts)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from simulator.views.figures.style import INK, MUTED, axes, figure_of, literal, short
+from simulator.views.figures.style import INK, MUTED, axes, figure_of, literal, of_a_run, short
 
 _ROLES = {
     "held_out": ("#000000", "o"),
@@ -23,7 +23,7 @@ _ROLES = {
 
 def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     """Draw where each reported number falls among the simulated ones: its percentile and the central 95 %."""
-    node = tree["targets"].to_dataset()
+    node = of_a_run(tree)["targets"].to_dataset()
     n = node.sizes["target"]
     ax = axes(ax, 8.0, 1.6 + 0.24 * n)
     y = np.arange(n)

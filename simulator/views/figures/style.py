@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from simulator.errors import ConfigError, Problem, unknown
+from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#222222"
@@ -57,8 +57,24 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
     return new_figure(width, height).add_subplot() if ax is None else ax
 
 
+def of_a_run(tree: xr.DataTree) -> xr.DataTree:
+    """Return a tree that is no sweep. Raises ConfigError where it is one."""
+    if "sweep" in tree.root.attrs:
+        allowed = "must be the tree of one simulation, and this is a sweep, whose figures are outcome, heat_map, "
+        allowed += "scatter, survival_beside, contrasts and tornado"
+        raise ConfigError(Problem("tree", MISSING, allowed))
+    return tree
+
+
 def statistics_of(tree: xr.DataTree) -> xr.Dataset:
-    """Return the statistics of a run; of a run over draws, their means over draws and what draws do to them."""
+    """Return the statistics of a run; of a run over draws, their means over draws and what draws do to them.
+
+    Raises
+    ------
+    ConfigError
+        If the tree is a sweep.
+    """
+    of_a_run(tree)
     return tree["spread" if "spread" in tree.children else "statistics"].to_dataset()
 
 

@@ -22,6 +22,7 @@ from simulator.views.report import documentation as made_of
 from simulator.views.report import results as found
 from simulator.views.report import sweep_background as background
 from simulator.views.report import sweep_results as swept
+from simulator.views.report.calibrated import calibrated
 from simulator.views.report.markup import Element, element, written
 from simulator.views.report.record import Run, run_of
 from simulator.views.report.sweep import SweepRun, summary, sweep_of
@@ -65,7 +66,7 @@ SECTIONS = (
     Section("data", "3 Data", within=(
         Section("sources", "3.1 Data sources and evidence", made_of.sources),
         Section("parameters", "3.2 Input parameters", made_of.parameters),
-        Section("calibration", "3.3 Calibration", made_of.calibrated),
+        Section("calibration", "3.3 Calibration", calibrated),
         Section("assumptions", "3.4 Assumptions", made_of.assumptions),
     )),
     Section("experimentation", "4 Experimentation", within=(
@@ -106,7 +107,7 @@ SWEEP_SECTIONS = (
     Section("data", "3 Data", within=(
         Section("sources", "3.1 Data sources and evidence", background.of_first(made_of.sources)),
         Section("parameters", "3.2 Input parameters", background.of_first(made_of.parameters)),
-        Section("calibration", "3.3 Calibration", background.of_first(made_of.calibrated)),
+        Section("calibration", "3.3 Calibration", background.of_first(calibrated)),
         Section("assumptions", "3.4 Assumptions", background.assumptions),
     )),
     Section("experimentation", "4 Experimentation", within=(

@@ -5,18 +5,14 @@ Knows the record of a run; computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from simulator.results.assumptions import ASSUMPTION
-from simulator.views import figures
-from simulator.views.figures.calibrated import CalibratedRow, calibrated_rows
 from simulator.views.figures.style import event_words
 from simulator.views.report.markup import Content, Element, bullets, definitions, element, table
-from simulator.views.report.pictures import picture
 from simulator.views.report.record import NOT_RECORDED, Run, declared_lines, ends, in_a_line
-from simulator.views.report.results import MOST_ROWS, anchor, badge, figure, paragraph, warning
+from simulator.views.report.results import anchor, badge, paragraph, warning
 
 _CLASSES = {
     "reported": "printed in the source",
@@ -127,40 +123,6 @@ def parameters(run: Run) -> Iterator[Element]:
         )
 
 
-def calibrated(run: Run) -> Iterator[Element]:
-    """3.3 Calibration; nothing where no parameter is calibrated."""
-    fitted = {path: leaf for path, leaf in run.grounds.declared.items() if leaf.get("provenance") == "calibrated"}
-    if not fitted:
-        return
-    yield paragraph(
-        f"{len(fitted)} of {len(run.grounds.declared)} parameters are calibrated: fitted to the evidence that is "
-        f"named. This run: {run.said('parameter_uncertainty')}."
-    )
-    known = {row.path: row for row in calibrated_rows(run.tree)}
-    if known:
-        yield paragraph(
-            "Prior and posterior are the central 95 % before and after the data, times in days, rates per day. "
-            "Contraction is 1 − variance after/before, on a scale where the prior is normal: 0 where the data say "
-            "nothing, 1 where they say all."
-        )
-    rows = [
-        (element("code", path), in_a_line(leaf.get("value")), ends(leaf.get("prior")) or "none given",
-         ends(leaf.get("interval")) or "none given", f"{known[path].contraction:.2f}" if path in known else "",
-         str(leaf.get("source", "")) or NOT_RECORDED)
-        for path, leaf in fitted.items()
-    ]  # fmt: skip
-    head = ("parameter", "value", "prior", "posterior", "contraction", "fitted to")
-    yield table("Calibrated parameters", head, rows, numeric=(4,))
-    yield from _not_informed(run, [row for row in known.values() if not row.informed])
-    if 0 < len(known) <= MOST_ROWS:
-        drawn = picture(
-            partial(figures.calibrated, run.tree), slug="calibrated", width=7.6, height=0.95 + 0.24 * len(known),
-            alt="Central 95 % of each calibrated number before and after the data, as in the tables.",
-            margins=(3.2, 0.2, 0.5, 0.4),
-        )  # fmt: skip
-        yield figure(drawn, "What the data did to each number; 0 and 100 % are the ends of its prior.", wide=True)
-
-
 def assumptions(run: Run) -> Iterator[Element]:
     """3.4 Assumptions."""
     if run.grounds.survival_is_assumed():
@@ -259,24 +221,6 @@ def access(run: Run) -> Iterator[Element]:
 
 def _link(to: str, said: str) -> Element:
     return element("a", said, href=f"#{to}")
-
-
-def _not_informed(run: Run, rows: Sequence[CalibratedRow]) -> Iterator[Element]:
-    """Say which numbers had a prior and kept it."""
-    if not rows:
-        return
-    yield paragraph(
-        "These had a prior, and no target informs them: they keep it, and are assumptions. A contraction counts as "
-        "none below 0.2, or where it is above by less than its Monte-Carlo error."
-    )
-    cells = []
-    for row in rows:
-        leaf = run.grounds.declared[row.path]
-        kept = badge(str(leaf.get("provenance", "assumed"))), str(leaf.get("note", ""))
-        value, prior = in_a_line(leaf.get("value")), ends(leaf.get("prior"))
-        cells.append((element("code", row.path), value, prior, f"{row.contraction:.2f}", *kept))
-    head = ("parameter", "value", "prior", "contraction", "provenance", "note")
-    yield table("Not informed", head, cells, numeric=(3,))
 
 
 def _event_cells(event: Mapping[str, Any]) -> tuple[Content, ...]:

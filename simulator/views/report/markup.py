@@ -17,13 +17,15 @@ Content = str | Element
 _VOID = {"meta", "br"}  # elements that are never closed, of those in use
 _RAW = {"style"}  # text of ours that is no markup to a browser
 
-_UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_LONG = 60  # letters of a cell
+
+_UNWRITABLE = re.compile("[^\t\n\r\u0020-\u202c\u202f-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def element(tag: str, *content: Content | Iterable[Content], **attributes: str) -> Element:
     """Return an element with this content; an attribute that is a word of Python's has a stroke behind it.
 
-    Characters that no page may hold are shown as U+FFFD.
+    Characters that no page may hold, and those that turn the order of letters round, are shown as U+FFFD.
     """
     made = Element(tag, {name.rstrip("_").replace("_", "-"): clean(value) for name, value in attributes.items()})
     for each in content:
@@ -33,27 +35,29 @@ def element(tag: str, *content: Content | Iterable[Content], **attributes: str) 
 
 
 def clean(text: str) -> str:
-    """Return text without characters that no page may hold."""
+    """Return text without characters that no page may hold, nor those that turn letters round (U+202D, U+202E)."""
     return _UNWRITABLE.sub("�", text)
 
 
 def table(
     caption: str, head: Sequence[Content], rows: Iterable[Sequence[Content]], *, numeric: Iterable[int] = ()
 ) -> Element:
-    """Return a table in a box of its own that scrolls sideways; ``numeric`` are columns set to the right."""
-    right = frozenset(numeric)
+    """Return a table in a box of its own that scrolls sideways; ``numeric`` are columns set to the right.
+
+    Columns of long text are as wide as it takes to read them, also where the page is narrow.
+    """
+    made = [tuple(row) for row in rows]
+    kinds = dict.fromkeys(numeric, "n") | {
+        i: "long" for row in made for i, content in enumerate(row) if len(_text(content)) > _LONG
+    }
 
     def cells(tag: str, row: Sequence[Content]) -> Element:
-        made = element("tr")
-        for i, content in enumerate(row):
-            kind = {"class_": "n"} if i in right else {}
-            if tag == "th":
-                kind["scope"] = "col"
-            made.append(element(tag, content, **kind))
-        return made
+        scope = {"scope": "col"} if tag == "th" else {}
+        kind = [{"class_": kinds[i]} if i in kinds else {} for i in range(len(row))]
+        return element("tr", [element(tag, content, **kind[i], **scope) for i, content in enumerate(row)])
 
     grid = element("table", element("caption", caption), element("thead", cells("th", head)))
-    grid.append(element("tbody", [cells("td", row) for row in rows]))
+    grid.append(element("tbody", [cells("td", row) for row in made]))
     return element("div", grid, class_="table", tabindex="0", role="region", aria_label=caption)
 
 
@@ -72,6 +76,10 @@ def written(root: Element) -> str:
     parts: list[str] = ["<!DOCTYPE html>\n"]
     _write(root, parts)
     return "".join(parts) + "\n"
+
+
+def _text(content: Content) -> str:
+    return content if isinstance(content, str) else "".join(content.itertext())
 
 
 def _write(node: Element, parts: list[str]) -> None:

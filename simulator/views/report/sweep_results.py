@@ -283,6 +283,8 @@ def _drawn_so(sweep: SweepRun) -> str:
     known = {each.name: each for each in sweep.dimensions}
     if not known[sweep.arrangement.x].numeric:
         return "Bars are the Monte-Carlo error (95 %), a pale bar the central 95 % of studies."
+    if sweep.arrangement.by:
+        return "Lines join labels; bands are the Monte-Carlo error (95 %)."
     return "Lines join labels; the band is the Monte-Carlo error (95 %), a pale area the central 95 % of studies."
 
 
