@@ -33,6 +33,8 @@ DRAWS = 1000
 """Draws that travel with the point values; `calibration.nc` has all of them."""
 DIGITS = 4  # of a point value; its Monte-Carlo error is about the fourth
 ASSUMPTION = "assumption"
+_NOTHING = "no target informs it; this is its prior"
+_LITTLE = "targets hardly inform it (contraction); this is the median of its prior, and draws take what they say"
 
 Nested = dict[str, Any]
 
@@ -108,7 +110,9 @@ def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
                     }
                 else:
                     value = means.get(path) or float(f"{centre[path][0]:.9g}")
-                    found[path] = _assumption(leaf, row, value, unit, _note(fitted, path))
+                    looked_at = any(path in term.parameters for term in component.terms)
+                    why = _note(fitted, path) or (_LITTLE if looked_at else _NOTHING)
+                    found[path] = _assumption(leaf, row, value, unit, why)
     return found
 
 
@@ -119,14 +123,14 @@ def _means(values: Mapping[str, Floats], weights: Floats, block: Dirichlet) -> d
     return means | {last: 1.0 - sum(means.values())}
 
 
-def _assumption(leaf: Leaf, row: Row, value: float, unit: str, note: str | None) -> Nested:
+def _assumption(leaf: Leaf, row: Row, value: float, unit: str, why: str) -> Nested:
     """Say of a number that no target informs what is known of it, and where that comes from."""
     provenance = "assumed" if leaf.provenance in ("calibrated", "reported", "derived") else leaf.provenance
     said: Nested = {"value": _written(value, unit), "provenance": provenance, "interval": _interval(row.posterior)}
     said |= _before(row)
     if leaf.source and provenance == leaf.provenance:
         said["citation" if provenance == "borrowed" else "source"] = leaf.source
-    return said | {"note": f"{ASSUMPTION}: {note or 'no target informs it; this is its prior'}"}
+    return said | {"note": f"{ASSUMPTION}: {why}"}
 
 
 def _note(fitted: Fit, path: str) -> str | None:

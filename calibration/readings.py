@@ -149,7 +149,5 @@ def _prepared(
 
 
 def _kinds(experiment: Experiment) -> dict[str, str]:
-    """How the model reads the parameters that are times and rates."""
-    kinds = {"d": "duration", "1/d": "rate"}
-    units = {key.removeprefix(PREFIX): unit for key, unit in experiment.units.items() if key.startswith(PREFIX)}
-    return {path: kinds[unit] for path, unit in units.items() if unit in kinds}
+    """How the model reads parameters, where it first meets them."""
+    return {key.removeprefix(PREFIX): kind for key, kind in experiment.kinds.items() if key.startswith(PREFIX)}

@@ -283,6 +283,7 @@ def _contains(mine: Statistic, other: Statistic, *, equal: bool) -> bool:
     pairs = (
         (a.outcome, b.outcome, None),
         (mine.where.stratum, other.where.stratum, None),
+        (mine.where.arm, other.where.arm, None),
         (mine.population, other.population, "treated"),
     )
     if mine is other or (a.kind, a.name) != (b.kind, b.name):

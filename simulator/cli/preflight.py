@@ -276,7 +276,11 @@ def _output_folder(made: Overrides, usual: str) -> tuple[Path | None, list[Probl
     try:
         folder = Path(shown).expanduser()
         if folder.is_dir():
-            if any(folder.iterdir()):
+            inside = list(folder.iterdir())
+            if len(inside) == 1 and inside[0].is_file() and not inside[0].stat().st_size:
+                return None, [Problem(key, shown, "is taken by a run that goes on or was killed: if none goes on, "
+                                      f"remove the empty {inside[0].name} in it, or name a new folder")]  # fmt: skip
+            if inside:
                 return None, [Problem(key, shown, "is not empty; name a new folder, or leave it out for one "
                                       "named after the time")]  # fmt: skip
             lacks = not os.access(folder, os.W_OK | os.X_OK)

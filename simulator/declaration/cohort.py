@@ -85,7 +85,8 @@ class Cohort(Declared):
                 )
             references = [name for name, arm in self.arms.items() if arm.reference]
             if len(self.arms) > 1 and len(references) != 1:
-                problems.add("cohort.arms", references, "exactly one arm must be the reference (reference: true)")
+                allowed = "exactly one arm must be the reference (reference: true)"
+                problems.add("cohort.arms", references or list(self.arms), allowed)
         elif self.n_patients is None:
             problems.add("cohort.n_patients", MISSING, "is missing")
         for what, names, reserved in (

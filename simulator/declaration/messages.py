@@ -218,7 +218,7 @@ def _allowed(
     if kind == "string_type" and isinstance(value, (int, float)):
         return "must be text; YAML read a number (10:30 too is one): put it in quotes", None
     if kind in ("int_type", "float_type") and isinstance(value, str):
-        return f"{_WORDS[kind]}, not text: leave the quotes away", None
+        return f"{_WORDS[kind]}, not text", None
     if kind in _WORDS:
         return _WORDS[kind], None
     return re.sub(r"^(Input|Value|String|List|Dictionary) should", "must", message), None

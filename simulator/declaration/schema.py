@@ -88,6 +88,7 @@ class Experiment:
     unused: tuple[str, ...] = field(default=())
     units: Mapping[str, str] = field(default_factory=dict)  # key → unit in which a bare number is read there
     estimates: Mapping[str, Statistic] = field(default_factory=dict)  # what studies compute beside the targets
+    kinds: Mapping[str, str] = field(default_factory=dict)  # key → what may stand there (`values.DIMENSIONS`)
 
     @property
     def name(self) -> str:
@@ -194,6 +195,7 @@ def declare(
         unused,
         parameters.units,
         estimates,
+        parameters.kinds,
     )
 
 

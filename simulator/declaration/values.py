@@ -102,7 +102,7 @@ class Parameters:
 
     ``leaves`` are common to all sets; ``varied`` holds, for some paths, one value a set.
     ``used`` collects the paths that a declaration has referred to, ``units`` the unit in which a bare number is
-    read at each key that holds one.
+    read at each key that holds one, ``kinds`` what may stand there (`DIMENSIONS`), where it is met first.
     """
 
     leaves: Mapping[str, Leaf]
@@ -110,6 +110,7 @@ class Parameters:
     varied: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     units: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def raw(self, path: str) -> list[Any]:
         """Return the value of a leaf in every parameter set."""
@@ -221,6 +222,7 @@ class Resolver:
         out = np.empty((n_sets, n_strata))
         for j, (source, values) in enumerate(columns):
             self.parameters.units[source] = dimension.unit
+            self.parameters.kinds.setdefault(source, kind)
             if all(value is values[0] for value in values):
                 out[:, j] = self._number(values[0], dimension, source)
             else:

@@ -494,6 +494,14 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(
     assert contents(tmp_path / "run") == ["mine.txt"]
 
 
+def test_a_folder_that_a_killed_run_has_claimed_is_refused_and_it_is_said_how_to_go_on(
+    tmp_path: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "run" / "config.yaml", "")
+    assert main([f"hydra.run.dir={tmp_path / 'run'}"]) == 2
+    assert "if none goes on, remove the empty config.yaml in it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["a_file", "a_file/run", "x" * 300])
 def test_a_place_where_no_folder_can_be_made_is_refused(tmp_path: Path, here: Path, name: str) -> None:
     write(tmp_path / "a_file", "")

@@ -18,7 +18,7 @@ from simulator.declaration.evidence import EvidenceEntry
 from simulator.declaration.schema import declare
 from simulator.running import batch
 from simulator.study.ranks import as_printed, mid_rank
-from tests.two_arms import BOUNDS, CALIBRATION, entry, two_arms, written
+from tests.two_arms import ARM, BOUNDS, CALIBRATION, entry, two_arms, written
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +235,42 @@ def test_no_closed_form_of_a_comparison_names_what_is_compared() -> None:
     assert "the difference of proportion of response has no closed form" in said
     assert "the hazard ratio of survival has no closed form" in said
     assert "the log rank p of survival has no closed form" in said
+
+
+def test_counts_of_two_arms_share_no_patients() -> None:
+    from calibration.fit import fit
+
+    config = two_arms()
+    for arm, number in (("standard", 12), ("added", 20)):
+        where = {"variable": "response", "estimator": "proportion", "where": {"arm": arm}}
+        config["evidence"]["entries"].append(
+            {
+                **{
+                    "id": arm,
+                    "name": f"response, {arm}",
+                    "printed": f"{number}/{ARM}",
+                    "value": number / ARM,
+                    "unit": "1",
+                },
+                **{"numerator": number, "denominator": ARM, "provenance": "reported", "role": "fitted"},
+                **{"source": {"file": "harbour.txt", "locator": "table"}, "statistic": where},
+            }
+        )
+    with pytest.raises(simulator.ConfigError) as refusal:
+        fit(config, schema.load({**CALIBRATION, "simulated": {}}))
+    assert "once more" not in str(refusal.value)
+
+
+def test_a_law_that_leaves_what_a_simulated_parameter_may_be_is_refused() -> None:
+    from calibration.fit import fit
+
+    wrong = {"response": {"normal": {"mean": 0.2, "sd": 0.2}}, "effect.death": {"normal": {"mean": 0.3, "sd": 1}}}
+    with pytest.raises(simulator.ConfigError) as refusal:
+        fit(two_arms(), schema.load({**CALIBRATION, "parameters": {**CALIBRATION["parameters"], **wrong}}))
+    assert "parameters.response.normal: normal leaves what this parameter may be: it must be a prob" in str(
+        refusal.value
+    )
+    assert "effect.death.normal: normal leaves what this parameter may be: it must be a ratio" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def calibrated(tree: xr.DataTree, ax: Axes | None = None, *, most: int | None = 
         Line2D([], [], linestyle="none", marker="o", color=INK, markersize=3.5, label="point value"),
     ]
     if not all(row.informed for row in rows):
-        handles.append(assumed_patch("no target informs it"))
+        handles.append(assumed_patch("hardly or not informed"))
     ax.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, frameon=False, fontsize="small")
     return figure_of(ax)
 

@@ -41,9 +41,9 @@ def calibrated(run: Run) -> Iterator[Element]:
         yield table("Calibrated parameters", (*_KNOWN, "fitted to"), rows, numeric=(4,))
     if len(informed) < len(known):
         yield paragraph(
-            "These had a prior, and no target informs them. Their point values are those of the prior, and "
-            "assumptions; draws of the posterior vary them too. A contraction counts as none below 0.2, or where it is "
-            "above by less than its Monte-Carlo error."
+            "These had a prior, and targets inform them hardly or not at all. Their point values are those of the "
+            "prior, and assumptions; draws of the posterior vary them too. A contraction counts as none below 0.2, or "
+            "where it is above by less than its Monte-Carlo error."
         )
         rows = [
             (*_known(run, row), badge(str(_leaf(run, row).get("provenance", "assumed"))),
