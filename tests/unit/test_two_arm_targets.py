@@ -18,7 +18,7 @@ from simulator.declaration.evidence import EvidenceEntry
 from simulator.declaration.schema import declare
 from simulator.running import batch
 from simulator.study.ranks import as_printed, mid_rank
-from tests.two_arms import ARM, BOUNDS, CALIBRATION, entry, two_arms, written
+from tests.two_arms import ARM, BOUNDS, CALIBRATION, SOURCE, entry, two_arms, written
 
 
 @pytest.fixture(scope="module")
@@ -241,24 +241,22 @@ def test_counts_of_two_arms_share_no_patients() -> None:
     from calibration.fit import fit
 
     config = two_arms()
-    for arm, number in (("standard", 12), ("added", 20)):
+    for arm, number in (("standard", 14), ("added", 21)):  # of 70 each: 20 %, 30 %
         where = {"variable": "response", "estimator": "proportion", "where": {"arm": arm}}
-        config["evidence"]["entries"].append(
-            {
-                **{
-                    "id": arm,
-                    "name": f"response, {arm}",
-                    "printed": f"{number}/{ARM}",
-                    "value": number / ARM,
-                    "unit": "1",
-                },
-                **{"numerator": number, "denominator": ARM, "provenance": "reported", "role": "fitted"},
-                **{"source": {"file": "harbour.txt", "locator": "table"}, "statistic": where},
-            }
-        )
+        said = {
+            "id": arm,
+            "name": f"response, {arm}",
+            "printed": f"{number / ARM:.0%}",
+            "value": 100 * number / ARM,
+            "unit": "%",
+        }
+        counted = {"numerator": number, "denominator": ARM, "population": "randomised", "role": "fitted"}
+        config["evidence"]["entries"].append({**said, **counted, **SOURCE, "statistic": where})
     with pytest.raises(simulator.ConfigError) as refusal:
         fit(config, schema.load({**CALIBRATION, "simulated": {}}))
-    assert "once more" not in str(refusal.value)
+    said = str(refusal.value)
+    assert said.count("the share of response has no closed form: the cohort has several arms") == 2
+    assert "once more" not in said
 
 
 def test_a_law_that_leaves_what_a_simulated_parameter_may_be_is_refused() -> None:
