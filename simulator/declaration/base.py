@@ -78,9 +78,14 @@ def replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return len(new) == len(old) == 1 and set(old) <= ONE_CHOICE and set(new) != set(old)
 
 
+def key_of(override: str) -> str:
+    """Return the dotted key that a ``key=value`` text sets."""
+    return override.partition("=")[0].lstrip("+").strip()
+
+
 def keys_of(overrides: Iterable[str]) -> set[str]:
-    """Return the dotted keys that ``key=value`` texts set."""
-    return {text.partition("=")[0].lstrip("+").strip() for text in overrides}
+    """Return the dotted keys that texts set (`key_of`)."""
+    return set(map(key_of, overrides))
 
 
 def lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str]) -> None:

@@ -17,6 +17,7 @@ from simulator.kernels.elementary import log
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, kernel_parameters, piecewise_exponential_knots
 from simulator.kernels.rng import stream_numbers
 from simulator.tables import NONE, Clock, Driver, Floats
+from simulator.units import days, number, per_day
 
 
 @dataclass
@@ -173,8 +174,6 @@ def _compile_hazard(
 
 def _piecewise(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, float] | None:
     """Constant hazards between breaks; the last rate goes on for ever (R pch, flexsurv)."""
-    from simulator.units import days, per_day
-
     if hazard.breaks is None or hazard.rates is None or len(hazard.rates) != len(hazard.breaks) + 1:
         problems.add(key, MISSING, "piecewise_exponential needs `breaks` (times) and one rate more in `rates`")
         return None
@@ -188,8 +187,6 @@ def _piecewise(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, 
 
 def _tabulated(hazard: Hazard, key: str, problems: Problems) -> tuple[Any, Any, float] | None:
     """A cumulative hazard read from a table: linear between its points, flat after the last."""
-    from simulator.units import days, number
-
     if hazard.times is None or hazard.cumulative_hazard is None or len(hazard.times) != len(hazard.cumulative_hazard):
         problems.add(key, MISSING, "tabulated needs `times` and as many values in `cumulative_hazard`")
         return None

@@ -15,7 +15,7 @@ from simulator.declaration import decisions as decision_rules
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration import posterior
 from simulator.declaration.arms import contrasts as between_arms
-from simulator.declaration.base import Declared, Name, Time, keys_of, lay_over
+from simulator.declaration.base import Declared, Name, Time, key_of, keys_of, lay_over
 from simulator.declaration.baseline import Solved
 from simulator.declaration.cohort import Cohort
 from simulator.declaration.compilation import Compilation
@@ -314,15 +314,10 @@ def _select(
     return selection
 
 
-def _split(override: str) -> tuple[str, str]:
-    key, _, value = override.partition("=")
-    return key.lstrip("+").strip(), value
-
-
 def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Problems) -> None:
     """``cohort.mix.<stratum>=share``: that stratum gets the share, the others keep their proportions."""
     prefix = "cohort.mix."
-    mine = [key[len(prefix) :] for key, _ in map(_split, overrides) if key.startswith(prefix)]
+    mine = [key[len(prefix) :] for key in map(key_of, overrides) if key.startswith(prefix)]
     mix = cohort.get("mix")
     if not mine or not isinstance(mix, dict) or any(name not in mix for name in mine):
         return

@@ -33,7 +33,7 @@ OTHER_MACHINES = {
 
 ENGINES = ("reference", "compiled")
 COMPILES_ANEW = ("numba for a generic processor", "numba without optimisation")
-"""Settings under which every kernel is compiled again: some 80 s of a processor with the compiled engine."""
+"""Settings under which every kernel is compiled again: a minute and more of a processor with the compiled engine."""
 
 
 def computed(names: list[str], engines: tuple[str, ...], *, models: int = 0, **environment: str) -> dict[str, Any]:

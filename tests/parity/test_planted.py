@@ -1,7 +1,7 @@
 """One line changed in either engine must make the parity test fail (VERIFICATION 3.8 b, 4f).
 
 Some of these are rules, some the order of two roundings. The reference is changed in its source, the compiled engine
-in a copy of its package, which takes 45 s to compile: one of them here, the others with ``-m slow``.
+in a copy of its package, which takes most of a minute to compile: one of them here, the others with ``-m slow``.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from simulator.errors import MISSING, ConfigError, Problem, unknown
+from simulator.results.scenarios import SWEEP
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#222222"
@@ -59,7 +60,7 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 def of_a_run(tree: xr.DataTree) -> xr.DataTree:
     """Return a tree that is no sweep. Raises ConfigError where it is one."""
-    if "sweep" in tree.root.attrs:
+    if SWEEP in tree.root.attrs:
         allowed = "must be the tree of one simulation, and this is a sweep, whose figures are outcome, heat_map, "
         allowed += "scatter, survival_beside, contrasts and tornado"
         raise ConfigError(Problem("tree", MISSING, allowed))
