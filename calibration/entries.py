@@ -6,7 +6,7 @@ from simulator.declaration.reported import EvidenceEntry
 from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import Problems
 
-CURE = "leave it out by naming it, with the reason, under calibration.left_out"
+CURE = "name it, with the reason, under calibration.left_out, or give it the role used or held_out"
 SIMULATE = "find its likelihood by simulation, under calibration.simulated"
 
 

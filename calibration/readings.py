@@ -133,6 +133,9 @@ def _prepared(
     closed = ClosedForms(experiment, frozenset(path for paths in keys.values() for path in paths))
     terms, more = terms_of(declared, closed)
     wrong += more
+    for name, given in declared.parameters.items():
+        key = f"{schema.ROOT}.parameters.{name}.note"
+        wrong += experiment.selection.refuse_use_of_held_out(key, MISSING, given.note)
     kinds = _kinds(experiment) | closed.kinds
     try:
         prior = schema.prior_of(declared, experiment.parameters, kinds)

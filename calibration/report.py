@@ -208,7 +208,7 @@ def _targets(fitted: Fit) -> Iterator[str]:
         yield from _wrapped(f"Left out: {name}, {reason}")
     others = [e.id for e in fitted.evidence.entries if e.role not in (None, "fitted")]
     if others:
-        yield from _wrapped(f"Held out or borrowed, never fitted: {', '.join(others)}")
+        yield from _wrapped(f"Used, held out or borrowed, not fitted: {', '.join(others)}")
     for name, given in fitted.declared.survivors.items():
         yield from _wrapped(f"{name} taken as {given.count} alive: {given.because}")
 

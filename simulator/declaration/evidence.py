@@ -5,6 +5,7 @@ Knows entries and readings; knows nothing of models, of calibration or of how an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 GROUPS = ("cohort", "study", "parameters", "course")
+_WORD, _DIGIT = re.compile(r"[\w.]+"), re.compile(r"\d")
 READING_KEY = "study.reading"
 
 
@@ -97,6 +99,18 @@ class Selection:
     def targets(self) -> tuple[EvidenceEntry, ...]:
         """The entries that a simulated study computes."""
         return tuple(entry for entry in self.entries if entry.is_target)
+
+    def refuse_use_of_held_out(self, key: str, value: object, *texts: str | None) -> Iterator[Problem]:
+        """Yield a problem for each held-out target that texts about a value name by its id.
+
+        A target by which a value was chosen is not held out. An id counts as named where it stands as a word of its
+        own; one without a digit, such as ``response``, may be an ordinary word and is never recognised.
+        """
+        words = {word.strip(".") for text in texts if text for word in _WORD.findall(text)}
+        for entry in self.targets:
+            if entry.role == "held_out" and entry.id in words and _DIGIT.search(entry.id):
+                allowed = f"cites {entry.id}, which is held out: a target that a value is chosen by has the role used"
+                yield Problem(key, value, allowed)
 
 
 class EvidenceFile(Declared):

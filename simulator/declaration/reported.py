@@ -23,6 +23,7 @@ from simulator.errors import MISSING, Problem
 ROOT = "evidence"
 Label = Estimator | Literal["range", "not_reached"]
 Bound = Literal["below", "above"]
+Role = Literal["fitted", "used", "held_out", "borrowed"]
 Count = Annotated[int, Field(ge=0)]
 
 _SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
@@ -96,8 +97,9 @@ class EvidenceEntry(Declared):
     """Of a borrowed figure: from where."""
     note: Text | None = None
     """Of a read or assumed figure: other interpretations, or the reason."""
-    role: Literal["fitted", "held_out", "borrowed"] | None = None
-    """Of a target: fitted, held out, or borrowed."""
+    role: Role | None = None
+    """Of a target: `fitted` by a calibration; `used`, a person chose a value of the model by it; `held_out`, neither;
+    `borrowed` from elsewhere."""
     statistic: Statistic | None = None
     """What makes the entry a target: every simulated study computes it."""
 
@@ -133,7 +135,7 @@ class EvidenceEntry(Declared):
             what = "in the printed unit" if self.bound is None else f"the {self.unit} that it was {self.bound}"
             yield Problem("value", MISSING, f"must be given for a target, {what}")
         if self.role is None:
-            yield Problem("role", MISSING, "must be given for a target: fitted, held_out or borrowed")
+            yield Problem("role", MISSING, "must be given for a target: fitted, used, held_out or borrowed")
         if self.estimator is not None:
             yield Problem("estimator", self.estimator, "must be left out: the statistic names it")
         if self.bound is not None and self.numerator is not None:

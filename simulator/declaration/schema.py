@@ -138,6 +138,9 @@ def declare(
         groups["parameters"].pop(key, None)
     reference = groups["parameters"].pop("reference", None) or {}
     leaves = parameter_leaves(groups["parameters"], problems, keys_of(overrides))
+    if selection is not None:
+        for path, leaf in leaves.items():
+            problems.found += selection.refuse_use_of_held_out(PREFIX + path, leaf.value, leaf.source, leaf.note)
     if model is not None:
         model.check(problems)
         if cohort is not None:

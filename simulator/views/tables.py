@@ -178,8 +178,9 @@ def remarks(tree: xr.DataTree, rows: Sequence[TargetRow], *, spreads: bool = Tru
     roles = dict.fromkeys(row.role for row in rows)
     if len(roles) > 1 and n_replicates >= FEWEST:
         yield from (f"  {_misses(role, [row for row in rows if row.role == role])}" for role in roles)
-    if "fitted" in roles:
-        yield "  a fitted target can hardly miss: it checks the transcription, not the model"
+    chosen_by = [role for role in ("fitted", "used") if role in roles]
+    if chosen_by:
+        yield f"  a {' or '.join(chosen_by)} target can hardly miss: it checks the transcription, not the model"
     for what, counts in (
         ("Not reached, ranked highest", {row.id: row.n_not_reached for row in rows}),
         ("Undefined, left out", {row.id: row.n_undefined for row in rows}),

@@ -84,9 +84,15 @@ def exact_landmark_of_seventeen(entries: dict[str, Any], file: dict[str, Any]) -
     file["simulated"] = {"one": {"targets": {"L.small": "exact"}, "parameters": ["survival.median"], "replicates": 20}}
 
 
+def prior_from_what_is_held_out(entries: dict[str, Any], file: dict[str, Any]) -> None:
+    entries["L1"] = entries.pop("L.small") | {"id": "L1", "role": "held_out"}
+    file["parameters"]["fever"] = {"beta": {"a": 1, "b": 3}, "note": "centred so that L1 is met"}
+
+
 @pytest.mark.parametrize(
     ("change", "words", "expected"),
     [
+        (prior_from_what_is_held_out, (), "parameters.fever.note: cites L1, which is held out"),
         (lambda e, f: e["P"].update(numerator=50), (), "P.numerator = 50: must hold: numerator at most the denom"),
         (count_that_nothing_prints, (), "P.denominator = 44: must hold: a whole count prints the figure"),
         (counts_of_parts, (), "P.numerator = 25: must hold: counts of adverse_event.fever in parts go into that of"),

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from simulator.cli.preflight import prepare
-from simulator.declaration.schema import Experiment
+from simulator.declaration.schema import Experiment, declare
 from simulator.errors import ConfigError, DeclarationWarning
 from simulator.running.experiment import trajectories_of
+from tests.two_strata import two_strata
 
 
 def declared(*overrides: str) -> Experiment:
@@ -96,6 +97,19 @@ def test_problems_of_all_groups_are_listed_at_once() -> None:
 def test_an_impossible_observed_share_is_refused_with_what_can_be_seen() -> None:
     with pytest.raises(ConfigError, match=r"even if every patient were to have response, it would be seen in 0\.\d+"):
         declared("parameters.response.probability.stomach=0.99")
+
+
+@pytest.mark.parametrize("key", ["source", "note"])
+def test_a_held_out_target_by_which_a_value_was_chosen_is_refused(key: str) -> None:
+    given = two_strata(seed=1)
+    target = next(entry for entry in given["evidence"]["entries"] if entry["id"] == "P")
+    target |= {"id": "P1", "role": "held_out"}
+    fever = {"value": 0.25, "provenance": "assumed", key: "chosen so that about P1, not P10 or Q.P1, is seen"}
+    given["parameters"]["fever"] = fever
+    with pytest.raises(ConfigError, match=r"parameters\.fever = 0\.25: cites P1, which is held out"):
+        declare(given)
+    target["role"] = "used"
+    assert declare(given).parameters["fever"].provenance == "assumed"
 
 
 def test_one_stratum_share_rescales_the_others() -> None:

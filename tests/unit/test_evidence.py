@@ -81,7 +81,7 @@ def test_every_row_of_the_evidence_table_is_there_once(cohort: str) -> None:
 def test_targets_are_the_statistics_a_simulated_study_can_compute(cohort: str) -> None:
     selection = evidence(cohort).select()
     assert [entry.id for entry in selection.targets] == TARGETS[cohort]
-    assert all(entry.role in ("fitted", "held_out") for entry in selection.targets)
+    assert all(entry.role in ("fitted", "used") for entry in selection.targets)
     assert all(entry.role is None for entry in selection.entries if not entry.is_target)
 
 

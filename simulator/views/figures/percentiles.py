@@ -16,6 +16,7 @@ from simulator.views.figures.style import INK, MUTED, axes, figure_of, literal, 
 _ROLES = {
     "held_out": ("#000000", "o"),
     "left_out": ("#56B4E9", "s"),
+    "used": ("#56B4E9", "D"),
     "fitted": ("#FFFFFF", "o"),
     "borrowed": ("#E69F00", "^"),
 }
