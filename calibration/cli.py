@@ -90,6 +90,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
     """Calibrate, print what was found, write it into a folder of its own. Returns the folder."""
     assert prepared.folder is not None  # prepared with an output folder
     with claimed(prepared.folder, PARAMETERS) as folder, ExitStack() as held:
+        from calibration.blocks import check_blocks
         from calibration.comparison import check, compare
         from calibration.comparison_tree import comparison_nodes
         from calibration.draws import posterior_draws, prior_draws
@@ -99,8 +100,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.journal import journal_of
         from calibration.parameter_file import draws_table, parameters_of
         from calibration.predictive import predictive
-        from calibration.report import compared, diagnosed, joint, report
-        from calibration.results import predictive_tree, tree_of, units_of
+        from calibration.report import blocks_checked, compared, diagnosed, joint, report
+        from calibration.results import blocks_node, predictive_tree, tree_of, units_of
         from simulator.results.store import save
 
         told = _progress()
@@ -116,7 +117,9 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
         before = prior_draws(fitted, n)
         sides = compare(fitted, draws, depth=diagnostics, told=told, journal=journal)
-        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, comparison_nodes(sides))
+        blocks = check_blocks(fitted, told) if diagnostics == "full" else []
+        more = comparison_nodes(sides) | ({"blocks": blocks_node(blocks)} if blocks else {})
+        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, more)
         save(tree, folder / RESULTS)
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
@@ -137,6 +140,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         print(joint(predicted), end="")
     if told_apart is not None:
         print("\n" + diagnosed(told_apart), end="")
+    if blocks:
+        print("\n" + blocks_checked(blocks), end="")
     files = {
         RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",

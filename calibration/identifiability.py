@@ -409,10 +409,10 @@ def _without(fitted: Fit, reading: ReadingFit, target: str) -> tuple[list[Term],
     return old, [term for term in terms if set(term.targets) & others]
 
 
-def without(fitted: Fit, target: str) -> Calibration:
-    """Return the calibration file with one more target left out."""
-    left_out = {**fitted.declared.left_out, target: "in turn"}
-    return fitted.declared.without({target}).model_copy(update={"left_out": left_out})
+def without(fitted: Fit, *targets: str) -> Calibration:
+    """Return the calibration file with more targets left out."""
+    left_out = {**fitted.declared.left_out, **dict.fromkeys(targets, "in turn")}
+    return fitted.declared.without(set(targets)).model_copy(update={"left_out": left_out})
 
 
 def _sets(reading: ReadingFit, n: int) -> ParameterSets:

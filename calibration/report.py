@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from calibration import feasibility
+from calibration.blocks import BlockCheck
 from calibration.comparison import Comparison
 from calibration.fit import Fit
 from calibration.identifiability import COLLINEAR, Diagnostics
@@ -73,6 +74,28 @@ def diagnosed(found: Diagnostics) -> str:
         names = ", ".join(one.target for one in found.left_out if math.isnan(one.percentile) and one.why == why)
         lines += _wrapped(f"Not left out: {names}: {why}")
     return "\n".join(lines) + "\n"
+
+
+def blocks_checked(found: Sequence[BlockCheck]) -> str:
+    """Return how well blocks of survival targets are predicted by the others, a line each."""
+    lines = ["Survival targets left out together: log predictive density (reference: strata share nothing); share of"]
+    lines.append("studies at least as far out; percentiles of the printed figures, prior → posterior without the block")
+    width = max(len(one.block.name) for one in found)
+    for one in found:
+        if math.isnan(one.p):
+            lines += _wrapped(f"  {one.block.name.ljust(width)}  not checked: {one.why}")
+            continue
+        reference = "none" if math.isnan(one.reference) else f"{one.reference:.2f} ± {one.errors[1]:.2f}"
+        density = f"{one.log_density:.2f} ± {one.errors[0]:.2f} ({reference})"
+        ranks = ", ".join(f"{name} {_share(a)} → {_share(b)}" for name, (a, b) in one.percentiles.items())
+        alarm = "ALARM: " if one.alarm else ""
+        chance = _chance(one.p, one.errors[2])
+        lines += _wrapped(f"  {one.block.name.ljust(width)}  {alarm}{density}; p = {chance}; {ranks}")
+    return "\n".join(lines) + "\n"
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
 def compared(found: Comparison) -> str:

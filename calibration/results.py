@@ -19,6 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from calibration import feasibility
+from calibration.blocks import BlockCheck
 from calibration.draws import Draws
 from calibration.fit import Fit
 from calibration.identifiability import Diagnostics
@@ -105,6 +106,38 @@ def _left_out(found: Diagnostics) -> xr.Dataset:
     }
     names = ("target", _array([one.target for one in each]), {"long_name": "evidence id", "units": ""})
     return xr.Dataset(variables, coords={"target": names})
+
+
+def blocks_node(found: Sequence[BlockCheck]) -> xr.Dataset:
+    """Return the checks of blocks of targets: dimensions ``block``, and ``target`` of what was left out."""
+    names = [one.block.name for one in found]
+    targets = list(dict.fromkeys(name for one in found for name in one.block.targets))
+    columns: dict[str, tuple[list[Any], str]] = {
+        "log_density": ([one.log_density for one in found], "log predictive density of the block, given the others"),
+        "log_density_standard_error": ([one.errors[0] for one in found], "Monte-Carlo standard error of log_density"),
+        "reference_log_density": ([one.reference for one in found], "the same where strata share nothing"),
+        "reference_log_density_standard_error": ([one.errors[1] for one in found], "its Monte-Carlo standard error"),
+        "share_further": ([one.p for one in found], "share of studies at least as far out as what was printed"),
+        "share_further_standard_error": (
+            [one.errors[2] for one in found],
+            "its Monte-Carlo standard error",
+        ),
+        "alarm": ([one.alarm for one in found], "whether the others do not predict the block"),
+    }
+    variables: dict[str, Any] = {
+        name: ("block", np.asarray(values), {"long_name": long_name, "units": "1"})
+        for name, (values, long_name) in columns.items()
+    }
+    variables["why"] = ("block", _array([one.why for one in found]), {"long_name": "what is missing", "units": ""})
+    for k, what in enumerate(("prior", "posterior")):
+        values = [[one.percentiles.get(name, (np.nan, np.nan))[k] for name in targets] for one in found]
+        attrs = {"long_name": f"mid-rank of the reported value under the {what} without the block", "units": "1"}
+        variables[f"{what}_percentile"] = (("block", "target"), np.asarray(values), attrs)
+    coords = {
+        "block": ("block", _array(names), {"long_name": "targets that are left out together", "units": ""}),
+        "target": ("target", _array(targets), {"long_name": "evidence id", "units": ""}),
+    }
+    return xr.Dataset(variables, coords=coords)
 
 
 def targets_of(predicted: Predictive) -> xr.Dataset:
