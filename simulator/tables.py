@@ -33,8 +33,8 @@ class Clock(IntEnum):
     """Where an event's time is counted from."""
 
     FORWARD = 0  # entry into the cohort
-    RESET = 1  # the last change of state (mstate's clock reset)
-    SINCE = 2  # the last occurrence of a named event
+    RESET = 1  # the last entry into the present state (mstate's clock reset)
+    SINCE = 2  # the last occurrence of a named event; of the event itself, entry before the first
     AGE = 3  # birth
 
 

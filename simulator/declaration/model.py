@@ -116,7 +116,7 @@ class Since(Declared):
     """A clock that starts at each occurrence of a named event."""
 
     since: Name
-    """Event at each of whose occurrences the clock starts."""
+    """Event at each of whose occurrences the clock starts; the event itself for gap times, the first from entry."""
 
 
 class Event(Declared):
@@ -135,7 +135,7 @@ class Event(Declared):
     unless: list[Name] = []
     """Not while one of these markers is set."""
     clock: Literal["forward", "reset", "age"] | Since = "forward"
-    """Where the time of its hazard begins: at entry, at the last change of state, at birth, or `{since: EVENT}`."""
+    """Where its hazard's time begins: at entry, at the last entry into the state, at birth, or `{since: EVENT}`."""
     hazard: Hazard | None = None
     """What drives it."""
     per_administration: PerAdministration | None = None
@@ -213,10 +213,6 @@ class Model(Declared):
             problems.add(key, MISSING, "needs a `hazard` or `per_administration`")
         if isinstance(event.clock, Since):
             self._known(f"{key}.clock.since", [event.clock.since], self.events, "event", problems)
-            if self.events.get(event.clock.since) is event:
-                problems.add(
-                    f"{key}.clock.since", event.clock.since, "is the event itself: its clock would never start"
-                )
         for i, ratio in enumerate(event.ratios):
             here = f"{key}.ratios[{i}]"
             if sum(x is not None for x in (ratio.marker, ratio.state, ratio.covariate)) == 0:

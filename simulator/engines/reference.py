@@ -332,7 +332,7 @@ class Life:
         for event in s.events:
             clock = self.clocks[event]
             if s.clock[event] == Clock.SINCE:
-                clock.started = False
+                clock.started = s.since[event] == event  # of itself: from entry until it first occurs
             elif s.clock[event] == Clock.AGE:
                 clock.origin = -self.covariates[s.model.patients.age]
 
@@ -352,7 +352,7 @@ class Life:
         self.markers = (self.markers & ~s.clears[event]) | s.sets[event]
         if chosen is not None:
             self.markers |= s.outcome_set[s.outcome_offset[event] + chosen]
-        moved = s.to[event] not in (NONE, self.state)
+        moved = s.to[event] != NONE  # also into the state that they are in: a transition starts the state anew
         if moved:
             self.state = s.to[event]
         self.check_course(now)

@@ -94,6 +94,54 @@ def timer(delay, **more):
 
 
 POINTED = {
+    "a self-transition among reset clocks": models.container(
+        {
+            "relapse": timer(10.0, to="well", clock="reset", maximum=1000),
+            "late": timer(15.0, set=["m"], clock="reset"),
+            "rising": {
+                "from": ["well", "ill"],
+                "to": "ill",
+                "clock": "reset",
+                "maximum": 1000,
+                "hazard": {"family": "weibull", "median": 40.0, "shape": 2.0},
+                "ratios": [{"marker": "m", "ratio": 2.0}, {"state": "ill", "ratio": 0.5}],
+            },
+            "ageing": {
+                "from": ["well", "ill"],
+                "to": "dead",
+                "hazard": {"family": "weibull", "median": 300.0, "shape": 2.0},
+            },
+            "given": {
+                "from": ["ill"],
+                "to": "ill",
+                "maximum": 100,
+                "per_administration": {"probability": 0.5, "lag": 3.0},
+            },
+        },
+        states=["well", "ill", "dead"],
+        markers=["m"],
+        course={"interval": 21.0, "max_administrations": 9},
+        horizon=700.0,
+    ),
+    "clocks since themselves": models.container(
+        {
+            "often": timer(10.0, set=["m"], clock={"since": "often"}, maximum=1000),
+            "once": timer(25.0, set=["n"], clock={"since": "once"}),
+            "gap": {
+                "from": ["well"],
+                "clear": ["m"],
+                "when": ["m"],
+                "clock": {"since": "gap"},
+                "maximum": 1000,
+                "hazard": {"family": "log_normal", "median": 30.0, "sigma": 0.5},
+                "ratios": [{"marker": "n", "ratio": 2.0}],
+            },
+            "after": timer(5.0, set=["n"], clear=["n"], clock={"since": "gap"}, maximum=1000),
+        },
+        states=["well", "dead"],
+        markers=["m", "n"],
+        horizon=700.0,
+    ),
     "everything at entry": models.container(
         {
             "first": timer(0.0, set=["m"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import simpy
@@ -13,6 +15,7 @@ from simulator.study.observe import observe
 from tests import models
 
 SEED = 53
+ENGINES = ("reference", *(["compiled"] if find_spec("numba") else []))
 
 
 def run(config, n=300, **options):
@@ -275,6 +278,46 @@ def test_a_clock_since_an_event_starts_at_its_last_occurrence():
     assert (27.0, "late") in told(config)
     config["model"]["events"]["late"]["hazard"]["delay"] = 15.0  # a tie with the next rise: declared before it
     assert "late" not in dict(map(reversed, told(config)))
+
+
+def timers(**events):
+    """Times of what happens to one patient by timers, in a state that `relapse` may enter again; by both engines."""
+    config = models.container(events, states=["well", "dead"], markers=["m"], horizon=50.0, n_patients=1)
+    tables = models.compiled(config, quiet=True)
+    told = []
+    for engine in ENGINES:
+        run = models.simulated(tables, seed=SEED, n=1, engine=engine)
+        told.append([(float(t), run.model.events[c]) for t, c in zip(run.log_time, run.log_code, strict=True)])
+    assert told[0] == told[-1]
+    return told[0]
+
+
+def test_a_self_transition_restarts_every_reset_clock_of_the_state():
+    # `relapse` enters the state again each 20 days: `early` runs from each entry, `late` never gets so far.
+    found = timers(
+        relapse=timer(20.0, to="well", clock="reset", maximum=9),
+        early=timer(15.0, set=["m"], clock="reset", maximum=9),
+        late=timer(25.0, set=["m"], clock="reset", maximum=9),
+    )
+    assert found == [(15.0, "early"), (20.0, "relapse"), (35.0, "early"), (40.0, "relapse")]
+
+
+def test_a_self_transition_leaves_forward_clocks_alone():
+    found = timers(relapse=timer(20.0, to="well", clock="reset", maximum=9), late=timer(25.0, set=["m"]))
+    assert found == [(20.0, "relapse"), (25.0, "late"), (40.0, "relapse")]
+
+
+def test_an_event_that_leads_to_no_state_restarts_no_reset_clock():
+    found = timers(
+        relapse=timer(20.0, set=["m"], clock={"since": "relapse"}, maximum=9),
+        late=timer(25.0, set=["m"], clock="reset", maximum=9),
+    )
+    assert found == [(20.0, "relapse"), (25.0, "late"), (40.0, "relapse")]
+
+
+def test_a_clock_since_itself_starts_at_entry_and_at_each_occurrence():
+    found = timers(relapse=timer(20.0, set=["m"], clock={"since": "relapse"}, maximum=9))
+    assert found == [(20.0, "relapse"), (40.0, "relapse")]
 
 
 # -- the calendar ---------------------------------------------------------------------------------------------

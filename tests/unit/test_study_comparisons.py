@@ -121,7 +121,23 @@ def test_nobody_in_a_group_or_no_death_leaves_the_comparison_undefined():
     alive = ordered(np.ones((1, 2)), np.zeros((1, 2), dtype=bool), np.ones((1, 2), dtype=bool))
     for groups in (Pair(nobody, alive), Pair(alive, nobody), Pair(alive, alive)):
         assert np.isnan(hazard_ratio(groups)).all()
-        assert np.isnan(log_rank(groups)[1]).all()
+        assert np.isnan(log_rank(groups)).all()
+
+
+def test_a_log_rank_test_that_no_event_informs_is_undefined_where_lifelines_prints_1(lifelines):
+    # Case 12. χ² is 0/0: no death, or none while both groups are under observation.
+    from lifelines.statistics import logrank_test
+
+    apart = two([1.0, 2.0, 3.0], [8.0, 9.0])
+    after = Pair(
+        ordered(np.array([[1.0, 2.0]]), np.zeros((1, 2), dtype=bool), np.ones((1, 2), dtype=bool)),
+        ordered(np.array([[8.0, 9.0]]), np.ones((1, 2), dtype=bool), np.ones((1, 2), dtype=bool)),
+    )
+    assert np.isfinite(log_rank(apart)).all()
+    assert np.isnan(log_rank(after)).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert logrank_test([1.0, 2.0], [8.0, 9.0], [0, 0], [0, 0]).p_value == 1.0
 
 
 def test_the_groups_exchanged_give_the_inverse_ratio_and_the_same_test():

@@ -14,12 +14,14 @@ import pytest
 from simulator.errors import ConfigError, SimulationError
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
+from simulator.running.experiment import design_of
 from simulator.study.design import Population, StudyDesign
 from simulator.study.estimators import counts, estimate
 from simulator.study.observe import observe, observe_each
 from simulator.study.statistics import Accumulator
 from simulator.tables import NONE, CourseTables, ModelTables, PatientTable
 from simulator.trajectories import Trajectories, concatenate
+from tests import models
 
 INF = np.inf
 STATES = ("stable", "response", "progression", "dead")
@@ -475,6 +477,26 @@ def test_an_empty_group_is_undefined_and_an_unreached_median_is_infinite():
     assert np.isnan(estimate(data, wanted("kaplan_meier_median", "survival", **nobody)))[0]
     assert np.isnan(estimate(data, wanted("proportion", "response", **nobody)))[0]
     assert estimate(data, wanted("kaplan_meier_median", "survival", status="alive"))[0] == INF
+
+
+def test_pooled_statistics_of_a_group_nobody_is_in_are_undefined():
+    events = {
+        "progression": {"from": ["alive"], "set": ["ill"], "hazard": {"family": "exponential", "mean": 100.0}},
+        "death": models.death(300.0),
+    }
+    course = {"interval": 30.0, "max_administrations": 3}
+    cohort = {"mix": {"some": 1, "none": 0}}
+    config = models.container(events, markers=["ill"], cohort=cohort, course=course, n_patients=50, horizon=1000.0)
+    experiment = models.compiled(config, quiet=True)
+    pooled = Accumulator(np.array([0.0, 200.0, 900.0]))
+    pooled.add(observe(models.simulated(experiment, seed=1), design_of(experiment), seed=1))
+    found = pooled.result()
+    group = found["group"].values.tolist().index("none")
+    of_group = {name: each.values[group] for name, each in found.items() if each.dims[0] == "group" and name != "group"}
+    counted = {name for name in of_group if name.removesuffix("_standard_error") in ("n_patients", "number_at_risk")}
+    assert all((of_group[name] == 0).all() for name in counted)
+    assert {name for name, values in of_group.items() if not np.isnan(values).all()} == counted
+    assert len(of_group) - len(counted) >= 20  # occupancy, survival, incidence, means, times; with their errors
 
 
 def test_counts_stand_behind_shares():

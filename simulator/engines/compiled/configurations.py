@@ -112,7 +112,7 @@ def at_risk(plan: Plan, state: int, markers: int, started: int, happened: int) -
         event = plan.event[e]
         able = event[FROM] >> state & 1 == 1 and markers & event[WHEN] == event[WHEN] and markers & event[UNLESS] == 0
         if event[CLOCK] == SINCE_CLOCK:
-            able = able and started >> e & 1 == 1
+            able = able and (event[SINCE] == e or started >> e & 1 == 1)
         if not event[RECURRENT]:
             able = able and happened >> e & 1 == 0
         if able:

@@ -293,9 +293,9 @@ def _structurally_plain(model: ModelTables) -> Flags:
     reached = _reachable(model)
     plain = (model.event_driver == Driver.HAZARD) & (model.event_when == 0) & (model.event_unless == 0)
     for e in np.flatnonzero(plain):
-        own, to = model.event_from[e], int(model.event_to[e])
+        own = model.event_from[e]
         if model.event_clock[e] == Clock.RESET:
-            plain[e] = not model.event_recurrent[e] or (to != NONE and not own[to])
+            plain[e] = not model.event_recurrent[e] or model.event_to[e] != NONE
         else:
             left = reached[own].any(axis=0) & ~own
             returns = (reached[left].any(axis=0) & own).any()

@@ -79,6 +79,7 @@ from simulator.engines.compiled.plan import (
     RECURRENT,
     SINCE,
     START,
+    TO,
     Plan,
 )
 from simulator.engines.compiled.visits import attend, begin_course, leave, write
@@ -452,7 +453,7 @@ def settle(
     """Bring every event up to date: whole columns where it is plain, otherwise patient by patient."""
     if c == to and winner == NONE:
         return
-    moved = c != VOID and columns.table[c, STATE] != columns.table[to, STATE]
+    moved = winner != NONE and plan.event[winner, TO] != NONE  # also into the state that they are in
     for e in range(plan.fact[N_EVENTS]):
         event = plan.event[e]
         was = columns.table[c, RISK] >> e & 1 == 1
