@@ -196,8 +196,7 @@ def _events(draw: st.DrawFn, o: _Outline, *, name: str, loop: tuple[str, str] | 
         if draw(_one_in(one_in)) and not (o.plain and what in ("when", "unless")):
             event[what] = draw(st.lists(st.sampled_from(o.flags), unique=True, min_size=1, max_size=most))
     clocks: list[Any] = ["forward", "reset"] * 2
-    if len(o.names) > 1:
-        clocks.append({"since": draw(st.sampled_from([other for other in o.names if other != name]))})
+    clocks.append({"since": draw(st.sampled_from(o.names))})  # itself among them
     if o.covariates and not o.exact:
         clocks.append("age")
     event["clock"] = draw(st.sampled_from(clocks))
@@ -504,8 +503,8 @@ def random_models(
 
 
 def _due_at_once(events: _Declaration, name: str) -> None:
-    """Let one timer have no delay: it is due where its clock starts. (Two of them could start each other for ever.)"""
-    if events[name].get("hazard", {}).get("family") == "fixed":
+    """Let one timer that does not recur have no delay: it is due where its clock starts. (Two could go on for ever.)"""
+    if events[name].get("hazard", {}).get("family") == "fixed" and "maximum" not in events[name]:
         events[name]["hazard"]["delay"] = 0.0
 
 
