@@ -57,6 +57,21 @@ def any_number(value: object) -> float:
     return math.nan
 
 
+def unit_of(value: object) -> str | None:
+    """Return the unit inside of a text with a unit: ``d`` of a time, ``1/d`` of a rate; None of anything else."""
+    if isinstance(value, str):
+        for unit, read in (("d", days), ("1/d", per_day)):
+            with suppress(ValueError):
+                read(value)
+                return unit
+    return None
+
+
+def read_in(unit: str, value: object) -> float:
+    """Return a number in a unit inside (``d``, ``1/d``, else none), as a key with this unit reads it."""
+    return {"d": days, "1/d": per_day}.get(unit, number)(value)
+
+
 def _with_unit(value: object, pattern: re.Pattern[str], allowed: str, convert) -> float:  # type: ignore[no-untyped-def]
     if not isinstance(value, str):
         try:

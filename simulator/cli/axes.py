@@ -2,14 +2,14 @@
 
 Knows the grammar of sweeps (``a,b``, ``choice``, ``range``, ``glob``, ``interval``) and how dimensions are named;
 knows no meaning of a key. Every point is the text of a plain override, so that it is read, checked and labelled
-as if it had been given alone: a label is what was written, never a rounded sum. A range counts its points without
-making them.
+as if it had been given alone, and never a rounded sum. What it means is a number in the unit inside wherever it is one:
+two spellings of one number are one point. A range counts its points without making them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -21,6 +21,7 @@ from hydra.errors import HydraException
 
 from simulator.cli.compose import Library, hydra_lock
 from simulator.errors import Problem
+from simulator.units import any_number
 
 METHODS = ("latin_hypercube", "sobol")
 SCENARIO = "scenario"
@@ -132,7 +133,7 @@ def read_swept(key: str, given: str, library: Library) -> Swept | Problem | None
     if isinstance(value, ChoiceSweep):
         inner = given.strip()
         texts = _split(inner if value.simple_form else inner[inner.index("(") + 1 : inner.rindex(")")])
-        return _without_repeats(Swept(key, given, texts))
+        return Swept(key, given, texts)
     if isinstance(value, RangeSweep):
         return _range(key, given, value)
     if isinstance(value, Glob):
@@ -181,16 +182,6 @@ def _split(text: str) -> list[str]:
     return [*parts, text[begin:].strip()]
 
 
-def _without_repeats(swept: Swept) -> Swept | Problem:
-    assert not isinstance(swept.values, Interval)
-    seen: set[str] = set()
-    for text in swept.values:
-        if text in seen:
-            return Problem(swept.key, swept.given, f"has {text} twice; keep one")
-        seen.add(text)
-    return swept
-
-
 def _range(key: str, given: str, value: RangeSweep) -> Swept | Problem:
     start, stop, step = (Decimal(str(number)) for number in (value.start, value.stop, value.step))
     if not all(number.is_finite() for number in (start, stop, step)) or step == 0:
@@ -199,6 +190,22 @@ def _range(key: str, given: str, value: RangeSweep) -> Swept | Problem:
     if size <= 0:
         return Problem(key, given, "is empty: range(start,stop,step) goes from start up to, but without, stop")
     return Swept(key, given, Range(start, step, size))
+
+
+def quantity(value: Any) -> float | None:
+    """Return the number that a value is, a time in days and a rate per day; None of a name or anything else."""
+    number = any_number(value)
+    return None if math.isnan(number) else number
+
+
+def meaning(value: Any, *, digits: int = 17) -> Hashable:
+    """Return what a value means: equal for equal numbers however they are written, wherever they stand in it."""
+    if isinstance(value, Mapping):
+        return "mapping", *((str(key), meaning(inner, digits=digits)) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return "list", *(meaning(inner, digits=digits) for inner in value)
+    number = quantity(value)
+    return (type(value).__name__, str(value)) if number is None else ("number", float(f"{number:.{digits}g}"))
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

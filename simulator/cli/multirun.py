@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.cli.axes import SCENARIO
+from simulator.cli.axes import SCENARIO, meaning, quantity
 from simulator.cli.commands import CONTRAST, PAGE, listen, show
 from simulator.cli.files import dump
 from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
@@ -55,6 +55,7 @@ from simulator.running.experiment import engine_of
 from simulator.running.record import record_of
 from simulator.running.sweep import Job, Plan, plan
 from simulator.running.workers import processors
+from simulator.units import unit_of
 from simulator.views import decisions, estimates
 
 STUDIES = "study.replicates"
@@ -62,7 +63,7 @@ _OURS = {ARRAYS, EXTENDED, MANIFEST, SUMS, SUMMARY, CONTRAST, PAGE, "locks"}
 
 
 def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
-    """Return the swept dimensions with their labels: numbers where all are numbers, else the words as given."""
+    """Return the swept dimensions with their labels: numbers in the unit inside where all are numbers, else words."""
     made = []
     for axis in sweep.axes:
         coordinates: dict[str, tuple[Any, Mapping[str, Any]]] = {}
@@ -70,20 +71,24 @@ def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
             about = {"long_name": "number of the scenario", "units": "1"}
             coordinates[SCENARIO] = np.arange(axis.size), about
         for key, column in zip(axis.keys, axis.columns, strict=True):
-            labels = [_label(sweep, key, text) for text in column]
-            numeric = all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels)
-            values = np.array(labels) if numeric else np.array([str(label) for label in labels], dtype=object)
-            unit = experiment.units.get(key, "1") if numeric else ""
-            coordinates[sweep.names[key]] = values, {"long_name": key, "units": unit}
+            labels, unit = _labels(sweep, key, column, experiment)
+            coordinates[sweep.names[key]] = labels, {"long_name": key, "units": unit}
         made.append(Axis(axis.name, axis.size, coordinates))
     return made
 
 
-def _label(sweep: Sweep, key: str, text: str) -> Any:
-    """Return what a point is called: its number, or its word without quotes."""
-    read = sweep.read(f"{key}={text}")
-    value = read.choices.get(key) if key in read.choices else dict(read.values).get(key, text)
-    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else text
+def _labels(sweep: Sweep, key: str, column: Sequence[str], experiment: Experiment) -> tuple[Any, str]:
+    """Return what the points of a key are called, and their unit: numbers, or words without quotes."""
+    values = [sweep.value(key, text) for text in column]
+    numbers = [None if key in sweep.library.groups else quantity(value) for value in values]
+    if any(number is None for number in numbers):
+        named = [value if isinstance(value, str | int | float) and not isinstance(value, bool) else text
+                 for value, text in zip(values, column, strict=True)]  # fmt: skip
+        return np.array([str(each) for each in named], dtype=object), ""
+    whole = all(isinstance(value, int) for value in values)
+    said = next((unit for value in values if (unit := unit_of(value)) is not None), "1")
+    unit = experiment.units.get(key.removesuffix(".value"), said)
+    return np.array(values if whole else numbers), unit
 
 
 def run_sweep(
@@ -114,7 +119,7 @@ def run_sweep(
     if not dry and is_extended(folder):
         with closed(folder):
             settle(folder)
-    extends = _what_is_there(folder, description)
+    extends = _what_is_there(folder, description, sweep)
     drawn = {"parameter_uncertainty": "draws of the posterior, dimension draw"} if ONE_DRAW in sweep.names else {}
     attrs = sweep_record(description, sweep.configurations, title=sweep.title, **drawn)
     looked_at = CHECKED_DRY if dry else len(sweep)
@@ -131,7 +136,8 @@ def run_sweep(
     open_scenarios, place = Words(tuple(words), own), folder.absolute()
     job = Job(open_scenarios, planned.layout, place, known=planned.known, summed=sweep.extendable)
     if extends is not None:
-        places, more = _places(extends, description), extends["set"].get(STUDIES) != description["set"].get(STUDIES)
+        places = _places(extends, description, sweep)
+        more = extends["set"].get(STUDIES) != description["set"].get(STUDIES)
         job = replace(job, folder=place / EXTENDED, extended=place, places=places, more_studies=more)
     with _claimed(folder, sweep):
         _work(sweep, planned, job, description)
@@ -214,7 +220,7 @@ def _folder(given: str | None, description: Mapping[str, Any]) -> Path:
     return Path("outputs") / "sweeps" / fingerprint(description)[:16]
 
 
-def _what_is_there(folder: Path, description: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _what_is_there(folder: Path, description: Mapping[str, Any], sweep: Sweep) -> Mapping[str, Any] | None:
     """Return the description of a smaller sweep that this one extends; None to begin or to go on.
 
     Raises ConfigError where the folder holds something else, naming what differs.
@@ -233,7 +239,7 @@ def _what_is_there(folder: Path, description: Mapping[str, Any]) -> Mapping[str,
     if there is None or there == description:
         return None
     staged = SweepStore(folder / EXTENDED).description()
-    differs = _differences(there, description)
+    differs = _differences(there, description, sweep)
     if differs:
         listed = "; ".join(differs[:6])
         raise ConfigError(Problem(key, str(folder), f"holds another sweep: {listed}. Name a new folder"))
@@ -243,12 +249,12 @@ def _what_is_there(folder: Path, description: Mapping[str, Any]) -> Mapping[str,
     return there
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return what keeps a sweep from being an extension of the one that is there."""
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], sweep: Sweep) -> list[str]:
+    """Return what keeps a sweep from being an extension of the one that is there, whatever the spelling of a value."""
     found = []
     for key in dict.fromkeys((*there["set"], *here["set"])):
         before, now = there["set"].get(key, "not set"), here["set"].get(key, "not set")
-        if before == now:
+        if before == now or meaning(sweep.value(key, before)) == meaning(sweep.value(key, now)):
             continue
         if key != STUDIES or not (before.isdecimal() and now.isdecimal()) or int(now) < int(before):
             found.append(f"{key} was {before} and is {now}")
@@ -263,7 +269,8 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]
         found.append(f"swept were {_listed(before)}, and are {_listed(now)}")
     else:
         for old, new in zip(there["axes"], here["axes"], strict=True):
-            if missing := [point for point in old["points"] if point not in new["points"]]:
+            stay = {_point(sweep, new["keys"], point) for point in new["points"]}
+            if missing := [point for point in old["points"] if _point(sweep, old["keys"], point) not in stay]:
                 found.append(f"{', '.join(old['keys'])} had {', '.join(missing[0])} too")
     for name, fingerprint_there in there["files"].items():
         if here["files"].get(name, fingerprint_there) != fingerprint_there:
@@ -278,12 +285,18 @@ def _listed(axes: Sequence[Sequence[str]]) -> str:
     return ", ".join(" and ".join(keys) for keys in axes)
 
 
-def _places(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[dict[int, int], ...]:
+def _point(sweep: Sweep, keys: Sequence[str], texts: Sequence[str]) -> tuple[Hashable, ...]:
+    """Return what a point of an axis means, key by key."""
+    return tuple(meaning(sweep.value(key, text)) for key, text in zip(keys, texts, strict=True))
+
+
+def _places(there: Mapping[str, Any], here: Mapping[str, Any], sweep: Sweep) -> tuple[dict[int, int], ...]:
     """Return, for each axis, where each point stood in the sweep that is extended."""
     made = []
     for old, new in zip(there["axes"], here["axes"], strict=True):
-        stood = {tuple(point): place for place, point in enumerate(old["points"])}
-        made.append({place: stood[tuple(point)] for place, point in enumerate(new["points"]) if tuple(point) in stood})
+        stood = {_point(sweep, old["keys"], point): place for place, point in enumerate(old["points"])}
+        points = [_point(sweep, new["keys"], point) for point in new["points"]]
+        made.append({place: stood[point] for place, point in enumerate(points) if point in stood})
     return tuple(made)
 
 

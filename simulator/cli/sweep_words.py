@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
-from simulator.cli.axes import METHODS, Axis, Design, Interval, Swept, axes_of, names_of, read_swept
+from simulator.cli.axes import (
+    METHODS,
+    SCENARIO,
+    Axis,
+    Design,
+    Interval,
+    Range,
+    Swept,
+    axes_of,
+    meaning,
+    names_of,
+    read_swept,
+)
 from simulator.cli.compose import COHORT, EXPERIMENT, Library
 from simulator.cli.overrides import PARAMETERS, POSTERIOR, read_overrides, split
 from simulator.cli.parameters import DRAWS, ONE_DRAW
@@ -21,6 +33,8 @@ from simulator.results.layout import VOCABULARY
 MOST_SCENARIOS = 1_000_000
 """Scenarios of one sweep; more are counted and refused."""
 MOST_PROBLEMS = 40
+_SAME_DIGITS = 14
+"""Digits to which two spellings are one value: 0.1 wk and 0.7 d differ in the last bit of a float."""
 
 _NOT_SWEPT = {
     "seed": "is not swept: two seeds are two stores; run the sweep once for each, with hydra.sweep.dir of its own",
@@ -56,6 +70,7 @@ def read_sweep(
     whole_keys = {each.key: each.key for each in swept}
     draft = Sweep(library, fixed, axes_of(swept, whole_keys, design), whole_keys, running, {}, title)
     for axis in draft.axes:
+        problems += _repeats(draft, axis)
         for place in range(min(axis.size, MOST_SCENARIOS)):
             for key, text in axis.point(place):
                 read = draft.read(f"{key}={text}")
@@ -77,6 +92,19 @@ def read_sweep(
     extendable = _yes(_EXTENDABLE, ours, problems)
     sweep = Sweep(library, fixed, axes, names, running, _contrast(ours, axes, library), title, extendable)
     return sweep, fixed.hydra
+
+
+def _repeats(sweep: Sweep, axis: Axis) -> Iterator[Problem]:
+    """Yield the values that an axis has twice, in whatever spelling. What is counted or drawn has none."""
+    for key, column in zip(axis.keys, axis.columns, strict=True):
+        if isinstance(column, Range) or axis.name == SCENARIO:
+            continue
+        seen: dict[Hashable, str] = {}
+        for text in column:
+            before = seen.setdefault(meaning(sweep.value(key, text), digits=_SAME_DIGITS), text)
+            if before is not text:
+                both = f"{text} twice" if before == text else f"one value twice: {before} and {text}"
+                yield Problem(key, ",".join(column), f"has {both}; keep one")
 
 
 def _with_draws(words: Sequence[str], problems: list[Problem]) -> Iterator[str]:

@@ -154,6 +154,11 @@ class Sweep:
             self._read[text] = read_overrides([text], self.library)
         return self._read[text]
 
+    def value(self, key: str, text: str) -> Any:
+        """Return what a text sets a key to; the text itself where it cannot be read."""
+        read = self.read(f"{key}={text}")
+        return read.choices[key] if key in read.choices else dict(read.values).get(key, text)
+
     def _choices(self) -> Iterator[dict[str, str]]:
         """Yield every set of group choices that occurs."""
         groups = [axis for axis in self.axes if self._chooses(axis)]

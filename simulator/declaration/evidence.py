@@ -14,7 +14,14 @@ from pydantic import Field, ValidationError, model_validator
 
 from simulator.declaration.base import Declared, Name, Text
 from simulator.declaration.messages import Wrong, problems_of
-from simulator.declaration.relations import Relation, count_checks, curve_checks, range_checks
+from simulator.declaration.relations import (
+    Relation,
+    count_checks,
+    curve_checks,
+    doubts,
+    range_checks,
+    same_statistic_checks,
+)
 from simulator.declaration.reported import (
     ROOT,
     Check,
@@ -182,6 +189,7 @@ class EvidenceFile(Declared):
         entries = self.by_id
         found = [check for entry in self.entries for check in entry.verify()]
         found += [*range_checks(entries), *curve_checks(self.entries), *count_checks(self.entries)]
+        found += same_statistic_checks(self.entries)
         found += [relation.verify(entries) for relation in self.checks]
         for reading in self.readings.values():
             for name, alternative in reading.alternatives.items():
@@ -189,6 +197,10 @@ class EvidenceFile(Declared):
                     checks = _patched(entries[entry], patch).verify()
                     found += [replace(c, what=f"{c.what}, under {name}") for c in checks if not c.passed]
         return found
+
+    def doubts(self) -> list[str]:
+        """Return what is legal in the entries but surely not meant."""
+        return [*(said for entry in self.entries for said in entry.doubts()), *doubts(self.entries)]
 
     def select(self, reading_names: str | Sequence[str] | None = None) -> Selection:
         """Return the evidence under the named alternatives; the default where a question is not answered.

@@ -164,6 +164,108 @@ def curve_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
             yield check_of(later.id, "value", what, outcome, lower <= s + half + also + TINY, later.value)
 
 
+def same_statistic_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
+    """Check that one curve has one value at a time, and that no estimate lies outside its own range or interval."""
+    for one, other in _disagreeing(entries):
+        if _is_landmark(other):
+            what = f"{one.id} and {other.id} are one point of one curve, with one value"
+            yield check_of(other.id, "value", what, _both(one, other), False, other.value)
+    known = _by_statistic(entries)
+    for entry in (entry for group in known.values() for entry in group):
+        for lower in _below(entry, known):
+            (least, _), (_, most) = lower.limits or (0.0, 0.0), entry.limits or (0.0, 0.0)
+            what = f"{lower.id} is not above {entry.id}"
+            yield check_of(entry.id, "value", what, _both(lower, entry), least <= most - TINY, entry.value)
+
+
+def _by_statistic(entries: Sequence[EvidenceEntry]) -> dict[str, list[EvidenceEntry]]:
+    known: dict[str, list[EvidenceEntry]] = {}
+    for entry in entries:
+        if entry.statistic is not None and entry.limits is not None:
+            known.setdefault(repr(entry.statistic), []).append(entry)
+    return known
+
+
+def _disagreeing(entries: Sequence[EvidenceEntry]) -> Iterator[tuple[EvidenceEntry, EvidenceEntry]]:
+    """Yield pairs of entries with one statistic of one group whose figures no single value prints."""
+    for group in _by_statistic(entries).values():
+        for one, other in ((group[0], other) for other in group[1:]):
+            (low, high), (least, most) = one.limits or (0.0, 0.0), other.limits or (0.0, 0.0)
+            if low > most - TINY or least > high - TINY:  # that a tie is rounded up here and down there is no agreement
+                yield one, other
+
+
+def _is_landmark(entry: EvidenceEntry) -> bool:
+    return entry.statistic is not None and entry.statistic.named == "kaplan_meier_landmark"
+
+
+def _both(one: EvidenceEntry, other: EvidenceEntry) -> str:
+    return f"{one.printed} and {other.printed}; name another group or time, or say what is meant in `normalised`"
+
+
+_BELOW = {"median": ("minimum",), "mean": ("minimum",), "maximum": ("minimum", "median", "mean")}
+
+
+def _below(entry: EvidenceEntry, known: Mapping[str, Sequence[EvidenceEntry]]) -> Iterator[EvidenceEntry]:
+    """Yield the entries whose statistic is never above that of this one, by definition."""
+    statistic = entry.statistic
+    if statistic is None or statistic.comparison is not None:
+        return
+    for name in _BELOW.get(statistic.estimator, ()):
+        yield from known.get(repr(statistic.model_copy(update={"estimator": name})), ())
+    for group in known.values():
+        there = group[0].statistic
+        ends = [None if each is None or each.confidence is None else each.confidence.end for each in (there, statistic)]
+        if there is None or ends not in (["lower", None], [None, "upper"]):
+            continue
+        if there.model_copy(update={"confidence": None}) == statistic.model_copy(update={"confidence": None}):
+            yield from group
+
+
+_LEAST_P, _MOST_P = 0.02, 0.1
+"""A log-rank test and a Wald interval of 95 % part company between these."""
+
+
+def doubts(entries: Sequence[EvidenceEntry]) -> Iterator[str]:
+    """Yield what is legal but surely not meant.
+
+    One statistic of one group with two values; a p value and a 95 % interval of the hazard ratio of the same groups
+    that say opposite things.
+    """
+    for one, other in _disagreeing(entries):
+        if not _is_landmark(other):
+            yield f"evidence.entries.{other.id}: the statistic of {one.id} with another value: {_both(one, other)}"
+    two = [e for e in entries if e.statistic is not None and e.limits is not None]
+    for test in (e for e in two if e.statistic and e.statistic.estimator == "log_rank_p"):
+        low, high = test.limits or (0.0, 1.0)
+        for id_, ends in _hazard_ratio_intervals(test, two):
+            apart, around = ends[0] > 1 or ends[1] < 1, ends[0] < 1 < ends[1]
+            if (apart and low > _MOST_P) or (around and high < _LEAST_P):
+                yield (
+                    f"evidence.entries.{test.id}: {test.printed} and the interval {ends[0]:g} to {ends[1]:g} of {id_} "
+                    f"say opposite things of the same groups; if one is misprinted, say what is meant in `normalised`"
+                )
+
+
+def _hazard_ratio_intervals(
+    test: EvidenceEntry, entries: Sequence[EvidenceEntry]
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    ends: dict[str, float] = {}
+    for entry in entries:
+        one, other = entry.statistic, test.statistic
+        if one is None or other is None or one.estimator != "hazard_ratio" or entry.value is None:
+            continue
+        groups = {str(one.where), str(one.against)} == {str(other.where), str(other.against)}
+        if not groups or one.population != other.population:
+            continue
+        if entry.interval is not None and one.confidence is None:
+            yield entry.id, (entry.interval[0], entry.interval[1])
+        if one.confidence is not None and one.confidence.level == 0.95:
+            ends[one.confidence.end] = entry.value
+            if len(ends) == 2:
+                yield entry.id, (ends["lower"], ends["upper"])
+
+
 def _bounded_medians(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
     """Check that landmarks are on the right side of medians of which a bound alone is known."""
     curves = [e for e in entries if e.statistic and e.statistic.named.startswith("kaplan_meier")]
@@ -183,8 +285,11 @@ def _bounded_medians(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
 
 
 def count_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
-    """Check that counts in strata, or in arms, go into the count of everybody: those flagged, and those who are not."""
-    counts: dict[tuple[str, str, str], list[EvidenceEntry]] = {}
+    """Check that counts in groups go into the count of all patients: those flagged, and those who are not.
+
+    Strata, and arms, go into it together; any other group by itself.
+    """
+    counts: dict[tuple[str, ...], list[EvidenceEntry]] = {}
     everybody: dict[tuple[str, str], EvidenceEntry] = {}
     for entry in entries:
         statistic = entry.statistic
@@ -195,6 +300,8 @@ def count_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
             everybody[statistic.variable, statistic.population] = entry
         elif len(given) == 1 and next(iter(given)) in ("stratum", "arm"):
             counts.setdefault((statistic.variable, statistic.population, next(iter(given))), []).append(entry)
+        elif statistic.where.landmark is None:
+            counts.setdefault((statistic.variable, statistic.population, entry.id), []).append(entry)
     for (variable, population, _), parts in counts.items():
         whole = everybody.get((variable, population))
         if whole is None or len({str(part.statistic) for part in parts}) < len(parts):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
@@ -17,6 +16,7 @@ from pydantic import Field, model_validator
 from simulator import units
 from simulator.declaration.base import Declared, Number, Text
 from simulator.declaration.messages import Wrong
+from simulator.declaration.printed import Figure, figures, has_percent
 from simulator.declaration.statistic import DOTTED, Estimator, Statistic
 from simulator.errors import MISSING, Problem
 
@@ -28,11 +28,8 @@ Count = Annotated[int, Field(ge=0)]
 
 _SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
 _TIMES = ("survival", "follow_up", "entered", "event")
-_FIGURE = re.compile(
-    r"(?P<whole>\d+) (?P<over>\d+)/(?P<under>\d+)"
-    r"|(?P<figure>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?:\s*[x×]\s*10\^?\(?(?P<power>\d+)\)?)?"
-)
 TINY = 1e-9
+_NORMALISED = "say what is meant in `normalised`"
 
 
 class Source(Declared):
@@ -210,9 +207,23 @@ class EvidenceEntry(Declared):
     @property
     def decimals(self) -> int | None:
         """Decimals of the printed figure (negative for powers of ten); None when no figure is the value."""
-        value = abs(self.value) if self.value is not None and self._difference else self.value  # "12 % fewer"
-        figures = _figures(self.normalised or self.printed)
-        return next((places for figure, places in figures if figure == value), None)
+        return next((figure.decimals for figure in self._figures), None)
+
+    @property
+    def _text(self) -> str:
+        return self.normalised or self.printed
+
+    @property
+    def _figures(self) -> list[Figure]:
+        """The printed figures that are the value: with its unit, if any has it; those in no range before others."""
+        if self.value is None:
+            return []
+        value, unsigned = self.value, abs(self.value) if self._difference else self.value  # "12 % fewer"
+        found = [f for f in figures(self._text) if f.prints(value) or (not f.signed and f.prints(unsigned))]
+        mine = _printed_unit(self.unit)
+        chosen = [f for f in found if f.unit == mine] if mine else []
+        chosen = chosen or [f for f in found if f.unit is None] or found
+        return [f for f in chosen if not f.in_range] or chosen
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -240,9 +251,7 @@ class EvidenceEntry(Declared):
         n, of, value = self.numerator, self.denominator, self.value
         check = functools.partial(check_of, self.id)
         if value is not None:
-            text, found = self.normalised or self.printed, self.decimals is not None
-            stands = f"{value:g} {'stands' if found else 'does not stand'} in {text!r}"
-            yield check("printed", "the printed text holds the value", stands, found, text)
+            yield from self._verified_text(value)
             if self.statistic is not None and self.statistic.unitless and self.statistic.estimator != "log_rank_p":
                 yield check("value", "a ratio is not negative", f"{value:g}", value >= 0, value)
             elif self.unit in ("%", "1"):
@@ -265,6 +274,37 @@ class EvidenceEntry(Declared):
             inside = low < high and (value is None or low <= value <= high)
             outcome = f"{low:g} to {high:g}" + ("" if value is None else f" around {value:g}")
             yield check("interval", "ends in order, the value between them", outcome, inside, self.interval)
+
+    def _verified_text(self, value: float) -> Iterator[Check]:
+        """Check that the text holds the value, and that it is no figure of something else."""
+        check, text, found = functools.partial(check_of, self.id), self._text, self._figures
+        absent = f"{value:g} does not stand in {text!r}; {_NORMALISED}"
+        stands = f"{value:g} stands in {text!r}" if found else absent
+        yield check("printed", "the printed text holds the value", stands, bool(found), text)
+        mine = _printed_unit(self.unit)
+        share = self.unit == "1" and self.statistic is not None and self.statistic.estimator in _SHARES
+        named = "1" if share else mine
+        others = {f.unit for f in found if f.unit is not None and f.unit != named}
+        if named and found and all(f.unit in others for f in found):
+            outcome = f"{value:g} is printed in {listed(sorted(map(str, others)))}, the unit is {self.unit}"
+            yield check("unit", "the printed figure has the unit", f"{outcome}; {_NORMALISED}", False, self.unit)
+        if self.statistic is None or self.bound is not None or not found:
+            return
+        if not self.counted and len(precisions := {f.decimals for f in found}) > 1:
+            outcome = f"{text!r} prints {value:g} with {listed(sorted(precisions))} decimals; {_NORMALISED}"
+            yield check("printed", "the value is printed with one precision", outcome, False, text)
+        end = self.statistic.confidence is not None or self.statistic.estimator in ("minimum", "maximum")
+        if not end and all(f.in_range for f in found):
+            outcome = f"{value:g} is one end of {text!r}; give an interval and no value, or {_NORMALISED}"
+            yield check("value", "the value is a figure, not the end of a range", outcome, False, value)
+
+    def doubts(self) -> Iterator[str]:
+        """Yield what is legal but surely not meant."""
+        if self.unit == "%" and self.value is not None and self.decimals is not None and not has_percent(self._text):
+            yield (
+                f"{ROOT}.entries.{self.id}.unit = %: {self._text!r} has no percent sign, so {self.value:g} is taken as "
+                f"{self.value:g} %; if it is a share of 1, the unit is '1', else {_NORMALISED}"
+            )
 
     def _verified_counts(self, n: int, of: int) -> Iterator[Check]:
         check = functools.partial(check_of, self.id)
@@ -295,20 +335,19 @@ class EvidenceEntry(Declared):
         return [count for count in around if self._prints(count / factor)]
 
 
+def _printed_unit(unit: str) -> str | None:
+    """Return what `printed.figures` calls a unit; None of one that it does not know."""
+    if unit in ("%", "patients"):
+        return unit
+    per = _days_per(unit)
+    return next((name for name, days in units.DAYS_PER.items() if days == per), None)
+
+
 def _days_per(unit: str) -> float | None:
     try:
         return units.days(f"1 {unit}")
     except ValueError:
         return None
-
-
-def _figures(text: str) -> Iterator[tuple[float, int]]:
-    for match in _FIGURE.finditer(text):
-        if match["whole"]:
-            yield int(match["whole"]) + int(match["over"]) / int(match["under"]), 0
-            continue
-        figure, power = match["figure"].replace(",", ""), int(match["power"] or 0)
-        yield float(f"{figure}e{power}"), len(figure.partition(".")[2]) - power
 
 
 def check_of(entry: str, key: str, what: str, outcome: str, passed: bool, value: object = MISSING) -> Check:

@@ -25,7 +25,15 @@ from simulator.declaration.messages import validated
 from simulator.declaration.model import Model, references
 from simulator.declaration.statistic import Statistic
 from simulator.declaration.study import Study
-from simulator.declaration.values import PREFIX, Leaf, Parameters, Problems, Resolver, parameter_leaves
+from simulator.declaration.values import (
+    PREFIX,
+    Leaf,
+    Parameters,
+    Problems,
+    Resolver,
+    outside_interval,
+    parameter_leaves,
+)
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
 from simulator.tables import NONE, ModelTables
 
@@ -175,6 +183,8 @@ def declare(
     unused = tuple(p for p in leaves if p not in referred and p.rpartition(".")[0] not in referred)
     told = [
         *compiled.warnings,
+        *evidence.doubts(),
+        *outside_interval(leaves),
         *(f"{PREFIX}{path} is not used by any declaration of this cohort" for path in unused),
     ]
     for text in told:

@@ -7,7 +7,7 @@ raised one at a time, so that a modeler sees all of them at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,6 +201,20 @@ def parameter_leaves(
 
     visit(container, "")
     return leaves
+
+
+def outside_interval(leaves: Mapping[str, Leaf]) -> Iterator[str]:
+    """Yield the parameters whose value lies outside their own interval; a draw of a posterior may."""
+    for path, leaf in leaves.items():
+        if leaf.interval is None or leaf.provenance == "calibrated":
+            continue
+        lower, upper = map(units.any_number, leaf.interval)
+        values = leaf.value.items() if isinstance(leaf.value, Mapping) else [("", leaf.value)]
+        for stratum, value in values:
+            number = units.any_number(value)
+            if number < lower or number > upper:
+                key = f"{PREFIX}{path}.value{f'.{stratum}' if stratum else ''}"
+                yield f"{key} = {value}: lies outside its own interval, {leaf.interval[0]} to {leaf.interval[1]}"
 
 
 @dataclass

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem, unknown
-from simulator.results.scenarios import COHORT, Swept, part, reference, swept
+from simulator.results.scenarios import COHORT, Swept, label_of, part, reference, swept
 from simulator.results.store import open_results
 
 ARM, ESTIMATES = "arm", "estimates"
@@ -37,9 +37,9 @@ def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: b
     Parameters
     ----------
     tree : a sweep, as `open_results` gives it.
-    against : label of the reference by swept dimension, as in ``{"interval": 21}``. Along dimensions that are left
-        out, each scenario has the reference that has its own labels there. ``{"arm": name}``, of a run or a sweep that
-        was made with ``output.contrast={arm: name}``: the other arms against this one.
+    against : label of the reference by swept dimension, as in ``{"interval": 21}`` or ``{"interval": "3 wk"}``. Along
+        dimensions that are left out, each scenario has the reference that has its own labels there. ``{"arm": name}``,
+        of a run or a sweep that was made with ``output.contrast={arm: name}``: the other arms against this one.
     across_cohorts : allow ``cohort`` in ``against``.
 
     Returns
@@ -58,6 +58,7 @@ def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: b
     if ARM in against:
         return _between_arms(tree, against)
     root = tree.to_dataset()
+    against = {name: _label(root, name, label) for name, label in against.items()}
     _check(root, against, across_cohorts)
     title = NO_EFFECT if COHORT in against else ""
     nodes = {"/": xr.Dataset(coords=root.coords, attrs={**root.attrs, "against": str(dict(against)), "title": title})}
@@ -120,6 +121,13 @@ def _said(texts: xr.DataArray) -> Any:
     """Texts by estimate; of scenarios that differ in which there are, that of those that have it."""
     other = [name for name in texts.dims if name != "estimate"]
     return texts.transpose(*other, "estimate").values.reshape(-1, texts.sizes["estimate"]).max(axis=0)
+
+
+def _label(root: xr.Dataset, name: str, given: Any) -> Any:
+    """Return the label of a dimension that is meant; see `label_of`."""
+    if name not in root.coords:
+        return given
+    return label_of(given, root[name].values.tolist(), str(root[name].attrs.get("units", "")))
 
 
 def _check(root: xr.Dataset, against: Mapping[str, Any], across_cohorts: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from simulator.errors import ConfigError, Problem, unknown
 from simulator.results.layout import Blocks, place_of
 from simulator.results.sweep_tree import FAILED as FAILURES
 from simulator.results.sweep_tree import UNFINISHED
+from simulator.units import any_number, read_in
 
 SWEEP, RECORDS, SAMPLED, DRAW, COHORT = "sweep", "records", "scenario", "draw", "cohort"
 """Attributes with the words of a sweep and with records of its scenarios; names of dimensions that have a meaning."""
@@ -100,10 +102,11 @@ def reference(tree: xr.DataTree, against: Mapping[str, Any] | None = None) -> di
     found = {}
     for each in known:
         if each.name in given:
-            if given[each.name] not in each.labels:
+            label = label_of(given[each.name], each.labels, each.units)
+            if label not in each.labels:
                 listed = ", ".join(map(str, each.labels[:20]))
                 problems.append(Problem(f"at.{each.name}", given[each.name], f"must be one of {listed}"))
-            found[each.name] = given[each.name]
+            found[each.name] = label
         else:
             said = _declared(config, each.key)
             same = (label for label in each.labels if said is not None and _means(label, said, each.units))
@@ -126,13 +129,27 @@ def _declared(config: Any, key: str) -> Any:
     return config.get("value") if isinstance(config, Mapping) else config
 
 
+def label_of(given: Any, labels: Sequence[Any], unit: str) -> Any:
+    """Return the label that is meant: ``'3 wk'`` is 21 among numbers of days. What means none is returned as it is."""
+    if given in labels:
+        return labels[labels.index(given)]
+    if not isinstance(given, str) or not all(isinstance(label, int | float) for label in labels):
+        return given
+    with suppress(ValueError):
+        return next((label for label in labels if _close(label, read_in(unit, given))), given)
+    return given
+
+
 def _means(label: Any, said: Any, units: str) -> bool:
-    """Whether a label is what a file says: the same number, perhaps with the unit of the labels, or the same word."""
-    text = str(said).removesuffix(units).strip() if units else str(said)
-    try:
-        return math.isclose(float(label), float(text), rel_tol=1e-9)
-    except ValueError:
-        return str(label) == text
+    """Whether a label is what a file says: the same number, perhaps with a unit, or the same word."""
+    if isinstance(label, int | float):
+        with suppress(ValueError):
+            return _close(label, read_in(units, said))
+    return str(label) == str(said) or _close(any_number(label), any_number(said))
+
+
+def _close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-9)
 
 
 def part(

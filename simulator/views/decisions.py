@@ -9,7 +9,7 @@ import xarray as xr
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from simulator.views.tables import add_row, ruled_table, significant, supported
+from simulator.views.tables import add_row, ruled_table, significant, supported, swept_heads, swept_labels
 
 NODE = "decisions"
 MOST_SCENARIOS = 100
@@ -23,15 +23,14 @@ def decisions_table(tree: xr.DataTree) -> RenderableType:
     swept = [str(name) for name in root.sizes]
     right = {"justify": "right", "no_wrap": True}
     table = ruled_table(
-        *((name, {}) for name in swept), ("decision", {"no_wrap": True}), ("probability", right), ("±", right),
-        ("width", right), ("±", right),
+        *((head, {}) for head in swept_heads(root)), ("decision", {"no_wrap": True}), ("probability", right),
+        ("±", right), ("width", right), ("±", right),
     )  # fmt: skip
     places = list(np.ndindex(*(node.sizes[name] for name in swept)))
     for place in places[:MOST_SCENARIOS]:
         at = dict(zip(swept, place, strict=True))
-        labels = [str(root[name].values[where]) for name, where in at.items()]
         for cells in decision_rows(node.isel(at)):
-            add_row(table, [*labels, *cells])
+            add_row(table, [*swept_labels(root, at), *cells])
     left = len(places) - MOST_SCENARIOS
     rest = [Text(f"… {left:,} scenarios more")] if left > 0 else []
     names = zip(node["decision"].values, rules(node), strict=True)

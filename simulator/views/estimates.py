@@ -9,7 +9,7 @@ import xarray as xr
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from simulator.views.tables import add_row, ruled_table, significant, supported
+from simulator.views.tables import add_row, ruled_table, significant, supported, swept_heads, swept_labels
 
 NODE = "estimates"
 MOST_SCENARIOS = 100
@@ -23,15 +23,14 @@ def estimates_table(tree: xr.DataTree) -> RenderableType:
     swept = [str(name) for name in root.sizes]
     right = {"justify": "right", "no_wrap": True}
     table = ruled_table(
-        *((name, {}) for name in swept), ("estimate", {}), ("mean", right), ("±", right), ("median", right),
+        *((head, {}) for head in swept_heads(root)), ("estimate", {}), ("mean", right), ("±", right), ("median", right),
         ("95 %\ninterval", right), ("unit", {}),
     )  # fmt: skip
     places = list(np.ndindex(*(root.sizes[name] for name in swept)))
     for place in places[:MOST_SCENARIOS]:
         at = dict(zip(swept, place, strict=True))
-        labels = [str(root[name].values[where]) for name, where in at.items()]
         for cells in estimate_rows(node.isel(at, missing_dims="ignore")):
-            add_row(table, [*labels, *cells])
+            add_row(table, [*swept_labels(root, at), *cells])
     left = len(places) - MOST_SCENARIOS
     rest = [Text(f"… {left:,} scenarios more")] if left > 0 else []
     return Group(table, *rest, Text(), Text("mean: over the studies in which it is finite"))

@@ -252,6 +252,20 @@ def _percent(percentile: float, error: float, n: int) -> str:
     return f"{supported(percentile, error, 100.0, 1)} %"
 
 
+def swept_heads(root: xr.Dataset) -> list[str]:
+    """Return the heads of swept dimensions, with the unit of those that have one."""
+    units = [str(root[name].attrs.get("units", "")) if name in root.coords else "" for name in root.sizes]
+    return [
+        f"{name} ({unit})" if unit not in ("", "1") else str(name) for name, unit in zip(root.sizes, units, strict=True)
+    ]
+
+
+def swept_labels(root: xr.Dataset, at: Mapping[str, int]) -> list[str]:
+    """Return the labels at a place of the swept dimensions, as shown: 21, not 21.0."""
+    labels = [root[name].values[where] for name, where in at.items()]
+    return [f"{label:.10g}" if isinstance(label, float) else str(label) for label in labels]
+
+
 def significant(value: float) -> str:
     """Return a number with one significant digit."""
     return f"{float(f'{value:.1g}'):g}"
