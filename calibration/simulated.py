@@ -22,11 +22,11 @@ from scipy import special
 
 from calibration.parameters import ParameterSets, Prior
 from simulator.declaration.schema import Experiment, Possible, declare, declare_possible
-from simulator.declaration.values import SMALLEST
 from simulator.errors import DeclarationWarning
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running import batch
 from simulator.tables import Floats
+from simulator.units import SMALLEST
 
 ROUNDING = 1e-9
 QUARTILES = (-0.6744897501960817, 0.6744897501960817)

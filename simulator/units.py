@@ -24,6 +24,15 @@ _RATE = re.compile(rf"^\s*({_NUMBER})\s*(?:/|per)\s*([A-Za-z]+)\s*$")
 TIME_ALLOWED = "must be a time: a number of days, or text with a unit (d, wk, mo, y) such as '14 mo'"
 RATE_ALLOWED = "must be a rate: a number per day, or text such as '0.05 / y' (per d, wk, mo, y)"
 NUMBER_ALLOWED = "must be a finite number without a unit"
+SMALLEST, LARGEST = 1e-12, 1e12
+"""Least and greatest size of a declared number other than 0, in days or per day if it has a unit."""
+
+
+def out_of_range(value: float, smallest: float = SMALLEST, largest: float = LARGEST) -> str | None:
+    """Return why the size of a number is refused, None if it is not."""
+    if value == 0 or smallest <= abs(value) <= largest:
+        return None
+    return f"is out of range: must be 0 or between {smallest:g} and {largest:g} in size"
 
 
 def number(value: object) -> float:

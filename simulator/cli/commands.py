@@ -261,7 +261,10 @@ def _failed(message: str, code: int) -> int:
 
 def _said(error: BaseException) -> str:
     if isinstance(error, MemoryError):
-        return "not enough memory: fewer study.replicates, or output.patients=false and output.events=false"
+        return (
+            "not enough memory: fewer study.replicates or parameters.draws, a longer output.time_step,"
+            " or output.patients=false and output.events=false"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

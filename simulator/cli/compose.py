@@ -180,6 +180,8 @@ class Composition:
     container: dict[str, Any]
     choices: dict[str, str]
     new: tuple[str, ...] = ()
+    flattened: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys at which one value was set in the place of several, and the names of those."""
 
 
 def compose(library: Library, choices: Mapping[str, str], values: Sequence[tuple[str, Any]]) -> Composition:
@@ -197,10 +199,11 @@ def with_values(composed: Composition, values: Sequence[tuple[str, Any]]) -> Com
     """Set `values` by dotted key, in order, in a composition; that one stays as it is. Raises ConfigError."""
     container: dict[str, Any] = dict(composed.container)
     new = tuple(key for key, _ in values if not _has(container, key))
+    flattened = {key: names for key, value in values if (names := _flattened(container, key, value))}
     problems = [problem for key, value in values if (problem := _set(container, key, value))]
     if problems:
         raise ConfigError(problems)
-    return Composition(container, composed.choices, (*composed.new, *new))
+    return Composition(container, composed.choices, (*composed.new, *new), {**composed.flattened, **flattened})
 
 
 def compose_files(library: Library, choices: Mapping[str, str]) -> Composition:
@@ -258,6 +261,17 @@ def _has(container: Mapping[str, Any], key: str) -> bool:
             return False
         node = node[step]
     return True
+
+
+def _flattened(container: Mapping[str, Any], key: str, value: Any) -> tuple[str, ...]:
+    """Return the names below a parameter that one value is set in the place of."""
+    node: Any = container
+    for step in key.split("."):
+        node = node.get(step) if isinstance(node, Mapping) else None
+    if isinstance(node, Mapping) and isinstance(node.get("value"), Mapping):
+        node = node["value"]
+    one = key.startswith("parameters.") and not isinstance(value, Mapping)
+    return tuple(map(str, node)) if one and isinstance(node, Mapping) and "value" not in node else ()
 
 
 def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:

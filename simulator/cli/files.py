@@ -18,6 +18,8 @@ import yaml
 from simulator.errors import MISSING, ConfigError, Problem
 
 DEEPEST = 40
+LARGEST_FILE = 1_000_000
+"""Bytes of a file of configurations. The YAML of one million takes some seconds to read."""
 
 IN_QUOTES = "or put it in quotes if it is text"
 _INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)")
@@ -146,11 +148,20 @@ _Compact.add_representer(dict, _Compact.represent_one_line)
 _Compact.add_representer(list, _Compact.represent_one_line)
 
 
+def contents(path: Path, label: str, largest: int) -> bytes:
+    """Return the bytes of an input file; ConfigError where there are more than ``largest``, OSError as usual."""
+    with path.open("rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise ConfigError(Problem(label, MISSING, f"is larger than {largest / 1e6:g} MB, the most that is read"))
+    return data
+
+
 def _text(path: Path, label: str) -> str:
     try:
         if path.exists() and not path.is_file():
             raise ConfigError(Problem(label, MISSING, "is not a file"))
-        data = path.read_bytes()
+        data = contents(path, label, LARGEST_FILE)
     except OSError as error:
         raise ConfigError(Problem(label, MISSING, f"cannot be read: {error.strerror or error}")) from None
     try:

@@ -21,11 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from simulator.cli.compose import Composition, Library, compose, compose_files
+from simulator.cli.files import contents
 from simulator.cli.overrides import CALIBRATED, PARAMETERS, POSTERIOR, START, Overrides
 from simulator.declaration import posterior as table_of_draws
 from simulator.errors import ConfigError, Problem
 
 DRAWS = 100
+LARGEST_TABLE = 50_000_000
+"""Bytes of a table of draws."""
 ONE_DRAW = f"{PARAMETERS}.{table_of_draws.DRAW}"
 CALIBRATED_FILE = "_calibrated"
 """How the name of a file of parameters ends that was calibrated from the one before the ending."""
@@ -124,7 +127,7 @@ def _table(library: Library, composed: Composition, named: str) -> tuple[table_o
         raise ConfigError(Problem(key, named, "must be the name of a file in the same folder"))
     path, label = library.beside(PARAMETERS, composed.choices[PARAMETERS], named)
     try:
-        return _read(path.read_bytes(), label), label
+        return _read(contents(path, label, LARGEST_TABLE), label), label
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
         raise ConfigError(Problem(key, label, f"cannot be read: {reason}")) from None
@@ -157,7 +160,11 @@ def _take_draws(composed: Composition, library: Library) -> None:
 def _chosen(container: Mapping[str, Any]) -> Sequence[str]:
     study = container.get("study")
     given = study.get("reading") if isinstance(study, Mapping) else None
-    return [given] if isinstance(given, str) else [name for name in given or () if isinstance(name, str)]
+    return [given] if isinstance(given, str) else [name for name in _listed(given) if isinstance(name, str)]
+
+
+def _listed(given: object) -> Sequence[object]:
+    return given if isinstance(given, list | tuple) else ()  # anything else the schema refuses
 
 
 def _questions(evidence: Any) -> dict[str, str]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
+from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, nearest, unknown
 
 if TYPE_CHECKING:
     from simulator.cli.compose import Composition, Library
@@ -202,7 +203,16 @@ def declared(composed: Composition, texts: Sequence[str]) -> tuple[Experiment | 
         experiment = declare(composed.container, overrides=texts)
     except ConfigError as error:
         return None, problems + list(error.problems)
+    for key, names in composed.flattened.items():
+        if set(names) == set(experiment.cohort.strata):
+            warnings.warn(_flattening(key, names), DeclarationWarning, stacklevel=2)
     return experiment, problems + list(_unknown_parameters(composed.new, experiment))
+
+
+def _flattening(key: str, names: Sequence[str]) -> str:
+    each = ", ".join(f"{name}: …" for name in names)
+    said = f"{key} is set to one value for all of {', '.join(names)}; for one of them write {key}.{names[0]}=…"
+    return f"{said}, for each {key}={{{each}}}"
 
 
 def open_library(config_dir: str | os.PathLike[str] | None) -> Library:
@@ -242,7 +252,10 @@ def unknown_roots(made: Overrides, library: Library, container: Mapping[str, Any
 
 def _unknown_strata(composed: Composition) -> Iterator[Problem]:
     """Yield shares of strata that the cohort does not have: a stratum is declared, not set."""
-    mix = composed.container.get("cohort", {}).get("mix", {})
+    cohort = composed.container.get("cohort")
+    mix = cohort.get("mix") if isinstance(cohort, Mapping) else None
+    if not isinstance(mix, Mapping):
+        return  # the schema says so
     known = [name for name in mix if f"cohort.mix.{name}" not in composed.new]
     for key in composed.new:
         if key.startswith("cohort.mix."):

@@ -8,7 +8,7 @@ time, a rate or a plain number is known only where it is used; `values.resolve` 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -35,11 +35,22 @@ Name = Annotated[str, BeforeValidator(_name), Field(pattern=r"^[A-Za-z][A-Za-z0-
 Text = Annotated[str, Field(min_length=1)]
 """Text that says something."""
 
-Time = Annotated[float, BeforeValidator(units.days)]
+
+def _bounded(read: Callable[[object], float]) -> Callable[[object], float]:
+    def bounded(value: object) -> float:
+        number = read(value)
+        if refusal := units.out_of_range(number):
+            raise ValueError(refusal)
+        return number
+
+    return bounded
+
+
+Time = Annotated[float, BeforeValidator(_bounded(units.days))]
 """Days, from a number of days or text with a unit."""
 
-Number = Annotated[float, BeforeValidator(units.number)]
-"""A finite number without a unit."""
+Number = Annotated[float, BeforeValidator(_bounded(units.number))]
+"""A number without a unit."""
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,28 @@ from simulator.declaration.baseline import (
     structure_of,
 )
 from simulator.declaration.cohort import Cohort, compile_patients
-from simulator.declaration.course import Course, compile_course, term_rates
+from simulator.declaration.course import MOST_ADMINISTRATIONS, Course, compile_course, term_rates
 from simulator.declaration.events import CompiledEvents, compile_events
-from simulator.declaration.latent import Design, Task
+from simulator.declaration.latent import STEP, Design, Task
 from simulator.declaration.messages import validated
-from simulator.declaration.model import Event, Model
+from simulator.declaration.model import Event, Model, references
+from simulator.declaration.plausibility import suspicions
 from simulator.declaration.study import Study
-from simulator.declaration.values import Problems, Resolver
+from simulator.declaration.values import PREFIX, Problems, Resolver, nearest_to_the_run
 from simulator.errors import MISSING, ConfigError, Problem
 from simulator.kernels.hazards import FAMILIES
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
 from simulator.tables import NONE, CourseTables, Driver, Floats, ModelTables, PatientTable
+
+LONGEST_SOLVED = 73_050.0
+"""Longest horizon to which numbers are solved, days: the quadrature has four points a day."""
+MOST_POINTS = 10**8
+"""Points of the distributions of the times of all administrations, where a number is solved."""
+MOST_PRODUCTS = 1e8
+"""Products of a convolution of such distributions."""
+_ENDS = ((min, 1e-3), (max, 1.0 - 1e-12))
+MOST_VISITS = 100_000
+"""Assessments of one patient."""
 
 
 class Published(Declared):
@@ -54,26 +65,36 @@ class Compilation:
     reference: Mapping[str, Any]
     resolver: Resolver
     raw_course: Mapping[str, Any]
+    by_hand: Mapping[str, str] = field(default_factory=dict)  # dotted keys that the user set, and their values
     courses: list[Course] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def run(self) -> tuple[ModelTables, dict[str, Any], Solved]:
         """Read every number, refuse what is wrong, and only then convert and solve."""
         model, cohort, resolver, problems = self.model, self.cohort, self.resolver, self.resolver.problems
-        resolver.reading = True
-        self._read()
-        problems.raise_any()
-        resolver.reading = False
-        horizon, patients, events, course, rates, reference, design = self._read()
-        _no_nan(events.arrays, problems)
-        problems.raise_any()
+        try:
+            resolver.reading = True
+            self._read()
+            problems.raise_any()
+            resolver.reading = False
+            horizon, patients, events, course, rates, reference, design = self._read()
+            _no_nan(events.arrays, problems)
+            problems.raise_any()
+        except ConfigError as refusal:
+            raise ConfigError([self._attributed(problem, solved=False) for problem in refusal.problems]) from None
         n_arms = len(cohort.arm_names)
         shares = _stratum_shares(patients.share, len(cohort.strata))
-        thresholds, solved = self._solve(events, course, rates, reference, horizon, shares)
+        try:
+            thresholds, solved = self._solve(events, course, rates, reference, horizon, shares)
+            _no_nan({"knots": np.concatenate([hazard for _, hazard in events.knots] or [np.zeros(0)])}, problems)
+            problems.raise_any()
+        except ConfigError as refusal:  # of a consequence of many numbers
+            raise ConfigError([self._attributed(problem, solved=True) for problem in refusal.problems]) from None
         thresholds = np.tile(thresholds, (1, n_arms, 1))
         self._apply_arms(events.arrays)
         course = replace(course, term_threshold=thresholds)
-        self._warn(events.arrays, events.knots, course, design)
+        problems.raise_any()
+        self._warn(events.arrays, events.knots, course, design, float(horizon[0]))
         problems.raise_any()
         arrays = dict(events.arrays)
         sizes = [len(time) for time, _ in events.knots]
@@ -98,6 +119,44 @@ class Compilation:
         )
         return tables, design, solved
 
+    def _attributed(self, problem: Problem, *, solved: bool) -> Problem:
+        """Return a problem of several numbers as one of the number among them that the user set by hand.
+
+        It stays what it is where the user set none of them, or what it names. ``solved``: it is of a solved number,
+        which follows from more than stands at its key.
+        """
+
+        def is_of(key: str, other: str) -> bool:
+            return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+
+        if any(is_of(key, problem.key) for key in self.by_hand):
+            return problem
+        behind = [PREFIX + path for path in references(self._at(problem.key))]
+        behind += self._behind_solved() if solved else []
+        drivers = [key for key in self.by_hand if any(is_of(key, other) for other in behind)]
+        if not drivers:
+            return problem
+        first, *others = drivers
+        also = f" ({', '.join(f'{key} = {self.by_hand[key]}' for key in others)} is set by hand too)" if others else ""
+        allowed = f"does not go with the rest{also}: {replace(problem, parameter_set=None)}"
+        return replace(problem, key=first, value=self.by_hand[first], allowed=allowed)
+
+    def _at(self, key: str) -> Any:
+        """Return what is declared at a key, None where nothing is found."""
+        node: Any = {"model": self.model, "cohort": self.cohort, "course": self.course, "study": self.study}
+        for step in key.split("."):
+            node = node.get(step) if isinstance(node, Mapping) else getattr(node, step, None)
+        return node
+
+    def _behind_solved(self) -> list[str]:
+        """Return the keys of everything that a solved number may follow from."""
+        course = {name: value for name, value in self.course if name != "adverse_events"}
+        study = {name: value for name, value in self.study if name.startswith("assess")}
+        paths = references([self.model, course, study, dict(self.cohort.mix)])
+        named = [*(f"course.{name}" for name in course), *(f"study.{name}" for name in study)]
+        groups = ["model", "cohort.mix", "cohort.arms", "study.horizon", "study.reading", f"{PREFIX}reference"]
+        return [*(PREFIX + path for path in paths), *named, *groups]
+
     def _solve(
         self,
         events: CompiledEvents,
@@ -111,6 +170,7 @@ class Compilation:
         parts = structure_of(self.model, self.course, reference.design)
         if parts is None:
             return plain_thresholds(self.course, rates, shares.shape), Solved()
+        self._check_sizes(horizon, reference)
         published = Resolver(published_parameters(self.resolver, reference), self.cohort.strata, self.resolver.problems)
         death = calibrated_death(self.model, parts.multiplier)
         if list(self.model.events)[parts.multiplier] not in self.study.assessed:
@@ -119,6 +179,39 @@ class Compilation:
         then = Task(self.model, self._events(published), published, parts, death, reference.horizon, reference.shares)
         first = next((i for i, arm in enumerate(self.cohort.arms.values()) if arm.reference), 0)
         return solve(task, then, course=self.courses[first], reference=reference, rates=rates, frailty=course.frailty)
+
+    def _check_sizes(self, horizon: Floats, reference: Reference) -> None:
+        """Refuse grids of the quadrature that are too large, before one is made."""
+        problems = self.resolver.problems
+        for key, declared, value in (
+            ("study.horizon", self.study.horizon, horizon),
+            (f"{PREFIX}reference.horizon", self.reference.get("horizon"), reference.horizon),
+        ):
+            if np.any(value > LONGEST_SOLVED) and declared is not None:
+                key = self.resolver.origins(declared, key)[0]
+                allowed = f"must be at most {LONGEST_SOLVED:g} days (200 years) where a number is solved up to it"
+                problems.add(key, declared, allowed)
+        problems.raise_any()
+        longest = max(float(np.max(horizon)), float(np.max(reference.horizon)))
+        points, published = longest / STEP, reference.design
+        visits = [("study.assessment_interval", published.assessment, 1)]
+        for course in (self.course, published.course):
+            key, declared = "course.max_administrations", course.max_administrations
+            most = int(np.max(self.resolver.integers(declared, key, most=MOST_ADMINISTRATIONS)))
+            visits.append(("course.interval", course.interval, most))
+            if most * points > MOST_POINTS:
+                allowed = f"must be at most {int(MOST_POINTS / points):,} where a number is solved up to day"
+                problems.add(self.resolver.origins(declared, key)[0], declared, f"{allowed} {longest:g}")
+        for key, declared, times in visits:
+            if declared is not None:
+                code, values = self.resolver.distribution(declared, "time", key)
+                rows = [tuple(map(float, row)) for row in values[:, 0]]
+                shortest, wait = (of(quantile(code, u, *row) for row in rows) for of, u in _ENDS)
+                made = min(times, longest / max(shortest, STEP) + 1.0)
+                if made * points * min(wait / STEP, points) > MOST_PRODUCTS:
+                    allowed = f"may be {wait:.3g} days, which takes too long where a number is solved up to day"
+                    problems.add(key, declared, f"{allowed} {longest:g}; give a distribution that ends sooner")
+        problems.raise_any()
 
     def _events(self, resolver: Resolver) -> CompiledEvents:
         return compile_events(
@@ -156,7 +249,7 @@ class Compilation:
             ),
             term_rates(self.course, resolver),
             self._reference(horizon, _stratum_shares(patients.share, len(cohort.strata))),
-            self._design(patients.n_patients.size),
+            self._design(patients.n_patients.size, horizon),
         )
 
     def _arm_courses(self) -> list[Course]:
@@ -233,7 +326,7 @@ class Compilation:
                         "the event has no probability that an odds ratio could change; give a hazard ratio",
                     )
 
-    def _design(self, n_sets: int) -> dict[str, Any]:
+    def _design(self, n_sets: int, horizon: Floats) -> dict[str, Any]:
         """Arrays of the study's design, as keyword arguments of `study.design`."""
         study, model, resolver = self.study, self.model, self.resolver
         events = list(model.events)
@@ -244,12 +337,8 @@ class Compilation:
             assessment_code, assessment = resolver.distribution(
                 study.assessment_interval, "time", "study.assessment_interval"
             )
-            if np.any(assessment[:, :, 0] < 0.02):
-                resolver.problems.add(
-                    "study.assessment_interval",
-                    study.assessment_interval,
-                    "must be at least half an hour (0.02 days)",
-                )
+            if not resolver.reading:
+                self._check_visits(assessment_code, assessment, float(np.max(horizon)))
         loss_family, loss = self._loss(n_sets)
         populations = []
         for name, declared in study.populations.items():
@@ -280,6 +369,19 @@ class Compilation:
             "assessed": np.array([name in study.assessed for name in events]),
             "counted": np.array([term.counted for term in self.course.adverse_events.terms.values()], dtype=bool),
         }
+
+    def _check_visits(self, code: int, interval: Floats, horizon: float) -> None:
+        """Refuse intervals between assessments that are near 0, or too short for the horizon."""
+        study, problems = self.study, self.resolver.problems
+        shortest, middle = (min(quantile(code, u, *map(float, row)) for row in interval[:, 0]) for u in (1e-3, 0.5))
+        if np.any(interval[:, :, 0] < 0.02) or shortest < 1e-6:
+            allowed = "must be at least half an hour (0.02 days), and hardly ever near 0"
+            problems.add("study.assessment_interval", study.assessment_interval, allowed)
+        elif horizon > MOST_VISITS * middle:
+            key = nearest_to_the_run(("study.assessment_interval", "study.horizon"), self.by_hand)
+            allowed = f"makes more than {MOST_VISITS:,} assessments until day {horizon:g}, the horizon; set a longer"
+            allowed += " study.assessment_interval or a shorter study.horizon"
+            problems.add(key, getattr(study, key.partition(".")[2]), allowed)
 
     def _data_cut(self, n_sets: int, entry_code: int, entry: Floats) -> Floats:
         """Time of the analysis, (parameter sets,): as declared, or so long after the last possible entry."""
@@ -324,10 +426,13 @@ class Compilation:
             self.resolver.problems.add("study.loss_to_follow_up", MISSING, "must be the same for every stratum")
         return arrays["family"][:, 0, 0], arrays["parameters"][:, 0, 0]
 
-    def _warn(self, arrays: Mapping[str, Any], knots: list[Any], course: Any, design: Mapping[str, Any]) -> None:
+    def _warn(
+        self, arrays: Mapping[str, Any], knots: list[Any], course: Any, design: Mapping[str, Any], horizon: float
+    ) -> None:
         if np.all(course.maximum <= 1) and self.course.interval is not None:
             self.warnings.append("course.interval is inert: at most one administration is given")
         self._warn_entry(design)
+        self.warnings += suspicions(self.model, self.cohort, self.resolver, horizon)
         for e, name in enumerate(self.model.events):
             for table in np.unique(arrays["table"][:, e]):
                 hazard = self.model.events[name].hazard

@@ -215,7 +215,7 @@ class EvidenceFile(Declared):
         chosen: dict[str, str] = {}
         wrong = []
         for name in names:
-            if name not in owner:
+            if not isinstance(name, str) or name not in owner:
                 wrong.append(unknown(READING_KEY, str(name), owner, what="reading"))
             elif chosen.setdefault(owner[name], name) != name:
                 both = f"{chosen[owner[name]]} and {name} both answer {owner[name]}"

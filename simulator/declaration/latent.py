@@ -212,7 +212,7 @@ class Pieces:
         """Points from 0 to the first knot at or beyond the horizon: a longer horizon only adds to them."""
         needed = float(self.task.horizon[b]) / STEP
         fine = round(SPREAD * np.ceil(np.sqrt(needed / SPREAD) + 1.0) ** 2)
-        return int(np.ceil(fine * STEP / self.step)) + 1
+        return int(np.ceil(max(fine, 1) * STEP / self.step)) + 1
 
     def grid(self, b: int) -> Floats:
         """Times of the points, days."""

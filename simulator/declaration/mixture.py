@@ -218,14 +218,20 @@ class Solver:
         """Name the strata of a parameter set in which a share cannot be seen."""
         name, problems = self.pieces.names[self.pieces.parts.multiplier], self.task.resolver.problems
         for s in np.flatnonzero(short):
+            shown = f"{seen[s]:.3f}" if np.isfinite(seen[s]) else "a share beyond the range of floating point"
             problems.add(
-                f"model.events.{name}.hazard.probability",
+                self._origin("probability", int(s)),
                 float(target[s]),
                 f"cannot be the observed share in stratum {self.task.resolver.strata[s]!r}: even if every patient were"
-                f" to have {name}, it would be seen in {seen[s]:.3f} (death, progression and the assessment grid"
+                f" to have {name}, it would be seen in {shown} (death, progression and the assessment grid"
                 " hide the rest)",
                 parameter_set=b if self.task.resolver.parameters.n_sets > 1 else None,
             )
+
+    def _origin(self, what: str, s: int) -> str:
+        """Key at which a number of the multiplier's hazard stands, in one stratum."""
+        key = f"model.events.{self.pieces.names[self.pieces.parts.multiplier]}.hazard.{what}"
+        return self.task.resolver.origins(getattr(self.pieces.event.hazard, what), key)[s]
 
     def _start(self, sets: tuple[int, ...], wanted: Wanted, fixed: Floats | None) -> _State | None:
         """Where the search on a coarse grid ends."""
@@ -374,8 +380,7 @@ class Solver:
             return p, share, more
 
         median = np.nan
-        name, problems = self.pieces.names[self.pieces.parts.multiplier], self.task.resolver.problems
-        key = f"model.events.{name}.hazard"
+        problems = self.task.resolver.problems
         which = b if self.task.resolver.parameters.n_sets > 1 else None
         if wanted.median is not None:
             from scipy.optimize import brentq
@@ -386,18 +391,23 @@ class Solver:
             def gap(logarithm: float) -> float:
                 return float((weight * given(float(np.exp(logarithm)))[2]).sum())
 
-            if gap(low) < 0.0 or gap(high) > 0.0:
+            try:
+                bracketed = gap(low) >= 0.0 >= gap(high)
+                root = brentq(gap, low, high, xtol=1e-11, rtol=1e-12) if bracketed else np.nan
+            except ValueError:  # between the ends, something is no number
+                root = np.nan
+            if not np.isfinite(root):
                 problems.add(
-                    f"{key}.median",
+                    self._origin("median", 0),
                     printed,
                     "cannot be the median time at which the event is seen on the reference assessment grid, whatever"
                     " the latent median; give it a larger value or a shorter reference assessment interval",
                     parameter_set=which,
                 )
                 return target[0], printed
-            median = significant(float(np.exp(brentq(gap, low, high, xtol=1e-11, rtol=1e-12))))
+            median = significant(float(np.exp(root)))
         p, share, _ = given(median)
-        self._tell(b, free[0] & (p[0] >= 1.0) & (share[0] < target[0] * (1.0 - 1e-9)), target[0], share[0])
+        self._tell(b, free[0] & ~(p[0] < 1.0) & ~(share[0] >= target[0] * (1.0 - 1e-9)), target[0], share[0])
         return np.array([significant(x) for x in p[0].tolist()]), median
 
 

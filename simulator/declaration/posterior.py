@@ -44,7 +44,7 @@ def check(group: Mapping[str, Any], problems: Problems) -> None:
         problems.add(PREFIX + DRAWS, draws, f"must be a whole number from 1 to {MOST_DRAWS:,}, or null for none")
     elif draws is not None and posterior is None:
         problems.add(PREFIX + DRAWS, draws, "needs draws of a posterior, and these parameters come with none")
-    if posterior is not None and not isinstance(posterior, str | Mapping):
+    if posterior is not None and not isinstance(posterior, str) and not _is_table(posterior):
         problems.add(PREFIX + POSTERIOR, posterior, "must be the name of a table of draws beside the file")
     if not isinstance(group.get(START), str | None):
         problems.add(PREFIX + START, group[START], "must be the name of a file of parameters")
@@ -52,6 +52,12 @@ def check(group: Mapping[str, Any], problems: Problems) -> None:
         problems.add(PREFIX + CUT, group[CUT], "must be text: what was cut off the posterior")
     if under is not None and not (isinstance(under, Mapping) and all(isinstance(v, Mapping) for v in under.values())):
         problems.add(PREFIX + UNDER, MISSING, "must be a mapping from readings to parameters")
+
+
+def _is_table(given: object) -> bool:
+    """Whether something is a table of draws by column."""
+    columns = list(given.values()) if isinstance(given, Mapping) and DRAW in given else []
+    return bool(columns) and all(isinstance(c, list | tuple) and len(c) == len(columns[0]) for c in columns)
 
 
 def lay_reading_over(group: dict[str, Any], chosen: Mapping[str, str], by_hand: set[str]) -> None:
@@ -64,7 +70,12 @@ def lay_reading_over(group: dict[str, Any], chosen: Mapping[str, str], by_hand: 
 
 def has_draws(container: Mapping[str, Any]) -> bool:
     """Whether a configuration asks for draws of a posterior."""
-    return (container.get(GROUP) or {}).get(DRAWS) is not None
+    return draws_of(container) is not None
+
+
+def draws_of(container: Mapping[str, Any]) -> Any:
+    """Return how many draws of a posterior a configuration asks for, None for point values."""
+    return (container.get(GROUP) or {}).get(DRAWS)
 
 
 def read_table(text: str, label: str) -> Table:

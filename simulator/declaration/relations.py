@@ -16,6 +16,7 @@ from simulator.errors import MISSING, Problem, unknown
 
 FIELDS = ("numerator", "denominator", "value", "at")
 ENDS = {"min": "max", "lower": "upper"}
+MOST_DENOMINATORS = 10_000
 KINDS = ("sum", "order", "equal", "prints")
 Terms = Annotated[list[Text], Field(min_length=2)]
 
@@ -65,6 +66,9 @@ class Relation(Declared):
                 wrong.append(Problem(key, MISSING, "must be given with prints"))
             elif value is not None and given != ["prints"]:
                 wrong.append(Problem(key, value, "only prints takes it"))
+        if self.denominators is not None and self.denominators[1] - self.denominators[0] > MOST_DENOMINATORS:
+            allowed = f"must be at most {MOST_DENOMINATORS:,} apart: each of them is tried"
+            wrong.append(Problem("denominators", self.denominators, allowed))
         if wrong:
             raise Wrong(wrong)
         return self

@@ -24,7 +24,7 @@ ROOT = "evidence"
 Label = Estimator | Literal["range", "not_reached"]
 Bound = Literal["below", "above"]
 Role = Literal["fitted", "used", "held_out", "borrowed"]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10_000_000)]
 
 _SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
 _TIMES = ("survival", "follow_up", "entered", "event")

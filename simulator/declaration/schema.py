@@ -13,7 +13,7 @@ from pydantic import Field
 
 from simulator.declaration import decisions as decision_rules
 from simulator.declaration import evidence as evidence_file
-from simulator.declaration import posterior
+from simulator.declaration import posterior, sizes
 from simulator.declaration.arms import contrasts as between_arms
 from simulator.declaration.base import Declared, Name, Time, key_of, keys_of, lay_over
 from simulator.declaration.baseline import Solved
@@ -23,6 +23,7 @@ from simulator.declaration.course import Course
 from simulator.declaration.decisions import Decision
 from simulator.declaration.messages import validated
 from simulator.declaration.model import Model, references
+from simulator.declaration.plausibility import differing_by_case
 from simulator.declaration.statistic import Statistic
 from simulator.declaration.study import Study
 from simulator.declaration.values import (
@@ -159,9 +160,9 @@ def declare(
             study.check(model.events, problems)
     if len(problems.found) > elsewhere or model is None or cohort is None or course is None or study is None:
         raise ConfigError(problems.found)
-    parameters = Parameters(leaves, 1).replaced(varied or {})
+    parameters, by_hand = Parameters(leaves, 1).replaced(varied or {}), _by_hand(overrides)
     resolver = Resolver(parameters, cohort.strata, problems)
-    compiled = Compilation(model, cohort, course, study, reference, resolver, groups["course"])
+    compiled = Compilation(model, cohort, course, study, reference, resolver, groups["course"], by_hand)
     wanted = _wanted(selection, root)
     _check_statistics(wanted, model, cohort, course, study, problems)
     tables, design, solved = compiled.run()
@@ -169,7 +170,7 @@ def declare(
         raise ConfigError(problems.found)
     horizon = float(tables.horizon[0])
     for key, statistic in wanted.items():
-        _check_times(key, statistic, horizon, problems)
+        _check_times(key, statistic, horizon, problems, by_hand)
     events = [
         event
         for event, to in zip(tables.events, tables.event_to.tolist(), strict=True)
@@ -177,6 +178,7 @@ def declare(
     ]
     arms = (cohort.arm_names, events, tuple(course.adverse_events.terms), horizon)
     estimates = root.output.estimates | between_arms(root.output.contrast, *arms, problems)
+    sizes.check(root.output, study, tables, len(wanted), posterior.draws_of(container), by_hand, problems)
     decision_rules.check(root.output.decisions, selection.targets, estimates, problems)
     problems.raise_any()
     referred = parameters.used | references(groups)
@@ -185,6 +187,8 @@ def declare(
         *compiled.warnings,
         *evidence.doubts(),
         *outside_interval(leaves),
+        *differing_by_case({name: group for name, group in groups.items() if name != "parameters"}),
+        *differing_by_case(groups["parameters"], "parameters"),
         *(f"{PREFIX}{path} is not used by any declaration of this cohort" for path in unused),
     ]
     for text in told:
@@ -352,6 +356,11 @@ def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Pro
         mix[name] = max(rest, 0.0) * (value / total if total > 0 else 1.0 / len(others))
 
 
+def _by_hand(overrides: Sequence[str]) -> dict[str, str]:
+    """Return the dotted keys that texts set, with what they set them to; choices of files are not among them."""
+    return {key: text.partition("=")[2] for text in overrides if "." in (key := key_of(text))}
+
+
 def _wanted(selection: evidence_file.Selection | None, root: Root | None) -> dict[str, Statistic]:
     """Return every statistic that a user or the evidence asks for, by the key where it stands."""
     targets = () if selection is None else selection.targets
@@ -360,15 +369,26 @@ def _wanted(selection: evidence_file.Selection | None, root: Root | None) -> dic
     return found | {f"output.estimates.{name}": statistic for name, statistic in asked.items()}
 
 
-def _check_times(key: str, statistic: Statistic, horizon: float, problems: Problems) -> None:
+def _check_times(
+    key: str, statistic: Statistic, horizon: float, problems: Problems, by_hand: Mapping[str, str]
+) -> None:
     """A restricted mean may end at the horizon; every other time is before it."""
-    time, mean = statistic.time, statistic.estimator == "restricted_mean"
-    if time is not None and (time > horizon or (time == horizon and not mean)):
-        inside = "must not be after" if mean else "must be before"
-        problems.add(f"{key}.time", time, f"{inside} the horizon, day {horizon:g}")
-    for group, where in (("where", statistic.where), ("against", statistic.against)):
-        if where is not None and where.landmark is not None and where.landmark >= horizon:
-            problems.add(f"{key}.{group}.landmark", where.landmark, f"must be before the horizon, day {horizon:g}")
+    mean = statistic.estimator == "restricted_mean"
+    times = [(f"{key}.time", statistic.time, mean)]
+    times += [
+        (f"{key}.{group}.landmark", where.landmark, False)
+        for group, where in (("where", statistic.where), ("against", statistic.against))
+        if where is not None
+    ]
+    for place, time, may_equal in times:
+        if time is None or time < horizon or (time == horizon and may_equal):
+            continue
+        inside = "must not be after" if may_equal else "must be before"
+        if "study.horizon" in by_hand and not any(place.startswith(name) for name in by_hand):
+            after = f"must {'not be before' if may_equal else 'be after'} {place}, day {time:g}"
+            problems.add("study.horizon", by_hand["study.horizon"], after)
+        else:
+            problems.add(place, time, f"{inside} the horizon, day {horizon:g}")
 
 
 def _check_statistics(

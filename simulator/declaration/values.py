@@ -25,11 +25,20 @@ SET_BY_USER = "set by the user"
 
 @dataclass(frozen=True)
 class Dimension:
-    """How a number of this kind is read, and which values are allowed."""
+    """How a number of this kind is read, and which values are allowed.
+
+    A number other than 0 is between ``smallest`` and ``largest`` in size: both engines compute with all of these.
+    """
 
     read: Callable[[object], float]
     holds: Callable[[float], bool]
     allowed: str
+    smallest: float = units.SMALLEST
+    largest: float = units.LARGEST
+
+    def refusal(self, value: float) -> str | None:
+        """Return why a number that was read is not allowed, None if it is."""
+        return units.out_of_range(value, self.smallest, self.largest) if self.holds(value) else self.allowed
 
     @property
     def unit(self) -> str:
@@ -51,8 +60,6 @@ DIMENSIONS: dict[str, Dimension] = {
     "signed_time": Dimension(units.days, lambda x: True, "must be a time"),
     "correlation": Dimension(units.number, lambda x: 0 <= x < 1, "must be a correlation ≥ 0 and < 1"),
 }
-# A weight of 1e300 and a half-life of 1e-300 days are numbers, not plans.
-SMALLEST, LARGEST = 1e-12, 1e12
 
 
 @dataclass(frozen=True)
@@ -253,6 +260,10 @@ class Resolver:
             return tuple(expression[s] if self._path(expression[s]) else f"{key}.{s}" for s in self.strata)
         return (key,) * len(self.strata)
 
+    def declared(self, expression: Any, key: str) -> list[tuple[str, Any]]:
+        """Return, for every stratum, the key at which its value stands and that value, of the first set."""
+        return [(source, values[0]) for source, values in self._by_stratum(expression, key) or ()]
+
     def scalar(self, expression: Any, kind: str, key: str) -> Floats:
         """Return one number a set, shape (sets,); refuse a value that differs by stratum."""
         values = self.array(expression, kind, key)
@@ -336,16 +347,19 @@ class Resolver:
         return DISTRIBUTIONS["fixed"], out
 
     def _number(self, value: Any, dimension: Dimension, key: str, parameter_set: int | None = None) -> float:
+        near = None
         try:
             converted = dimension.read(value)
         except ValueError as refusal:
             allowed = _decimal_comma(value) or str(refusal)
         else:
-            if dimension.holds(converted) and (not converted or SMALLEST <= abs(converted) <= LARGEST):
+            refused = dimension.refusal(converted)
+            if refused is None:
                 return converted
-            allowed = f"is out of range: must be 0 or between {SMALLEST:g} and {LARGEST:g} in size"
-            allowed = allowed if dimension.holds(converted) else dimension.allowed
-        self.problems.add(key, value, allowed, parameter_set=parameter_set)
+            allowed = refused
+            if dimension is DIMENSIONS["probability"] and 1 < converted <= 100:
+                near = f"{converted / 100:g}"
+        self.problems.add(key, value, allowed, near, parameter_set=parameter_set)
         return math.nan
 
     def _by_stratum(self, expression: Any, key: str) -> list[tuple[str, list[Any]]] | None:
@@ -398,6 +412,11 @@ class Resolver:
         self.problems.add(
             key, PREFIX + path, "refers to a parameter that is not declared", _prefixed(nearest(path, known))
         )
+
+
+def nearest_to_the_run(keys: Sequence[str], by_hand: Collection[str]) -> str:
+    """Return which of some keys that do not go together is named: one that the user set by hand, else the first."""
+    return next((key for key in keys if key in by_hand), keys[0])
 
 
 def distribution_of(declared: Any) -> tuple[str | None, Any]:

@@ -80,7 +80,7 @@ def test_a_hazard_ratio_of_zero_makes_immortal():
 
 
 def test_an_extreme_hazard_ratio_kills_at_the_change():
-    dead = run(models.switch(at=30.0, ratio=1e12, median=60.0, shape=1.5)).absorbed_at
+    dead = run(models.switch(at=30.0, ratio=1e12, median=60.0, shape=1.5), quiet=True).absorbed_at
     assert dead.max() < 30.0 + 1e-6
     assert (dead >= 30.0).mean() > 0.5
 
