@@ -21,17 +21,15 @@ import numpy as np
 from calibration.entries import narrowed
 from calibration.parameters import ParameterSets
 from simulator.declaration.events import by_administration
+from simulator.declaration.follow_up import EARLIEST, LATEST, potential_follow_up
 from simulator.declaration.model import Event, Hazard, references
 from simulator.declaration.schema import Experiment
 from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import PREFIX, Parameters, Problems, Resolver
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
-from simulator.kernels.quantiles import quantile
 from simulator.tables import Floats
 
 TABLES = ("tabulated", "piecewise_exponential", "fixed")
-LATEST = 1.0 - 1e-12  # level of the quantile that stands for the last entry of an unbounded accrual
-EARLIEST = 1e-12
 
 
 class NoClosedForm(ValueError):
@@ -151,9 +149,7 @@ class ClosedForms:
 
     def _until(self, share: float) -> float:
         """Days until the data cut or the horizon of those who enter at a quantile of accrual."""
-        design = self.experiment.design
-        entry = quantile(int(design["entry_code"][0]), share, *map(float, design["entry"][0]))
-        return float(min(self.experiment.tables.horizon[0], design["data_cut"][0] - entry))
+        return float(potential_follow_up(self.experiment.tables.horizon, self.experiment.design, share)[0])
 
     def survival(self) -> dict[str, SurvivalOf]:
         """Return the survival curve of everybody, by stratum. Raises NoClosedForm."""

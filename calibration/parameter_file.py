@@ -10,8 +10,6 @@ one become their means, which do so too. Intervals are of the posterior, which d
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,6 +26,7 @@ from calibration.summary import Interval, Row
 from simulator.declaration.posterior import CUT, KEYS, READING
 from simulator.declaration.values import Leaf
 from simulator.tables import Floats
+from simulator.text import csv_text
 
 DRAWS = 1000
 """Draws that travel with the point values; `calibration.nc` has all of them."""
@@ -71,14 +70,12 @@ def draws_table(fitted: Fit, draws: Draws, n: int = DRAWS) -> str:
     """
     paths = [path for path in _leaves(fitted) if path in draws.values]
     questions = varied(fitted)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*(READING + question for question in questions), *paths])
+    rows: list[list[str]] = [[*(READING + question for question in questions), *paths]]
     for i in range(min(n, draws.size)):
         chosen = fitted.readings[int(draws.reading[i])].chosen
         numbers = (f"{draws.values[path][i]:.9g}" for path in paths)
-        writer.writerow([*(chosen[question] for question in questions), *numbers])
-    return out.getvalue()
+        rows.append([*(chosen[question] for question in questions), *numbers])
+    return csv_text(rows)
 
 
 def _leaves(fitted: Fit) -> Iterator[str]:

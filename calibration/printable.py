@@ -30,7 +30,7 @@ def beyond_follow_up(entry: EvidenceEntry, statistic: Statistic, last: float) ->
     ``last``: days for which a patient is under observation at most; half-open.
     """
     limits = entry.limits
-    if statistic.against is not None or statistic.column.kind == "entered" or limits is None:
+    if statistic.extend or statistic.against is not None or statistic.column.kind == "entered" or limits is None:
         return None
     if statistic.time is not None:
         day = statistic.time

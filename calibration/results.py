@@ -29,7 +29,7 @@ from calibration.ranks import Ranks
 from calibration.summary import Row
 from simulator.declaration.posterior import READING
 from simulator.results.provenance import record
-from simulator.results.tree import assembled, target_coordinates, targets_over_draws
+from simulator.results.tree import STORED, assembled, in_unit, target_coordinates, targets_over_draws
 from simulator.running.experiment import engine_of
 
 SAMPLE = ("chain", "draw")
@@ -153,7 +153,7 @@ def _predictive(predicted: Predictive) -> xr.Dataset:
     d, r, t = predicted.simulated.shape
     long_name = "value in a simulated study; +inf not reached, NaN undefined"
     values = predicted.simulated.reshape(1, d * r, t)
-    variable = ((*SAMPLE, "target"), values, {"long_name": long_name, "units": "see stored_unit"})
+    variable = ((*SAMPLE, "target"), values, {"long_name": long_name, **in_unit(STORED)})
     of = ("draw", np.repeat(np.arange(d), r), {"long_name": "draw of the posterior that the study is of", "units": "1"})
     coords = target_coordinates(predicted.entries[0]) | {"posterior_draw": of}
     return _dataset({"reported": variable}, d * r).assign_coords(coords)
@@ -270,7 +270,7 @@ def varied(fitted: Fit) -> list[str]:
 def _observed(fitted: Fit) -> xr.Dataset:
     entries = fitted.readings[fitted.default].experiment.selection.targets
     values = np.array([np.nan if e.reported is None else e.reported for e in entries])
-    attrs = {"long_name": "reported value", "units": "see stored_unit"}
+    attrs = {"long_name": "reported value", **in_unit(STORED)}
     return xr.Dataset({"reported": ("target", values, attrs)}, coords=target_coordinates(entries))
 
 

@@ -17,6 +17,7 @@ from calibration.cli import preparation, refuse_other_commands
 from calibration.schema import Calibration, Search
 from simulator.cli.commands import DONE, OUR_ERROR, claimed, exit_code_of, tell_files
 from simulator.cli.preflight import Prepared, read_arguments
+from simulator.cli.terminal import raw_of
 from simulator.declaration.base import Declared
 from simulator.declaration.messages import validated
 from simulator.errors import ConfigError, Problem
@@ -160,7 +161,8 @@ class _Progress:
     def __call__(self, done: int) -> None:
         self.done = done
         if sys.stderr.isatty():
-            print(f"\r{done:,} of {self.papers:,} papers", end="\n" if done == self.papers else "", file=sys.stderr)
+            end = "\n" if done == self.papers else ""
+            print(f"\r{done:,} of {self.papers:,} papers", end=end, file=raw_of(sys.stderr))
 
 
 if __name__ == "__main__":

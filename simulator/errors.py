@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from simulator.text import visible
+
 
 class LobuleError(Exception):
     """Anything Lobule raises on purpose."""
@@ -28,7 +30,7 @@ class Problem:
         shown = "" if self.value is MISSING else f" = {_shown(self.value)}"
         hint = f" (did you mean {self.nearest!r}?)" if self.nearest else ""
         which = "" if self.parameter_set is None else f" (parameter set {self.parameter_set})"
-        return f"{self.key}{shown}: {self.allowed}{hint}{which}"
+        return visible(f"{self.key}{shown}: {self.allowed}{hint}{which}")
 
 
 class _Missing:

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import simulator
 from simulator.cli.files import dump
 from simulator.cli.preflight import EVIDENCE, EXPLAIN, REPORT, Prepared, prepare, read_arguments
+from simulator.cli.terminal import raw_of, shown
 from simulator.errors import (
     ConfigError,
     DeclarationWarning,
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def exit_code_of(obey: Callable[[Sequence[str]], None], argv: Sequence[str] | None) -> int:
     """Obey a command line and return its exit code; whatever is raised becomes a message on stderr."""
     _be_printable(sys.stdout)
-    with _plain_warnings():
+    with shown(), _plain_warnings():
         try:
             obey(sys.argv[1:] if argv is None else argv)
             sys.stdout.flush()
@@ -171,7 +172,7 @@ def show(renderable: Any) -> None:
     """Print tables as wide as the terminal."""
     from rich.console import Console
 
-    Console(file=sys.stdout, highlight=False).print(renderable)
+    Console(file=raw_of(sys.stdout), highlight=False).print(renderable)
 
 
 @contextmanager
@@ -244,7 +245,7 @@ def _progress() -> Iterator[_Bar | None]:
             return Text("" if speed is None else f"{speed:,.0f}/s")
 
     columns = (TextColumn("{task.description}"), BarColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(file=raw_of(sys.stderr)), transient=True) as bar:
         yield _Bar(bar)
 
 

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from simulator.cli.terminal import raw_of
+
 QUIET_SECONDS = 30.0
 """Time between two lines where nobody watches."""
 
@@ -31,7 +33,7 @@ class Told:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = Progress(*columns, console=Console(file=raw_of(sys.stderr)), transient=True)
             self._bar.start()
             self._task = self._bar.add_task(self.verb, total=self.total)
         return self

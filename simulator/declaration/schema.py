@@ -21,6 +21,7 @@ from simulator.declaration.cohort import Cohort
 from simulator.declaration.compilation import Compilation
 from simulator.declaration.course import Course
 from simulator.declaration.decisions import Decision
+from simulator.declaration.follow_up import EARLIEST, MEDIAN, potential_follow_up, refuse_beyond
 from simulator.declaration.messages import validated
 from simulator.declaration.model import Model, references
 from simulator.declaration.plausibility import differing_by_case
@@ -37,6 +38,7 @@ from simulator.declaration.values import (
 )
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
 from simulator.tables import NONE, ModelTables
+from simulator.text import visible
 
 GROUPS = ("cohort", "model", "course", "study")
 OPEN = ("cohort", "study", "parameters", "course")
@@ -171,12 +173,17 @@ def declare(
     horizon = float(tables.horizon[0])
     for key, statistic in wanted.items():
         _check_times(key, statistic, horizon, problems, by_hand)
+    within = {key: each for key, each in wanted.items() if each.time is None or each.time <= horizon}
+    beyond = []
+    if varied is None:  # of varied parameter sets, as of draws, each is undefined and counted where it falls short
+        beyond = refuse_beyond(within, float(potential_follow_up(tables.horizon, design, EARLIEST)[0]), problems)
+    half = float(potential_follow_up(tables.horizon, design, MEDIAN)[0])
     events = [
         event
         for event, to in zip(tables.events, tables.event_to.tolist(), strict=True)
         if to == NONE or not tables.absorbing[to]
     ]
-    arms = (cohort.arm_names, events, tuple(course.adverse_events.terms), horizon)
+    arms = (cohort.arm_names, events, tuple(course.adverse_events.terms), half)
     estimates = root.output.estimates | between_arms(root.output.contrast, *arms, problems)
     sizes.check(root.output, study, tables, len(wanted), posterior.draws_of(container), by_hand, problems)
     decision_rules.check(root.output.decisions, selection.targets, estimates, problems)
@@ -189,10 +196,11 @@ def declare(
         *outside_interval(leaves),
         *differing_by_case({name: group for name, group in groups.items() if name != "parameters"}),
         *differing_by_case(groups["parameters"], "parameters"),
+        *beyond,
         *(f"{PREFIX}{path} is not used by any declaration of this cohort" for path in unused),
     ]
     for text in told:
-        warnings.warn(text, DeclarationWarning, stacklevel=2)
+        warnings.warn(visible(text), DeclarationWarning, stacklevel=2)
     return Experiment(
         container,
         tuple(overrides),
@@ -243,7 +251,8 @@ def declare_many(experiment: Experiment, values: Mapping[str, Sequence[Any]]) ->
         raise ConfigError(Problem("values", sizes, "must be as many for every parameter, and for one at least"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
-        return declare(experiment.config, overrides=experiment.overrides, varied=plain)
+        declared = declare(experiment.config, overrides=experiment.overrides, varied=plain)
+    return replace(declared, estimates=experiment.estimates)  # a contrast has one horizon for all parameter sets
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,6 +46,7 @@ _SUITED: dict[str, tuple[str, ...]] = {
 }
 _OF_TWO_GROUPS = ("hazard_ratio", "log_rank_p")
 _WITH_LIMITS = ("kaplan_meier_median", "kaplan_meier_landmark", "hazard_ratio")
+_AT_A_TIME = ("kaplan_meier_landmark", "restricted_mean")
 _PLAIN = ("survival", "follow_up", "administrations", "dose", "entered")
 _NAMING = ("administrations_before", "adverse_event", "state", "population")
 DOTTED = re.compile(r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$")
@@ -131,6 +132,9 @@ class Statistic(Declared):
     """Of `kaplan_meier_landmark`: when; of `restricted_mean`: until when."""
     value: Number | None = None
     """Of `mode_share`: the value whose share was printed."""
+    extend: bool = False
+    """Of `kaplan_meier_landmark` and `restricted_mean`: whether the curve keeps its last value beyond all follow-up,
+    where it is undefined otherwise."""
 
     @model_validator(mode="after")
     def _combines(self) -> Self:
@@ -144,7 +148,7 @@ class Statistic(Declared):
             allowed = f"{self.estimator} has no meaning for it; it may have: {', '.join(fit)}"
             wrong.append(Problem("variable", self.variable, allowed))
         for key, estimators, what in (
-            ("time", ("kaplan_meier_landmark", "restricted_mean"), "days, or text with a unit such as '1 y'"),
+            ("time", _AT_A_TIME, "days, or text with a unit such as '1 y'"),
             ("value", ("mode_share",), "the value whose share was printed"),
         ):
             given = getattr(self, key)
@@ -152,6 +156,8 @@ class Statistic(Declared):
                 wrong.append(Problem(key, MISSING, f"must be given for {self.estimator}: {what}"))
             if self.estimator not in estimators and given is not None:
                 wrong.append(Problem(key, given, f"only {' or '.join(estimators)} takes it, not {self.estimator}"))
+        if self.extend and self.estimator not in _AT_A_TIME:
+            wrong.append(Problem("extend", True, f"only {' or '.join(_AT_A_TIME)} takes it, not {self.estimator}"))
         if self.time is not None and self.time <= 0:
             wrong.append(Problem("time", self.time, "must be > 0 days"))
         wrong += [*self._wrong_groups(), *self._wrong_confidence()]

@@ -18,6 +18,7 @@ import xarray as xr
 from simulator.errors import ConfigError, Problem, unknown
 from simulator.results.scenarios import COHORT, Swept, label_of, part, reference, swept
 from simulator.results.store import open_results
+from simulator.results.tree import STORED, in_unit
 
 ARM, ESTIMATES = "arm", "estimates"
 NO_EFFECT = "a contrast across cohorts compares different patients: no treatment effect"
@@ -46,9 +47,9 @@ def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: b
     -------
     A tree. Nodes ``targets`` and ``estimates``: ``difference``, ``ratio`` of means, their paired ``…_standard_error``,
     ``variance_reduction`` (variance of a difference of independent studies over that of the pairs) and ``n_pairs``,
-    those studies in which both values are finite. Node ``statistics``: ``<name>_difference``, ``<name>_ratio`` and
-    errors as of independent runs. Between arms, node ``estimates`` alone: what each study finds, its mean with
-    Monte-Carlo error, and its spread over studies.
+    those studies in which both values are finite; ``n_not_reached`` and ``n_undefined`` count the others. Node
+    ``statistics``: ``<name>_difference``, ``<name>_ratio`` and errors as of independent runs. Between arms, node
+    ``estimates`` alone: what each study finds, its mean with Monte-Carlo error, and its spread over studies.
 
     Raises
     ------
@@ -152,6 +153,7 @@ def _paired(targets: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
     each = targets["simulated"].load()
     there = each.sel(against, drop=True)
     both: xr.DataArray = xr.apply_ufunc(lambda a, b: np.isfinite(a) & np.isfinite(b), each, there)
+    undefined: xr.DataArray = xr.apply_ufunc(lambda a, b: np.isnan(a) | np.isnan(b), each, there)
     n = both.sum("replicate")
     here, there = each.where(both), there.where(both)
     gap = here - there
@@ -160,7 +162,7 @@ def _paired(targets: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
     of_ratio = (here - ratio * there).std("replicate", ddof=1) / np.abs(mean_there)
     spread = gap.var("replicate", ddof=1)
     apart = here.var("replicate", ddof=1) + there.var("replicate", ddof=1)
-    units = {"units": "see stored_unit"}
+    units = in_unit(STORED)
     found: dict[str, tuple[xr.DataArray, dict[str, str]]] = {
         "difference": (gap.mean("replicate"), {"long_name": "mean difference from the reference", **units}),
         f"difference{_ERROR}": ((spread / n) ** 0.5, {"long_name": "paired Monte-Carlo standard error", **units}),
@@ -171,6 +173,14 @@ def _paired(targets: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
             {"long_name": "variance of differences of independent studies, in that of the pairs", "units": "1"},
         ),
         "n_pairs": (n, {"long_name": "pairs of studies in which both values are finite", "units": "1"}),
+        "n_not_reached": (
+            (~both & ~undefined).sum("replicate"),
+            {"long_name": "pairs of studies in which a value was not reached and none is undefined", "units": "1"},
+        ),
+        "n_undefined": (
+            undefined.sum("replicate"),
+            {"long_name": "pairs of studies in which a value is undefined, or there is no study", "units": "1"},
+        ),
     }
     made = xr.Dataset({name: values.assign_attrs(attrs) for name, (values, attrs) in found.items()})
     return made.assign_coords({name: coordinate for name, coordinate in targets.coords.items() if name != "replicate"})

@@ -67,6 +67,7 @@ def decisions_dataset(
             "replicate": ("replicate", np.arange(ends.shape[-3]), _REPLICATE),
             **({} if draws is None else {"draw": ("draw", np.asarray(draws, dtype=np.int64), _DRAW)}),
         },
+        attrs={"Conventions": "CF-1.11"},
     )
 
 

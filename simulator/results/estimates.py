@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from simulator.declaration.statistic import Statistic
 from simulator.results.decisions import column, mean_of
-from simulator.results.tree import error_of_quantile
+from simulator.results.tree import STORED, error_of_quantile, in_unit, studies_by_outcome
 from simulator.study.ranks import CENTRAL, order_statistics
 
 NODE = "estimates"
@@ -44,8 +44,9 @@ def estimates_dataset(
     quantiles = dict(zip(("median", "lower", "upper"), order_statistics(pooled, (0.5, *CENTRAL)), strict=True))
     levels = {"median": 0.5, "lower": CENTRAL[0], "upper": CENTRAL[1]}
 
-    def of(numbers: Sequence[Any], long_name: str, units: str = "see stored_unit") -> tuple[str, Any, dict[str, str]]:
-        return column(_DIM, numbers, long_name, units)
+    def of(numbers: Sequence[Any], long_name: str, units: str = STORED) -> tuple[str, Any, dict[str, str]]:
+        dim, values, attrs = column(_DIM, numbers, long_name, units)
+        return dim, values, {"long_name": attrs["long_name"], **in_unit(units)}
 
     variables: dict[str, Any] = {
         "mean": of(means, "mean over the studies in which it is finite"),
@@ -56,22 +57,22 @@ def estimates_dataset(
         variables[name] = of(quantiles[name], f"{100 * level:g} % quantile over the simulated studies")
         found = [error_of_quantile(crossed[..., k], level) for k in places]
         variables[f"{name}_standard_error"] = of(found, f"Monte-Carlo standard error of {name}")
-    for name, count, what in (
-        ("n_finite", np.isfinite(pooled), "it is finite"),
-        ("n_not_reached", np.isinf(pooled), "it was not reached"),
-        ("n_undefined", np.isnan(pooled), "it is undefined"),
-    ):
-        variables[name] = of(count.sum(axis=0, dtype=np.int64), f"simulated studies in which {what}", "1")
+    variables |= studies_by_outcome(_DIM, pooled)
     dims = ("replicate", _DIM) if draws is None else ("draw", "replicate", _DIM)
-    every = {"long_name": "value in each simulated study; ±inf not reached, NaN undefined", "units": "see stored_unit"}
+    every = {"long_name": "value in each simulated study; ±inf not reached, NaN undefined", **in_unit(STORED)}
     coords: dict[str, Any] = {
         _DIM: of(list(estimates), "statistic that was asked for", ""),
+        "stored_unit": of([_unit(each) for each in statistics], "unit of the values", ""),
         "estimator": of([each.named for each in statistics], "estimator", ""),
         "variable": of([each.variable for each in statistics], "what the estimator is of", ""),
         "analysis_set": of([each.population for each in statistics], "population of the study that it takes", ""),
         "of_group": of([_who(each.where) for each in statistics], "subgroup", ""),
         "against_group": of([_who(each.against) for each in statistics], "subgroup that it is compared with", ""),
-        "stored_unit": of([_unit(each) for each in statistics], "unit of the values", ""),
+        "time": of(
+            [math.nan if each.time is None else each.time for each in statistics],
+            "time of a landmark, end of a restricted mean",
+            "d",
+        ),
         "replicate": ("replicate", np.arange(values.shape[-2]), {"long_name": "replicate study", "units": "1"}),
     }
     if draws is not None:

@@ -100,7 +100,6 @@ def _version() -> Record:
     from simulator.kernels.rng import STREAM_VERSION  # opening results needs no kernels
 
     return {
-        "Conventions": "CF-1.11",
         "software": SOFTWARE,
         "software_version": simulator.__version__,
         "results_format": RESULTS_FORMAT,

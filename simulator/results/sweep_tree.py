@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from simulator.errors import ConfigError, IncompleteWarning, Problem
 from simulator.results.layout import Blocks, Layout
 from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
 from simulator.results.sweep_store import EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
+from simulator.text import csv_text
 
 COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenarios_finished", "failed"
 UNFINISHED = "unfinished"
@@ -25,9 +25,11 @@ UNFINISHED = "unfinished"
 
 _ROUNDED = 12
 _QUANTILES = ("median", "lower", "upper", "median_standard_error")
+_STUDIES = ("n_finite", "n_not_reached", "n_undefined")
+_SHARES = ("share_not_reached", "share_undefined")
 _COLUMNS = {
-    "targets": ("target", "group", "name", "stored_unit", "reported", *_QUANTILES, "percentile"),
-    "estimates": ("estimate", "of_group", "estimator", "stored_unit", "", *_QUANTILES, ""),
+    "targets": ("target", "group", "name", "stored_unit", "reported", *_QUANTILES, "percentile", *_SHARES),
+    "estimates": ("estimate", "of_group", "estimator", "stored_unit", "", *_QUANTILES, "", *_SHARES),
 }
 """Nodes of which the summary has a row for each label of a dimension, the first; the others are variables, or empty."""
 _MEDIAN = 5
@@ -167,8 +169,6 @@ class Finished:
 
 def write_summary(folder: Path, tree: xr.DataTree) -> None:
     """Write ``summary.csv``: a row for each scenario and target, decision, and mean of a group."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     swept = [str(name) for name in tree.to_dataset().coords]
     header = (
         "quantity",
@@ -181,11 +181,9 @@ def write_summary(folder: Path, tree: xr.DataTree) -> None:
         "upper",
         "standard_error",
         "percentile",
+        *_SHARES,
     )
-    rows.writerow([*swept, *header])
-    for row in _rows(tree, swept):
-        rows.writerow(row)
-    write(folder / SUMMARY, text.getvalue().encode())
+    write(folder / SUMMARY, csv_text(itertools.chain([[*swept, *header]], _rows(tree, swept))).encode())
 
 
 def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
@@ -200,9 +198,9 @@ def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
         estimates = []
         for name, node in nodes.items():
             if name in _COLUMNS:
-                found = node[[each for each in _COLUMNS[name] if each]].isel({first: at}).load()
-                dim = _COLUMNS[name][0]
-                listed.append([each and _spread(found[each], root, others, dim) for each in _COLUMNS[name]])
+                wanted = [each for each in (*_COLUMNS[name], *_STUDIES) if each in node]
+                found, dim = _with_shares(node[wanted].isel({first: at}).load()), _COLUMNS[name][0]
+                listed.append([_spread(found[c], root, others, dim) if c in found else "" for c in _COLUMNS[name]])
             else:
                 found, dim = _with_errors(node).isel({first: at}).load(), _GROUPED[name]
                 for each in (each for each in _ESTIMATES if each in found):
@@ -213,14 +211,23 @@ def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
             for columns in listed:
                 for number in range(columns[0].shape[-1]):
                     row = [each if isinstance(each, str) else each[(*place, number)] for each in columns]
-                    if not np.isnan(row[_MEDIAN]):
+                    undefined = not isinstance(row[-1], str) and row[-1] > 0
+                    if undefined or not np.isnan(row[_MEDIAN]):
                         yield [*here, *(each if isinstance(each, str) else _number(each) for each in row)]
             for name, about, rows, values, errors in estimates:
                 for number, label in enumerate(rows):
                     value, error = values[(*place, number)], errors[(*place, number)]
                     if not np.isnan(value):
                         told = [name, label, about["long_name"], about["units"]]
-                        yield [*here, *told, "", _number(value), "", "", _number(error), ""]
+                        yield [*here, *told, "", _number(value), "", "", _number(error), "", "", ""]
+
+
+def _with_shares(node: xr.Dataset) -> xr.Dataset:
+    """Return a node with the shares of studies in which a number was not reached or is undefined, if it counts them."""
+    if not set(_STUDIES) <= set(node):
+        return node
+    total = sum(node[name] for name in _STUDIES)
+    return node.assign({share: node[f"n_{share.removeprefix('share_')}"] / total for share in _SHARES})
 
 
 def _with_errors(dataset: xr.Dataset) -> xr.Dataset:

@@ -1,8 +1,9 @@
 """Arrays in, one self-describing tree out. Knows the names of nodes, variables and attributes; knows nothing
 of how anything was simulated, and estimates nothing but the spread of replicates.
 
-The only place where xarray objects are built. Every variable has ``long_name`` and ``units`` ("" for text);
-times are days, shares 0 to 1; text is object dtype; codes carry ``flag_values`` and ``flag_meanings``;
+The only place where xarray objects are built. Every variable has ``long_name`` and ``units`` ("" for text), but for
+numbers of a node in which each label has a unit of its own: its coordinate ``stored_unit`` says it, and the node makes
+no claim to CF. Times are days, shares 0 to 1; text is object dtype; codes carry ``flag_values`` and ``flag_meanings``;
 missing is NaN and "not reached" +inf.
 """
 
@@ -23,7 +24,10 @@ from simulator.study.ranks import CENTRAL, TOLERANCE, as_printed, mid_rank, orde
 from simulator.study.statistics import EVERYBODY, Variable
 from simulator.tables import NONE, Floats, ModelTables
 
-_STORED = "see stored_unit"
+STORED = "unit: coordinate stored_unit"
+"""Comment of numbers that have the unit of their target or estimate; they have no attribute ``units``."""
+CF = {"Conventions": "CF-1.11"}
+"""Attribute of the nodes whose variables all have units."""
 _REPLICATE = {"long_name": "replicate study", "units": "1"}
 _PATIENT = {"long_name": "patient of a study", "units": "1"}
 _DOMAINS = ("AE", "CE", "DD", "DS", "EX", "RS")
@@ -49,7 +53,7 @@ def build(
     Raises
     ------
     ValueError
-        If a variable has no ``long_name`` or no ``units``; each is named.
+        If a variable has no ``long_name`` or no unit; each is named.
     """
     nodes = {
         "targets": targets,
@@ -70,7 +74,7 @@ def assembled(given: Mapping[str, xr.Dataset], record: Mapping[str, str | int | 
         for name, node in given.items()
         for variable, values in node.variables.items()
         for attribute in ("long_name", "units")
-        if attribute not in values.attrs
+        if attribute not in values.attrs and not (attribute == "units" and values.attrs.get("comment") == STORED)
     ]
     if bare:
         raise ValueError("; ".join(bare))
@@ -114,7 +118,7 @@ def targets_over_draws(
         "monte_carlo_error": ("monte_carlo", "Monte Carlo: standard error of mean, over draws and replicates"),
     }
     variables = {
-        name: _of_target([getattr(each, attribute) for each in found], long_name, _STORED)
+        name: _of_target([getattr(each, attribute) for each in found], long_name, STORED)
         for name, (attribute, long_name) in apart.items()
     }
     return dataset.assign(variables).assign_coords(draw=_draw(draws))
@@ -134,8 +138,8 @@ def _targets(
     replicate = ("replicate", np.arange(values.shape[1]), _REPLICATE)
     return xr.Dataset(
         {
-            "reported": _of_target(reported[0], "reported value", _STORED),
-            "simulated": (dims, values.reshape(values.shape[-len(dims) :]), every_study | {"units": _STORED}),
+            "reported": _of_target(reported[0], "reported value", STORED),
+            "simulated": (dims, values.reshape(values.shape[-len(dims) :]), every_study | in_unit(STORED)),
             **_spread(values, reported, half_width, bounds),
         },
         coords=target_coordinates(entries) | {"replicate": replicate},
@@ -159,7 +163,7 @@ def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, Column]:
         "time": _of_target([_time(entry) for entry in entries], "time of a landmark", "d"),
         "scale": _of_target([_scale(entry) for entry in entries], "printed units per stored unit", "1"),
         "decimals": _of_target([entry.decimals or 0 for entry in entries], "decimals as printed", "1"),
-        "half_width": _of_target(half_width, "half a printed unit, half a patient if counted", _STORED),
+        "half_width": _of_target(half_width, "half a printed unit, half a patient if counted", STORED),
     }
 
 
@@ -174,7 +178,6 @@ def _spread(
     targets = range(values.shape[2])
     printed = [as_printed(values[:, :, k], [each[k] for each in bounds], reported[:, k].tolist()) for k in targets]
     ranks = [mid_rank(printed[k], reported[:, k], half_width[:, k]) for k in targets]
-    n_undefined = np.array([rank.n_undefined for rank in ranks], dtype=np.int64)
     pooled = values.reshape(values.shape[0] * values.shape[1], len(targets))
     levels = (0.5, *CENTRAL)
     median, lower, upper = order_statistics(pooled, levels) if len(pooled) else np.full((3, len(targets)), np.nan)
@@ -183,22 +186,35 @@ def _spread(
         "lower": (lower, "2.5 % quantile over the simulated studies"),
         "upper": (upper, "97.5 % quantile over the simulated studies"),
     }
-    spread = {name: _of_target(data, long_name, _STORED) for name, (data, long_name) in found.items()}
+    spread = {name: _of_target(data, long_name, STORED) for name, (data, long_name) in found.items()}
     percentile = [rank.percentile for rank in ranks]
     spread["percentile"] = _of_target(percentile, "mid-rank of the reported value among the simulated", "1")
     for name, level in (("median", 0.5), ("lower", CENTRAL[0]), ("upper", CENTRAL[1])):
         errors = [error_of_quantile(values[:, :, k], level) for k in targets]
         what = f"Monte-Carlo standard error of {name}"
-        spread[f"{name}_standard_error"] = _of_target(errors, what, _STORED)
+        spread[f"{name}_standard_error"] = _of_target(errors, what, STORED)
     what = "Monte-Carlo standard error of percentile"
     spread["percentile_standard_error"] = _of_target([rank.percentile_error for rank in ranks], what, "1")
     misses = [_miss_probability(printed[k].ravel(), float(half_width[0, k])) for k in targets]
     what = "probability that one of the simulated studies itself falls outside the central 95 %"
     spread["miss_probability"] = _of_target(misses, what, "1")
-    not_reached = np.isinf(pooled).sum(axis=0, dtype=np.int64)
-    spread["n_not_reached"] = _of_target(not_reached, "simulated studies in which it was not reached", "1")
-    spread["n_undefined"] = _of_target(n_undefined, "simulated studies in which it is undefined", "1")
-    return spread
+    return spread | studies_by_outcome("target", pooled)
+
+
+def studies_by_outcome(dim: str, pooled: Floats) -> dict[str, Column]:
+    """Return in how many studies (studies, labels) a number is finite, was not reached, and is undefined."""
+    return {
+        name: (
+            dim,
+            flags.sum(axis=0, dtype=np.int64),
+            {"long_name": f"simulated studies in which {what}", "units": "1"},
+        )
+        for name, flags, what in (
+            ("n_finite", np.isfinite(pooled), "it is finite"),
+            ("n_not_reached", np.isinf(pooled), "it was not reached"),
+            ("n_undefined", np.isnan(pooled), "it is undefined"),
+        )
+    }
 
 
 def statistics_dataset(variables: Mapping[str, Variable], *, binned: str = "") -> xr.Dataset:
@@ -212,7 +228,7 @@ def statistics_dataset(variables: Mapping[str, Variable], *, binned: str = "") -
             name: (variable.dims, columns[name], {"units": _units_of(columns[name])} | variable.attrs)
             for name, variable in variables.items()
         },
-        attrs={"binned": binned} if binned else {},
+        attrs=CF | ({"binned": binned} if binned else {}),
     )
 
 
@@ -248,7 +264,7 @@ def statistics_over_draws(
         error = f"{name}_standard_error"
         errors = np.stack(_equally_long([p[error].values for p in parts], variable.dims)) if error in first else None
         spread |= _over_draws(name, variable.dims, stacked, errors, attrs)
-    attributes = {"binned": binned} if binned else {}
+    attributes = CF | ({"binned": binned} if binned else {})
     over = xr.Dataset(statistics, coords={"draw": _draw(draws)}, attrs=attributes)
     return over, xr.Dataset(spread, attrs=attributes)
 
@@ -301,6 +317,7 @@ def patients_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
             "replicate": ("replicate", np.concatenate([part.replicate for part in parts]), _REPLICATE),
             "patient": ("patient", np.arange(parts[0].shape[1]), _PATIENT),
         },
+        attrs=CF,
     )
 
 
@@ -378,7 +395,7 @@ def events_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
     seen = _finite(np.concatenate([part.log_seen for part in parts]))
     add("obs", "seen", seen, "time at which it was seen, since entry; NaN never", "d")
     add("obs", "value", joined("log_value"), "value, by term", comment=_meaning_of_values(model))
-    dataset = xr.Dataset(columns, attrs={"featureType": "trajectory"})
+    dataset = xr.Dataset(columns, attrs=CF | {"featureType": "trajectory"})
     return dataset.set_coords(["replicate", "patient", "arm", "stratum"])
 
 
@@ -502,7 +519,12 @@ def _finite(time: Floats) -> Floats:
 
 
 def _of_target(data: Sequence[Any] | NDArray[Any], long_name: str, units: str) -> Column:
-    return "target", _column(data), {"long_name": long_name, "units": units}
+    return "target", _column(data), {"long_name": long_name, **in_unit(units)}
+
+
+def in_unit(units: str) -> dict[str, str]:
+    """Return the attribute that says a unit: ``units``, or the comment `STORED` where labels differ in it."""
+    return {"comment": STORED} if units == STORED else {"units": units}
 
 
 def _column(data: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
@@ -511,10 +533,10 @@ def _column(data: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
 
 
 _TEXTS: dict[str, tuple[str, Callable[[EvidenceEntry], str]]] = {
+    "stored_unit": ("unit of the values of this target", _stored_unit),  # first, since plots of one target show it
     "name": ("what was reported", lambda entry: entry.name),
     "printed": ("the number as printed", lambda entry: entry.printed),
     "unit": ("unit in which it is printed", lambda entry: entry.unit),
-    "stored_unit": ("unit of the values of this target", _stored_unit),
     "population": ("population in which it was observed", lambda entry: entry.population),
     "estimator": ("estimator of the paper", lambda entry: entry.estimator_name or ""),
     "variable": ("what the estimator is of", lambda e: e.statistic.variable if e.statistic else ""),

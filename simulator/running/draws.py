@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,7 +113,8 @@ def declared_draws(
             if any(number not in refused and number not in place for number in some):
                 found = declared([number for number in some if number in place])
             for mine, part in found:
-                batches += [part.experiment] if part.experiment is not None else []
+                # A contrast has one horizon for all draws: that of the point values.
+                batches += [replace(part.experiment, estimates=experiment.estimates)] if part.experiment else []
                 sets += [mine[row] for row in part.rows]
             if len(place) == wanted:
                 return Declared(tuple(place), tuple(batches), tuple(place[number] for number in sets), left_out)

@@ -8,7 +8,7 @@ With S the product-limit estimate, σ² = Σ dᵢ/(nᵢ(nᵢ − dᵢ)) (Greenwo
 
 cut to 0 and 1. An end of the interval of a median is the first time at which the curve of the same ends is at most one
 half (Brookmeyer & Crowley 1982): +inf, "not reached", if it never is. Where S is 0 the lower end is 0 and there is no
-upper one, as in R.
+upper one, as in R. Beyond all follow-up there is neither end (`study.survival`), unless the last value is extended.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ SCALES = ("plain", "log", "log_log")
 def median_end(group: Ordered, *, upper: bool, level: float, scale: str) -> Floats:
     """Lower or upper end of the interval of a median, shape (R,), days; +inf not reached, NaN in an empty group."""
     code, z = SCALES.index(scale), distance(level, upper=upper)
-    return _ends(group.key, group.size, group.weight, 0.5 + HALF_TOLERANCE, math.nan, z, code)
+    return _ends(group.key, group.size, group.weight, 0.5 + HALF_TOLERANCE, math.nan, z, code, False)
 
 
-def landmark_end(group: Ordered, at: float, *, upper: bool, level: float, scale: str) -> Floats:
-    """Lower or upper end of the interval of survival at one time, shape (R,); NaN if nobody is there, or S is 0."""
+def landmark_end(group: Ordered, at: float, *, upper: bool, level: float, scale: str, extend: bool = False) -> Floats:
+    """Lower or upper end of the interval of survival at one time, shape (R,).
+
+    NaN if nobody is there, beyond all follow-up (without ``extend``), and for the upper end where S is 0.
+    """
     code, z = SCALES.index(scale), distance(level, upper=upper)
-    return _ends(group.key, group.size, group.weight, math.nan, at, z, code)
+    return _ends(group.key, group.size, group.weight, math.nan, at, z, code, extend)
 
 
 def distance(level: float, *, upper: bool) -> float:
@@ -61,19 +64,22 @@ def _end(survival: float, variance: float, z: float, scale: int) -> float:
 
 
 @kernel
-def _ends(key: Keys, size: Integers, weight: Integers, half: float, at: float, z: float, scale: int) -> Floats:
+def _ends(
+    key: Keys, size: Integers, weight: Integers, half: float, at: float, z: float, scale: int, extend: bool
+) -> Floats:
     """First time at which the curve of ends is at most ``half``, or, if that is NaN, the curve of ends at ``at``."""
     out = np.empty(size.size)
     one = np.uint64(1)
     for row in range(size.size):
-        n, i, survival, variance = size[row], 0, 1.0, 0.0
+        n, i, survival, variance, last = size[row], 0, 1.0, 0.0, 0.0
         if n == 0:
             out[row] = np.nan
             continue
         found = np.inf
         while n > 0:
             bits = key[row, i] >> one
-            if float_from_bits(bits) > at:
+            last = float_from_bits(bits)
+            if last > at:
                 break
             fallen = False
             while n > 0 and key[row, i] >> one == bits:
@@ -87,5 +93,10 @@ def _ends(key: Keys, size: Integers, weight: Integers, half: float, at: float, z
             if fallen and _end(survival, variance, z, scale) <= half:
                 found = float_from_bits(bits)
                 break
-        out[row] = found if at != at else _end(survival, variance, z, scale)
+        if at != at:
+            out[row] = found
+        elif extend or survival == 0.0 or last >= at:
+            out[row] = _end(survival, variance, z, scale)
+        else:
+            out[row] = np.nan
     return out

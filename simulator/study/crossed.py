@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.tables import Floats
+from simulator.tables import Flags, Floats
 
 
 @dataclass(frozen=True)
 class Spreads:
     """Standard deviations apart, and the error of the mean; those of the first two by the delta method.
 
-    NaN where they do not exist: fewer than two draws or replicates, or a number that is not finite.
+    NaN where they do not exist: fewer than two draws or replicates, or too few finite numbers.
     """
 
     mean: float
@@ -42,32 +42,54 @@ _UNKNOWN = Spreads(*[math.nan] * 6)
 
 
 def spreads(values: Floats) -> Spreads:
-    """Return the spreads of numbers (draws, replicates).
+    """Return the spreads of numbers (draws, replicates) where they are finite.
 
-    Replicates in which some draw is undefined (NaN) are left out whole, so that the design stays crossed.
+    The mean is that of the finite numbers. Numbers that are not finite are missing plots (Yates 1933): filled in by
+    least squares with ȳ_i· + ȳ_·j − ȳ, each takes a degree of freedom from E. Draws and replicates without any finite
+    number are left out.
     """
-    y = values[:, ~np.isnan(values).any(axis=0)]
+    finite = np.isfinite(values)
+    finite = finite[np.ix_(finite.any(axis=1), finite.any(axis=0))]
+    y = values[np.ix_(np.isfinite(values).any(axis=1), np.isfinite(values).any(axis=0))]
     d, r = y.shape
-    if d < 1 or r < 1 or not np.isfinite(y).all():
+    if d < 1 or r < 1:
         return _UNKNOWN
-    mean = float(y.mean())
-    rows, columns = y.mean(axis=1), y.mean(axis=0)
-    if d == 1 or r == 1:
-        return Spreads(mean, *[math.nan] * 5)
+    known, y = float(y[finite].mean()), _filled(y, finite)
+    freedom = (d - 1) * (r - 1) - int((~finite).sum())
+    if d == 1 or r == 1 or freedom < 1:
+        return Spreads(known, *[math.nan] * 5)
+    mean, rows, columns = float(y.mean()), y.mean(axis=1), y.mean(axis=0)
     a = float(r * np.sum((rows - mean) ** 2) / (d - 1))
     b = float(d * np.sum((columns - mean) ** 2) / (r - 1))
-    e = float(np.sum((y - rows[:, None] - columns[None, :] + mean) ** 2) / ((d - 1) * (r - 1)))
-    var_a, var_b, var_e = 2 * a**2 / (d - 1), 2 * b**2 / (r - 1), 2 * e**2 / ((d - 1) * (r - 1))
+    e = float(np.sum((y - rows[:, None] - columns[None, :] + mean) ** 2) / freedom)
+    var_a, var_b, var_e = 2 * a**2 / (d - 1), 2 * b**2 / (r - 1), 2 * e**2 / freedom
     study, of_study = (b - e) / d + e, math.sqrt(var_b + (d - 1) ** 2 * var_e) / d
     parameter, of_parameter = max((a - e) / r, 0.0), math.sqrt(var_a + var_e) / r
     return Spreads(
-        mean,
-        math.sqrt(study),
-        _of_root(study, of_study),
+        known,
+        math.sqrt(max(study, 0.0)),
+        _of_root(max(study, 0.0), of_study),
         math.sqrt(parameter),
         _of_root(parameter, of_parameter),
         math.sqrt(max(a + b - e, e) / (d * r)),
     )
+
+
+MOST_STEPS = 200
+
+
+def _filled(y: Floats, finite: Flags) -> Floats:
+    """Numbers with the missing ones where the additive model of the others puts them."""
+    if finite.all():
+        return y
+    filled = np.where(finite, y, y[finite].mean())
+    for _ in range(MOST_STEPS):
+        fitted = filled.mean(axis=1)[:, None] + filled.mean(axis=0)[None, :] - filled.mean()
+        change = np.abs(fitted - filled)[~finite].max()
+        filled = np.where(finite, y, fitted)
+        if change <= 1e-12 * np.abs(filled).max():
+            break
+    return filled
 
 
 def _of_root(variance: float, error: float) -> float:

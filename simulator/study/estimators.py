@@ -70,6 +70,8 @@ class Wanted(Protocol):
     def time(self) -> float | None: ...
     @property
     def value(self) -> float | None: ...
+    @property
+    def extend(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class _InGroup:
     where: Subgroup
     time: float | None
     value: float | None
+    extend: bool
     against: Subgroup | None = None
     comparison: str | None = None
     confidence: Limit | None = None
@@ -141,14 +144,14 @@ def _landmark(group: Ordered, wanted: Wanted) -> Floats:
     if wanted.time is None:
         raise ValueError("kaplan_meier_landmark needs the printed time")
     if wanted.confidence is None:
-        return survival.landmark_of(group, wanted.time)
-    return confidence.landmark_end(group, wanted.time, **_interval(wanted.confidence))
+        return survival.landmark_of(group, wanted.time, extend=wanted.extend)
+    return confidence.landmark_end(group, wanted.time, extend=wanted.extend, **_interval(wanted.confidence))
 
 
 def _restricted_mean(group: Ordered, wanted: Wanted) -> Floats:
     if wanted.time is None:
         raise ValueError("restricted_mean needs the time that it ends at")
-    return survival.restricted_mean_of(group, wanted.time)
+    return survival.restricted_mean_of(group, wanted.time, extend=wanted.extend)
 
 
 def _interval(limit: Limit) -> dict[str, Any]:
@@ -214,7 +217,7 @@ def estimator_of(statistic: Wanted) -> Estimator[Any]:
     if statistic.against is None:
         return estimator
     comparison, of = statistic.comparison, (statistic.estimator, statistic.variable, statistic.population)
-    other = _InGroup(*of, statistic.against, statistic.time, statistic.value)
+    other = _InGroup(*of, statistic.against, statistic.time, statistic.value, statistic.extend)
 
     def gather_both(data: Patients, wanted: Wanted) -> Pair:
         return Pair(estimator.gather(data, wanted), estimator.gather(data, other))

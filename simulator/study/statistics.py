@@ -6,7 +6,7 @@ cut into blocks or who counted them.
 
 Every estimate has beside it ``<name>_standard_error``, its Monte-Carlo error: that of the pooled patients
 taken as independent draws. The band ``kaplan_meier_{lower,median,upper}`` is another thing: how much the
-estimate of one study of the declared size varies.
+estimate of one study of the declared size varies; beyond all follow-up of a study there is none of it.
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ class Accumulator:
         ] * len(known.groups.names)
         for level, share in enumerate(BAND):
             name, values = ("lower", "median", "upper")[level], np.stack([band[level] for band in bands])
-            meaning = f"Kaplan–Meier estimate of one study, {100 * share:g} % point over replicates"
+            meaning = f"Kaplan–Meier estimate of one study, {100 * share:g} % point over replicates that follow so far"
             table.add(f"kaplan_meier_{name}", "group time", values, meaning)
         mean = counts.at_risk / self._n_replicates
         variance = np.maximum(counts.at_risk_square / self._n_replicates - mean**2, 0.0)

@@ -3,8 +3,9 @@
 Throughout: ``time`` (R, N), days ≥ 0, of event or censoring; ``event`` (R, N), true where it is an event;
 ``member`` (R, N), who is in the group. A row is one study. A group nobody is in gives NaN ("undefined"); a
 quantile the curve does not fall to gives +inf ("not reached"). Events come before censorings of the same
-time, as everywhere in the literature. Beyond the last observation a curve keeps its last value (as R's
-``summary(survfit, extend = TRUE)`` and lifelines do), also where the last observation is censored.
+time, as everywhere in the literature. Beyond all follow-up, later than the largest time of the group, a curve is
+undefined (NaN; as in R's ``summary(survfit)``), unless it has reached 0. With ``extend`` it keeps its last value there
+(as R's ``summary(survfit, extend = TRUE)`` and lifelines do).
 """
 
 from __future__ import annotations
@@ -142,14 +143,14 @@ def kaplan_meier_median_midpoint(time: Floats, event: Flags, member: Flags) -> F
     return midpoint_of(ordered(time, event, member))
 
 
-def curve_at(group: Ordered, at: Floats) -> Floats:
+def curve_at(group: Ordered, at: Floats, *, extend: bool = False) -> Floats:
     """`kaplan_meier` of a group in order."""
-    return _curve_at(group.key, group.size, group.weight, np.asarray(at, dtype=np.float64))
+    return _curve_at(group.key, group.size, group.weight, np.asarray(at, dtype=np.float64), extend)
 
 
-def landmark_of(group: Ordered, at: float) -> Floats:
+def landmark_of(group: Ordered, at: float, *, extend: bool = False) -> Floats:
     """`landmark` of a group in order."""
-    return curve_at(group, np.array([at]))[:, 0]
+    return curve_at(group, np.array([at]), extend=extend)[:, 0]
 
 
 def median_of(group: Ordered) -> Floats:
@@ -165,9 +166,9 @@ def midpoint_of(group: Ordered) -> Floats:
     return np.where(flat, (first + np.where(flat, below, first)) / 2, first)
 
 
-def restricted_mean_of(group: Ordered, horizon: float) -> Floats:
+def restricted_mean_of(group: Ordered, horizon: float, *, extend: bool = False) -> Floats:
     """`restricted_mean` of a group in order."""
-    return _area(group.key, group.size, group.weight, horizon)
+    return _area(group.key, group.size, group.weight, horizon, extend)
 
 
 def at_risk_at(group: Ordered, at: Floats) -> Integers:
@@ -176,11 +177,14 @@ def at_risk_at(group: Ordered, at: Floats) -> Integers:
 
 
 @kernel
-def _curve_at(key: Keys, size: Integers, weight: Integers, at: Floats) -> Floats:
-    """Π (1 − dᵢ/nᵢ) over times up to each of ``at``, the factors of ties taken one by one; NaN in an empty group."""
+def _curve_at(key: Keys, size: Integers, weight: Integers, at: Floats, extend: bool) -> Floats:
+    """Π (1 − dᵢ/nᵢ) over times up to each of ``at``, the factors of ties taken one by one.
+
+    NaN in an empty group and, without ``extend``, beyond all follow-up.
+    """
     out = np.empty((size.size, at.size))
     for row in range(size.size):
-        n, i, survival = size[row], 0, 1.0
+        n, i, survival, last = size[row], 0, 1.0, -1.0
         for t in range(at.size):
             if t > 0 and at[t] < at[t - 1]:
                 n, i, survival = size[row], 0, 1.0
@@ -190,7 +194,10 @@ def _curve_at(key: Keys, size: Integers, weight: Integers, at: Floats) -> Floats
                     survival *= (n - leave) / n
                 n -= leave
                 i += 1
-            out[row, t] = survival if size[row] > 0 else np.nan
+                if n == 0:
+                    last = float_from_bits(key[row, i - 1] >> np.uint64(1))
+            followed = extend or n > 0 or survival == 0.0 or at[t] <= last
+            out[row, t] = survival if size[row] > 0 and followed else np.nan
     return out
 
 
@@ -214,11 +221,11 @@ def _first_at_or_below(key: Keys, size: Integers, weight: Integers, level: float
 
 
 @kernel
-def _area(key: Keys, size: Integers, weight: Integers, horizon: float) -> Floats:
-    """Area under the product-limit estimate up to the horizon, NaN in an empty group."""
+def _area(key: Keys, size: Integers, weight: Integers, horizon: float, extend: bool) -> Floats:
+    """Area under the product-limit estimate up to the horizon; NaN as in `_curve_at`."""
     out = np.empty(size.size)
     for row in range(size.size):
-        n, i, survival, before, area = size[row], 0, 1.0, 0.0, 0.0
+        n, i, survival, before, area, time = size[row], 0, 1.0, 0.0, 0.0, 0.0
         while n > 0:
             time = float_from_bits(key[row, i] >> np.uint64(1))
             if time >= horizon:
@@ -230,7 +237,8 @@ def _area(key: Keys, size: Integers, weight: Integers, horizon: float) -> Floats
                 survival *= (n - leave) / n
             n -= leave
             i += 1
-        out[row] = area + survival * (horizon - before) if size[row] > 0 else np.nan
+        followed = extend or survival == 0.0 or time >= horizon
+        out[row] = area + survival * (horizon - before) if size[row] > 0 and followed else np.nan
     return out
 
 
@@ -299,11 +307,16 @@ def cumulative_incidence(time: Floats, event: Flags, competing: Flags, member: F
 
 
 def read(group: Ordered, steps: Floats, at: Floats, *, before: float) -> Floats:
-    """Value of a right-continuous step function at ``at`` (T,), ``before`` its first step; shape (R, T)."""
+    """Value of a right-continuous step function at ``at`` (T,), ``before`` its first step; shape (R, T).
+
+    NaN in an empty group, and beyond all follow-up unless the last observation is an event, so that nobody is left.
+    """
     known = group.size[:, None] - at_risk_at(group, np.nextafter(at, np.inf))
     padded = np.concatenate([np.full((steps.shape[0], 1), before), steps], axis=1)
     values = np.take_along_axis(padded, known, axis=1)
-    return np.where(group.size[:, None] > 0, values, np.nan)
+    last = np.maximum(group.size - 1, 0)[:, None]
+    followed = (at <= np.take_along_axis(group.time, last, axis=1)) | np.take_along_axis(group.event, last, axis=1)
+    return np.where((group.size[:, None] > 0) & followed, values, np.nan)
 
 
 def _first_of_tie(time: Floats) -> Integers:

@@ -157,7 +157,8 @@ def tally_course(
 def tally_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk: Integers, square: Integers) -> Floats:
     """Follow a group (`survival.Ordered`) along the grid; the first curves (n_curves, T) are returned.
 
-    A curve is the product-limit estimate, Π (1 − dᵢ/nᵢ) over times up to each of the grid, NaN in an empty group.
+    A curve is the product-limit estimate, Π (1 − dᵢ/nᵢ) over times up to each of the grid, NaN in an empty group
+    and, unless it has reached 0, beyond all follow-up.
     ``at_risk`` and ``square`` (T,): the number of members whose time is not before it, and its square, are added
     for each study.
     """
@@ -168,7 +169,7 @@ def tally_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk:
     for row in range(size.size):
         n = size[row]
         estimate = 1.0 if n > 0 else np.nan
-        start, known = 0, 0
+        start, known, end = 0, 0, 0
         for i in range(n):
             time = float_from_bits(key[row, i] >> np.uint64(1))
             place = place_of(time, grid, per_day)
@@ -177,11 +178,13 @@ def tally_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk:
                 known = max(known, place)
             stop = place + 1 if place < n_times and grid[place] == time else place
             here[start:stop] = n - i
+            end = stop
             start = max(start, stop)
             if key[row, i] & np.uint64(1) == np.uint64(0):
                 estimate *= (n - i - 1) / (n - i)
         if row < n_curves:
-            curves[row, known:] = estimate
+            curves[row, known:end] = estimate
+            curves[row, end:] = 0.0 if estimate == 0.0 else np.nan
         here[start:] = 0
         for t in range(n_times):
             at_risk[t] += here[t]

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 from rich.console import Group, RenderableType
-from rich.text import Text
 
-from simulator.views.tables import add_row, ruled_table, significant, supported, swept_heads, swept_labels
+from simulator.views.tables import add_row, line, ruled_table, significant, supported, swept_heads, swept_labels
 
 NODE = "decisions"
 MOST_SCENARIOS = 100
@@ -32,9 +31,9 @@ def decisions_table(tree: xr.DataTree) -> RenderableType:
         for cells in decision_rows(node.isel(at)):
             add_row(table, [*swept_labels(root, at), *cells])
     left = len(places) - MOST_SCENARIOS
-    rest = [Text(f"… {left:,} scenarios more")] if left > 0 else []
+    rest = [line(f"… {left:,} scenarios more")] if left > 0 else []
     names = zip(node["decision"].values, rules(node), strict=True)
-    return Group(table, *rest, Text(), *(Text(f"{name}: {rule}") for name, rule in names))
+    return Group(table, *rest, line(), *(line(f"{name}: {rule}") for name, rule in names))
 
 
 def decision_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import xarray as xr
 from rich.console import Group, RenderableType
-from rich.text import Text
 
-from simulator.views.tables import add_row, ruled_table, significant, supported, swept_heads, swept_labels
+from simulator.views.tables import add_row, line, ruled_table, significant, supported, swept_heads, swept_labels
 
 NODE = "estimates"
 MOST_SCENARIOS = 100
@@ -24,7 +23,7 @@ def estimates_table(tree: xr.DataTree) -> RenderableType:
     right = {"justify": "right", "no_wrap": True}
     table = ruled_table(
         *((head, {}) for head in swept_heads(root)), ("estimate", {}), ("mean", right), ("±", right), ("median", right),
-        ("95 %\ninterval", right), ("unit", {}),
+        ("95 %\ninterval", right), ("unit", {}), ("studies\nwithout", {}),
     )  # fmt: skip
     places = list(np.ndindex(*(root.sizes[name] for name in swept)))
     for place in places[:MOST_SCENARIOS]:
@@ -32,15 +31,36 @@ def estimates_table(tree: xr.DataTree) -> RenderableType:
         for cells in estimate_rows(node.isel(at, missing_dims="ignore")):
             add_row(table, [*swept_labels(root, at), *cells])
     left = len(places) - MOST_SCENARIOS
-    rest = [Text(f"… {left:,} scenarios more")] if left > 0 else []
-    return Group(table, *rest, Text(), Text("mean: over the studies in which it is finite"))
+    rest = [line(f"… {left:,} scenarios more")] if left > 0 else []
+    about = [MEANS, *horizons(node)]
+    return Group(table, *rest, line(), *map(line, about))
+
+
+MEANS = (
+    "mean: over the studies in which it is finite; studies without: share in which it is undefined (undef.), as beyond "
+    "all follow-up, or not reached (n.r.)"
+)
+
+
+def horizons(node: xr.Dataset) -> list[str]:
+    """Return until when each restricted mean goes, in words; a contrast takes the median potential follow-up."""
+    if "time" not in node:
+        return []
+    found = []
+    for number, name in enumerate(map(str, node["estimate"].values)):
+        one = node.isel(estimate=number)
+        days = sorted({float(day) for day in np.ravel(one["time"].values) if not np.isnan(day)})
+        if days and any("restricted_mean" in str(text) for text in np.ravel(one["estimator"].values)):
+            found.append(f"{name}: until day {' | '.join(f'{day:g}' for day in days)}, the same in all studies")
+    return found
 
 
 def estimate_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
-    """Yield name, mean, its error, median, interval and unit of each estimate of one scenario, as shown."""
+    """Yield name, mean, its error, median, interval, unit and studies without it of each estimate, as shown."""
     for number, name in enumerate(node["estimate"].values):
         one = node.isel(estimate=number)
-        if not one["simulated"].notnull().any():  # a scenario that has none of it, or a study that never defines it
+        counts = {what: float(one[f"n_{what}"].item()) for what in ("finite", "not_reached", "undefined")}
+        if not sum(counts.values()) > 0:  # a scenario that has none of it
             continue
 
         def figure(what: str, one: xr.Dataset = one) -> str:
@@ -50,4 +70,12 @@ def estimate_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
         error = one["mean_standard_error"].item()
         interval = f"{figure('lower')} – {figure('upper')}"
         told = significant(error) if np.isfinite(error) else "–"
-        yield str(name), figure("mean"), told, figure("median"), interval, str(one["stored_unit"].item())
+        cells = figure("mean"), told, figure("median"), interval, str(one["stored_unit"].item())
+        yield str(name), *cells, _without(counts)
+
+
+def _without(counts: Mapping[str, float]) -> str:
+    """Shares of the studies in which a number is undefined or not reached; empty where there are none."""
+    total = sum(counts.values())
+    shares = ((100 * counts[what] / total, said) for what, said in (("undefined", "undef."), ("not_reached", "n.r.")))
+    return ", ".join(f"{share:.2g} % {said}" for share, said in shares if share > 0)

@@ -18,6 +18,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from simulator.text import visible
+
 CENTRAL = (0.025, 0.975)
 """A percentile outside lies outside the central 95 %."""
 FEWEST = 40
@@ -33,8 +35,8 @@ _OUTSIDE = "bold yellow"
 def targets_table(tree: xr.DataTree, *, spreads: bool = True) -> RenderableType:
     """Return reported numbers beside simulated ones, what to make of them and, of draws, their spreads."""
     rows = target_rows(tree)
-    apart = [_spreads(tree), Text()] if spreads and "draw" in tree["targets"].sizes else []
-    return Group(_Targets(rows), Text(), *apart, *(Text(line) for line in remarks(tree, rows, spreads=spreads)))
+    apart = [_spreads(tree), line()] if spreads and "draw" in tree["targets"].sizes else []
+    return Group(_Targets(rows), line(), *apart, *map(line, remarks(tree, rows, spreads=spreads)))
 
 
 def evidence_table(evidence: EvidenceFile) -> RenderableType:
@@ -42,17 +44,17 @@ def evidence_table(evidence: EvidenceFile) -> RenderableType:
     checks = evidence.verify()
     failed = [check for check in checks if not check.passed]
     outcome = f"{len(failed)} of {len(checks)} failed" if failed else f"all {len(checks)} passed"
-    title = Text(f"{evidence.name}: {evidence.title}", style="bold")
+    title = line(f"{evidence.name}: {evidence.title}", style="bold")
     files = ", ".join(dict.fromkeys(entry.source.file for entry in evidence.entries))
     return Group(
         title,
-        Text(f"Source: {files}"),
-        Text(),
+        line(f"Source: {files}"),
+        line(),
         _Evidence(evidence.entries),
-        Text(),
+        line(),
         _Checks(checks),
-        Text(),
-        Text(f"Checks: {outcome}"),
+        line(),
+        line(f"Checks: {outcome}"),
     )
 
 
@@ -61,7 +63,7 @@ def plain(renderable: RenderableType, *, width: int = 80) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=width, force_terminal=False, color_system=None, legacy_windows=False)
     console.print(renderable)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+    return "\n".join(each.rstrip() for each in stream.getvalue().splitlines()) + "\n"
 
 
 @dataclass(frozen=True)
@@ -279,17 +281,22 @@ def _counted(n: int, one: str, more: str) -> str:
     return f"{n:,} {one if n == 1 else more}"
 
 
+def line(text: str = "", style: str = "") -> Text:
+    """Return text as it is shown on a terminal: never read as markup, with no character that is obeyed."""
+    return Text(visible(text), style=style)
+
+
 def ruled_table(*columns: tuple[str, Mapping[str, Any]]) -> Table:
     """Return an empty table in our style; each column has a heading and rich's options."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
     for heading, options in columns:
-        table.add_column(Text(heading), **({"overflow": "fold"} | dict(options)))
+        table.add_column(line(heading), **({"overflow": "fold"} | dict(options)))
     return table
 
 
 def add_row(table: Table, cells: Iterable[str], style: str = "") -> None:
     """Add a row of plain text, never read as markup."""
-    table.add_row(*(Text(cell, style=style) for cell in cells))
+    table.add_row(*(line(cell, style=style) for cell in cells))
 
 
 @dataclass(frozen=True)

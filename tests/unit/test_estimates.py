@@ -74,6 +74,8 @@ def test_a_restricted_mean_of_weights_is_that_of_as_many_patients() -> None:
     for horizon in (1.0, 12.5, 39.0, 60.0):
         alone = restricted_mean(time, event, np.ones_like(event), horizon)
         np.testing.assert_allclose(restricted_mean_of(heavy, horizon), alone, rtol=1e-12)
+    extended = (restricted_mean_of(group, 60.0, extend=True) for group in (heavy, whole))
+    np.testing.assert_allclose(*extended, rtol=1e-12)
     pool = Pool(binned=True)
     pool.add(whole)
     np.testing.assert_allclose(restricted_mean_of(pool.whole(), 30.0), restricted_mean_of(whole, 30.0), rtol=1e-4)
@@ -92,7 +94,8 @@ def test_means_and_spreads_are_those_of_the_studies(tree: xr.DataTree) -> None:
     assert one["stored_unit"].item() == "d"
     assert (one["n_finite"], one["n_not_reached"], one["n_undefined"]) == (30, 0, 0)
     assert node["of_group"].values.tolist()[1] == f"ever additional_infusion, landmark {LANDMARK} d"
-    assert all({"long_name", "units"} <= set(variable.attrs) for variable in node.variables.values())
+    assert all({"units", "comment"} & set(variable.attrs) for variable in node.variables.values())
+    assert node.sel(estimate="mean")["time"].item() == 730.5
     plain = simulator.simulate(["cohort=ilp", "study.replicates=30"])
     np.testing.assert_array_equal(plain["targets"]["simulated"], tree["targets"]["simulated"])
 
@@ -107,7 +110,9 @@ def trial(**output: Any) -> Any:
 def test_arms_are_contrasted_study_by_study() -> None:
     tree = batch.run(declare(trial(contrast={"arm": "standard"}, patients=True)))
     node = simulator.contrast(tree, {"arm": "standard"})["estimates"].to_dataset()
-    patients, horizon = tree["patients"].to_dataset(), float(tree["statistics"]["time"].values[-1])
+    patients, horizon = tree["patients"].to_dataset(), 2 * 365.25
+    # Entered within 2 y and analysed after 3: half of the patients can be followed for 2 y.
+    assert node["time"].sel(estimate="added.difference_of_restricted_means") == horizon
     arms = patients["arm"].attrs["flag_meanings"].split()
     for number in range(40):
         mine = {name: patients[name].values[number] for name in ("arm", "observation", "censoring", "response_seen")}
@@ -120,6 +125,7 @@ def test_arms_are_contrasted_study_by_study() -> None:
         ratio = curves[0].median_survival_time_ / curves[1].median_survival_time_
         assert found["added.ratio_of_medians"] == pytest.approx(ratio)
         means = [restricted_mean_survival_time(curve, t=horizon) for curve in curves]
+        assert all(time[group].max() > horizon for group in groups)
         assert found["added.difference_of_restricted_means"] == pytest.approx(means[0] - means[1], rel=1e-7)
         shares = [np.isfinite(mine["response_seen"][group]).mean() for group in groups]
         assert found["added.difference_of_response"] == pytest.approx(shares[0] - shares[1])

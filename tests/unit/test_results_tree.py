@@ -202,14 +202,38 @@ def test_every_variable_of_every_node_has_a_long_name_and_units():
     assert set(built.children) == {"targets", "statistics", "patients", "events"}
     for node in built.subtree:
         for name, variable in node.variables.items():
-            assert {"long_name", "units"} <= set(variable.attrs), f"{node.path}/{name}"
+            said = {"long_name", "comment" if variable.attrs.get("comment") == tree.STORED else "units"}
+            assert said <= set(variable.attrs), f"{node.path}/{name}"
+            assert "see" not in str(variable.attrs.get("units"))
             assert variable.dtype.kind != "U", f"{node.path}/{name} is fixed-width text"
+
+
+def test_nodes_claim_cf_only_where_every_variable_has_units():
+    built = whole_tree()
+    for name, node in built.children.items():
+        whole = all("units" in variable.attrs for variable in node.variables.values())
+        assert ("Conventions" in node.attrs) == whole == (name != "targets")
+    assert "Conventions" not in built.attrs
+
+
+def test_a_plot_of_one_target_shows_its_unit(tmp_path):
+    # xarray writes scalar coordinates into the title, in their order, up to 50 characters.
+    from matplotlib.figure import Figure
+
+    targets = tree.targets_dataset(ENTRIES, simulated())
+    targets.to_netcdf(tmp_path / "targets.nc")
+    for node in (targets, xr.load_dataset(tmp_path / "targets.nc")):
+        for name, unit in (("T1", "1"), ("T2", "d")):
+            axes = Figure().subplots()
+            node["simulated"].sel(target=name).plot(ax=axes)
+            assert f"target = {name} [], stored_unit = {unit} []" in axes.get_title()
+            assert "[" not in axes.get_ylabel()
 
 
 def test_a_variable_without_units_is_refused_by_name():
     targets = tree.targets_dataset(ENTRIES, simulated())
-    del targets["reported"].attrs["units"]
-    with pytest.raises(ValueError, match=r"targets\.reported: no units"):
+    del targets["percentile"].attrs["units"]
+    with pytest.raises(ValueError, match=r"targets\.percentile: no units"):
         tree.build(targets=targets, statistics=xr.Dataset(), record=record())
 
 

@@ -124,7 +124,9 @@ def test_nobody_is_undefined_and_nobody_dead_is_not_reached():
     alive = ordered(np.ones((1, 2)), np.zeros((1, 2), dtype=bool), np.ones((1, 2), dtype=bool))
     assert np.isnan(ends(nobody, median_end, scale="plain")).all()
     assert ends(alive, median_end, scale="plain") == [INF, INF]
-    assert ends(alive, lambda g, **of: landmark_end(g, 5.0, **of), scale="log_log") == [1.0, 1.0]
+    assert ends(alive, lambda g, **of: landmark_end(g, 1.0, **of), scale="log_log") == [1.0, 1.0]
+    assert np.isnan(ends(alive, lambda g, **of: landmark_end(g, 5.0, **of), scale="log_log")).all()
+    assert ends(alive, lambda g, **of: landmark_end(g, 5.0, extend=True, **of), scale="log_log") == [1.0, 1.0]
 
 
 def test_the_normal_distance_of_a_level():

@@ -53,13 +53,41 @@ def test_where_a_spread_does_not_exist_there_is_no_number():
     one_draw = spreads(np.array([[1.0, 2.0, 3.0]]))
     assert one_draw.mean == 2.0
     assert np.isnan([one_draw.parameter, one_draw.study, one_draw.monte_carlo]).all()
-    assert np.isnan(spreads(np.array([[1.0, np.inf], [2.0, 3.0]])).mean)
+    few = spreads(np.array([[1.0, np.inf], [2.0, 3.0]]))
+    assert few.mean == 2.0
+    assert np.isnan([few.parameter, few.study, few.monte_carlo]).all()
     assert np.isnan(spreads(np.full((2, 3), np.nan)).mean)
 
 
-def test_a_replicate_that_is_undefined_in_one_draw_is_left_out_whole():
-    values = np.array([[1.0, 2.0, 9.0], [2.0, 3.0, np.nan]])
-    assert spreads(values) == spreads(values[:, :2])
+@pytest.mark.parametrize("missing", [np.nan, np.inf])
+def test_one_study_that_is_not_finite_hardly_changes_mean_or_spreads(missing):
+    rng = np.random.default_rng(7)
+    values = rng.normal(0, 2, (50, 1)) + rng.normal(0, 3, (1, 100)) + rng.normal(0, 1, (50, 100))
+    whole, one = spreads(values), values.copy()
+    one[17, 23] = missing
+    found = spreads(one)
+    assert found.mean == np.nanmean(np.where(np.isfinite(one), one, np.nan))
+    np.testing.assert_allclose(vars_of(found), vars_of(whole), rtol=0.02)
+
+
+def vars_of(found):
+    return [found.study, found.study_error, found.parameter, found.parameter_error, found.monte_carlo]
+
+
+def test_missing_plots_are_filled_by_least_squares():
+    # Yates 1933: of an additive table a missing number is found exactly, whatever its draw and replicate.
+    a, b = np.array([1.0, 4.0, 10.0]), np.array([-2.0, 0.0, 1.0, 5.0])
+    values = a[:, None] + b[None, :]
+    values[0, 3], values[2, 1] = np.nan, np.inf
+    found = spreads(values)
+    assert found.mean == pytest.approx(values[np.isfinite(values)].mean())
+    assert found.parameter == pytest.approx(a.std(ddof=1))
+    assert found.study == pytest.approx(b.std(ddof=1))
+
+
+def test_a_replicate_that_no_draw_defines_is_left_out():
+    values = np.array([[1.0, 2.0, np.nan], [2.0, 3.5, np.inf]])
+    assert vars_of(spreads(values)) == vars_of(spreads(values[:, :2]))
 
 
 def test_the_error_of_a_share_counts_replicates_once_though_all_draws_have_them():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
+from simulator.study.confidence import landmark_end
 from simulator.study.survival import (
     cumulative_incidence,
     curve,
+    curve_at,
     greenwood,
     kaplan_meier,
     kaplan_meier_median,
@@ -21,6 +24,7 @@ from simulator.study.survival import (
     ordered,
     read,
     restricted_mean,
+    restricted_mean_of,
 )
 
 INF = np.inf
@@ -54,8 +58,8 @@ def test_product_limit_estimate_by_hand():
     # One of 5 dies at 1, two of 4 at 3, where one is censored after them; the last is censored at 5.
     time, event, member = one_study([1, 3, 3, 3, 5], [1, 1, 1, 0, 0])
     at = np.array([0.0, 0.999, 1.0, 2.9, 3.0, 5.0, 100.0])
-    expected = [1, 1, 4 / 5, 4 / 5, 4 / 5 * 2 / 4, 0.4, 0.4]
-    assert kaplan_meier(time, event, member, at)[0] == pytest.approx(expected, abs=1e-15)
+    expected = [1, 1, 4 / 5, 4 / 5, 4 / 5 * 2 / 4, 0.4, np.nan]
+    assert kaplan_meier(time, event, member, at)[0] == pytest.approx(expected, abs=1e-15, nan_ok=True)
     days = np.array([0.0, 1.0, 1.5, 3.0, 5.0, 6.0])
     assert number_at_risk(time, member, days)[0].tolist() == [5, 5, 4, 4, 1, 0]
 
@@ -94,6 +98,26 @@ def test_not_reached_is_infinite_and_an_empty_group_is_undefined():
     assert np.isnan(landmark(time, event, member, 2.0)[1])
     assert np.isnan(restricted_mean(time, event, member, 2.0)[1])
     assert number_at_risk(time, member, np.array([0.0]))[1, 0] == 0
+
+
+def test_beyond_all_follow_up_a_curve_is_undefined_unless_it_reached_zero():
+    # By hand: of three patients one dies at 1; the last observation is at 3, a censoring, then a death.
+    time, member = rows([1, 2, 3], [1, 2, 3]), np.ones((2, 3), dtype=bool)
+    event = rows([1, 0, 0], [1, 0, 1], dtype=bool)
+    at = np.array([2.5, 3.0, 3.0000001, 0.5, 9.0])
+    expected = [[2 / 3, 2 / 3, np.nan, 1.0, np.nan], [2 / 3, 0.0, 0.0, 1.0, 0.0]]
+    np.testing.assert_allclose(kaplan_meier(time, event, member, at), expected, rtol=1e-15)
+    group = ordered(time, event, member)
+    np.testing.assert_allclose(curve_at(group, at, extend=True)[0], [2 / 3, 2 / 3, 2 / 3, 1.0, 2 / 3], rtol=1e-15)
+    areas = {3.0: [1 + 4 / 3, 1 + 4 / 3], 4.0: [np.nan, 1 + 4 / 3]}
+    for horizon, area in areas.items():
+        np.testing.assert_allclose(restricted_mean(time, event, member, horizon), area, rtol=1e-15)
+    assert restricted_mean_of(group, 4.0, extend=True)[0] == pytest.approx(1 + 6 / 3)
+    for upper in (False, True):
+        end = partial(landmark_end, group, upper=upper, level=0.95, scale="plain")
+        assert np.isnan(end(3.5)[0])
+        assert end(3.5, extend=True)[0] == end(3.0)[0]
+    assert landmark_end(group, 3.5, upper=False, level=0.95, scale="plain")[1] == 0.0
 
 
 def test_those_outside_the_group_do_not_count():
@@ -189,17 +213,29 @@ def fitted(lifelines):
 
 
 def check(found, expected):
-    assert np.max(np.abs(found - expected)) <= 1e-10
+    assert np.max(np.abs(found - expected), initial=0.0) <= 1e-10
+
+
+def check_followed(found, expected, time, event, at):
+    """Where one study (N,) is followed, or its curve has reached 0, all is as expected; NaN elsewhere."""
+    last = time.max()
+    followed = (at <= last) | event[time == last].all()
+    assert np.isnan(found[~followed]).all()
+    check(found[followed], expected[followed])
+    return int((~followed).sum())
 
 
 def test_kaplan_meier_and_at_risk_are_lifelines(fitted):
     time, event, member, fits = fitted
     at = np.arange(0.0, 80.0, 0.5)
     curves, at_risk = kaplan_meier(time, event, member, at), number_at_risk(time, member, at)
+    beyond = 0
     for study, fitter in enumerate(fits):
-        check(curves[study], fitter.predict(at).to_numpy())
+        mine = time[study][member[study]], event[study][member[study]]
+        beyond += check_followed(curves[study], fitter.predict(at).to_numpy(), *mine, at)
         table = fitter.event_table["at_risk"].iloc[1:]
         assert np.array_equal(at_risk[study][np.isin(at, table.index)], table[table.index <= at[-1]])
+    assert beyond > 100
 
 
 def test_nelson_aalen_is_lifelines(lifelines):
@@ -209,17 +245,23 @@ def test_nelson_aalen_is_lifelines(lifelines):
     for study, mine in enumerate(member):
         fitter = lifelines.NelsonAalenFitter(nelson_aalen_smoothing=False)
         fitter.fit(time[study][mine], event[study][mine])
-        check(curves[study], fitter.predict(at).to_numpy())
+        check_followed(curves[study], fitter.predict(at).to_numpy(), time[study][mine], event[study][mine], at)
 
 
 def test_restricted_mean_is_lifelines(fitted):
     from lifelines.utils import restricted_mean_survival_time
 
     time, event, member, fits = fitted
-    found = {horizon: restricted_mean(time, event, member, horizon) for horizon in (10.0, 25.0)}
+    found = {horizon: restricted_mean(time, event, member, horizon) for horizon in (10.0, 25.0, 60.0)}
+    extended = restricted_mean_of(ordered(time, event, member), 60.0, extend=True)
     for study, fitter in enumerate(fits):
-        horizon = (10.0, 25.0)[study % 2]
-        check(found[horizon][study], restricted_mean_survival_time(fitter, t=horizon))
+        horizon = (10.0, 25.0, 60.0)[study % 3]
+        mine, expected = member[study], restricted_mean_survival_time(fitter, t=horizon)
+        at, known = np.array([horizon]), np.array([expected])
+        check_followed(found[horizon][study, None], known, time[study][mine], event[study][mine], at)
+        if horizon == 60.0:
+            check(extended[study], expected)
+    assert 5 < np.isnan(found[60.0]).sum() < len(fits)
 
 
 def test_cumulative_incidence_is_lifelines_without_ties(lifelines):
@@ -231,7 +273,7 @@ def test_cumulative_incidence_is_lifelines_without_ties(lifelines):
     for study, mine in enumerate(member):
         fitter = lifelines.AalenJohansenFitter(calculate_variance=False)
         fitter.fit(time[study][mine], cause[study][mine], event_of_interest=1)
-        check(found[study], fitter.predict(at).to_numpy())
+        check_followed(found[study], fitter.predict(at).to_numpy(), time[study][mine], event[study][mine], at)
 
 
 def test_cumulative_incidence_with_ties_is_the_sum_by_definition():
@@ -247,7 +289,7 @@ def test_cumulative_incidence_with_ties_is_the_sum_by_definition():
             total += survival * ((t == day) & (c == 1)).sum() / at_risk
             survival *= 1 - ((t == day) & (c > 0)).sum() / at_risk
             steps[at >= day] = total
-        check(found[study], steps)
+        check_followed(found[study], steps, t, c > 0, at)
 
 
 def test_incidences_and_survival_sum_to_one():
@@ -255,7 +297,9 @@ def test_incidences_and_survival_sum_to_one():
     cause = np.where(event, np.random.default_rng(8).integers(1, 3, event.shape), 0)
     at = np.arange(0.0, 80.0, 0.5)
     parts = [cumulative_incidence(time, cause == j, (cause != j) & (cause > 0), member, at) for j in (1, 2)]
-    check(parts[0] + parts[1] + kaplan_meier(time, event, member, at), 1.0)
+    total = parts[0] + parts[1] + kaplan_meier(time, event, member, at)
+    check(total[~np.isnan(total)], 1.0)
+    assert 0.1 < np.isnan(total).mean() < 0.9
 
 
 def test_greenwood_is_the_formula_and_undefined_once_nobody_is_left():
@@ -270,7 +314,7 @@ def test_greenwood_is_the_formula_and_undefined_once_nobody_is_left():
             for death in np.unique(t[e & (t <= day)]):
                 n, d = int((t >= death).sum()), int((e & (t == death)).sum())
                 terms += d / (n * (n - d)) if n > d else INF
-            if survival[study, i] == 0:
+            if survival[study, i] == 0 or (day > t.max() and not e[t == t.max()].all()):
                 assert np.isnan(found[study, i])
             else:
                 assert found[study, i] == pytest.approx(survival[study, i] ** 2 * terms, rel=1e-12)

@@ -68,8 +68,10 @@ def estimates(run: Run) -> Iterator[Element]:
              for place in range(node.sizes["estimate"])]  # fmt: skip
     named = dict(zip(map(str, node["estimate"].values), about, strict=True))
     rows = [(cells[0], named[cells[0]], *cells[1:]) for cells in estimated.estimate_rows(node)]
-    head = ("estimate", "what", "mean", "Monte Carlo ±", "median", "95 % interval", "unit")
+    head = ("estimate", "what", "mean", "Monte Carlo ±", "median", "95 % interval", "unit", "studies without")
     yield table("Estimates without a reported value", head, rows, numeric=range(2, 6))
+    for said in (f"{estimated.MEANS[:1].upper()}{estimated.MEANS[1:]}.", *estimated.horizons(node)):
+        yield paragraph(said)
 
 
 def decisions(run: Run) -> Iterator[Element]:
