@@ -143,6 +143,7 @@ def tree_of(experiment: Experiment, declared: Declared, found: list[Outcome]) ->
         record=record_of(
             experiment,
             engine=found[0].engine,
+            draws=declared.batches,
             parameter_uncertainty=declared.said,
             n_draws=len(draws),
             draws_left_out=", ".join(map(str, declared.left_out)),
