@@ -37,10 +37,7 @@ def assumption(*experiments: Experiment) -> str:
 
 def _mediation(experiment: Experiment, shares: Sequence[float]) -> str:
     """Return the share of the responders' advantage that response causes, and where it comes from."""
-    hazard = _solved_hazard(experiment)
-    declared = "prognostic" if hazard is None else hazard.response_effect
-    path = declared.removeprefix(PREFIX) if isinstance(declared, str) and declared.startswith(PREFIX) else ""
-    leaf = experiment.parameters.get(path)
+    leaf = experiment.parameters.get(key_of_share(experiment).removeprefix(PREFIX))
     origin = "assumed" if leaf is None else leaf.provenance
     low, high = min(shares), max(shares)
     if low < high:
@@ -57,6 +54,22 @@ def _mediation(experiment: Experiment, shares: Sequence[float]) -> str:
     if low == 1.0:
         return f"{origin}: response causes all of the responders' advantage (response_effect 1, causal)"
     return f"{origin}: response causes a share of {low:.3g} of the responders' advantage (response_effect)"
+
+
+def changes_response(experiment: Experiment) -> bool:
+    """Whether response in a group is not that of the published study, so that survival depends on `response_effect`."""
+    return experiment.solved.scenario or bool(experiment.solved.arms)
+
+
+def key_of_share(experiment: Experiment) -> str:
+    """Return the key that sets `response_effect`, of a parameter or in the model; empty where nothing is solved."""
+    for name, event in experiment.model.events.items():
+        if event.hazard is not None and event.hazard.solved_for is not None:
+            declared = event.hazard.response_effect
+            if isinstance(declared, str) and declared.startswith(PREFIX):
+                return declared
+            return f"model.events.{name}.hazard.response_effect"
+    return ""
 
 
 def _changed_by(experiments: Sequence[Experiment]) -> str:
@@ -99,4 +112,4 @@ def _markers_on_top(experiment: Experiment) -> list[str]:
     return sorted(found - set(own))
 
 
-__all__ = ["assumption"]
+__all__ = ["assumption", "changes_response", "key_of_share"]

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import simulator
 from calibration import schema
 from calibration.draws import posterior_draws
 from calibration.fit import fit
 from calibration.simulated import Simulated
 from calibration.survival import survival_of
 from calibration.targets import simulated_terms
+from simulator.cli.both_ends import with_both_ends
+from simulator.cli.commands import PAGE, main
 from simulator.cli.preflight import prepare
+from simulator.cli.sweep_words import read_sweep
 from simulator.declaration.assumption import assumption
 from simulator.declaration.schema import declare, declare_many
 from tests import models
+from tests.pages import read
 from tests.two_arms import CALIBRATION, two_arms
 from tests.unit.test_calibration_targets import config as lakes
 from tests.unit.test_calibration_targets import landmark, share
@@ -176,3 +182,59 @@ def test_two_arms_whose_response_differs_inform_the_share() -> None:
     sets = prior.parameter_sets(np.array([[-2.5], [2.5]]))
     none, much = term.log_density(sets)
     assert much > none + 1.0  # a hazard ratio of .50 was printed, and response is all that differs between the arms
+
+
+# ------------------------------------------------------------------------------------------------------ sweeps
+
+ENDS = f"parameters.{PHI}=0,1"
+PER_VISIT = "course.response=per_administration"
+PROBABILITY = "parameters.response.probability=0.4,0.6"
+
+
+@pytest.mark.parametrize(
+    ("words", "added"),
+    [
+        ([f"cohort={COHORT}", PROBABILITY], True),
+        (["cohort=pj203_mmc", PER_VISIT, "course.interval=14,21"], True),
+        (["cohort=pj203_mmc", "course.interval=14,21"], False),  # a response with a time of its own asks no course
+        ([f"cohort={COHORT}", "parameters.response.hazard_ratio=0.4,0.6"], False),  # what is assumed of the paper
+        ([f"cohort={COHORT}", PROBABILITY, f"parameters.{PHI}=prognostic"], False),
+        ([f"cohort={COHORT}", PROBABILITY, f"parameters.{PHI}.value=0"], False),
+        ([f"cohort={COHORT}", PROBABILITY, f"parameters.{PHI}=0,0.5,1"], False),
+    ],
+)
+def test_a_sweep_that_changes_response_has_both_ends_unless_one_is_set(words, added, capsys) -> None:
+    sweep, _ = read_sweep([*words, "parameters=start"])
+    found = with_both_ends(sweep, words)
+    assert found == [*words, *([ENDS] if added else [])]
+    assert (ENDS in capsys.readouterr().err) == added
+
+
+def test_cohorts_without_a_common_share_are_told_how_to_see_both_ends(capsys) -> None:
+    words = ["cohort=pj203_mmc,il2_hai_adjuvant", PER_VISIT, "course.interval=14,21"]
+    assert with_both_ends(read_sweep(words)[0], words) == words
+    assert f"Sweep each cohort by itself with {ENDS} to see both ends" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("ends") / "sweep"
+    words = [f"cohort={COHORT}", "parameters=start", PROBABILITY, "study.replicates=40", f"hydra.sweep.dir={folder}"]
+    assert main(["--multirun", *words]) == 0
+    return folder
+
+
+def test_a_sweep_at_both_ends_shows_survival_side_by_side(swept: Path) -> None:
+    with simulator.open_results(swept) as tree:
+        mean = tree["statistics"]["rmst"].sel(group="all").transpose("probability", "response_effect").values
+        said = tree["scenarios"]["assumed"].transpose("probability", "response_effect").values
+    assert mean[0, 0] == pytest.approx(mean[1, 0], abs=60.0)  # 1,000 patients each of common random numbers
+    assert mean[0, 0] - mean[0, 1] > 40.0  # fewer responses than published, with all of the advantage caused
+    assert "none of the responders' advantage" in said[0, 0]
+    assert "all of the responders' advantage" in said[0, 1]
+
+
+def test_the_page_says_so_and_contrasts_scenarios_under_one_share(swept: Path) -> None:
+    page = read((swept / PAGE).read_text("utf-8")).text
+    assert "response_effect is the share of the responders' advantage that response causes" in page
+    assert "less that of the reference, probability 0.4 (" in page
