@@ -11,7 +11,11 @@ from rich.text import Text
 
 from simulator.views.tables import add_row, ruled_table, significant, supported
 
-NODE = "estimates"
+NODE, SHARE = "estimates", "response_effect"
+BOTH_ENDS = (
+    "response differs between the arms, and what that does to survival is assumed: contrasts of survival stand for "
+    "none of the responders' advantage caused by response, and for all of it (.causal); neither is a finding"
+)
 MOST_SCENARIOS = 100
 """Scenarios that are shown; of more the first ones."""
 _DIGITS = 4
@@ -34,7 +38,8 @@ def estimates_table(tree: xr.DataTree) -> RenderableType:
             add_row(table, [*labels, *cells])
     left = len(places) - MOST_SCENARIOS
     rest = [Text(f"… {left:,} scenarios more")] if left > 0 else []
-    return Group(table, *rest, Text(), Text("mean: over the studies in which it is finite"))
+    notes = ["mean: over the studies in which it is finite", *([BOTH_ENDS] if SHARE in node.coords else [])]
+    return Group(table, *rest, Text(), *map(Text, notes))
 
 
 def estimate_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:

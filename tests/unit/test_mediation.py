@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import simulator
 from calibration import schema
@@ -23,6 +24,8 @@ from simulator.cli.preflight import prepare
 from simulator.cli.sweep_words import read_sweep
 from simulator.declaration.assumption import assumption
 from simulator.declaration.schema import declare, declare_many
+from simulator.running.draws import run
+from simulator.views.estimates import BOTH_ENDS, estimates_table
 from tests import models
 from tests.pages import read
 from tests.two_arms import CALIBRATION, two_arms
@@ -238,3 +241,57 @@ def test_the_page_says_so_and_contrasts_scenarios_under_one_share(swept: Path) -
     page = read((swept / PAGE).read_text("utf-8")).text
     assert "response_effect is the share of the responders' advantage that response causes" in page
     assert "less that of the reference, probability 0.4 (" in page
+
+
+# ---------------------------------------------------------------------------------------------- contrasts of arms
+
+
+def contrasted(effects: dict[str, Any], *words: str) -> Any:
+    """A run of a trial of 100 an arm with the contrasts of its arms."""
+    config = copy.deepcopy(prepare([f"cohort={COHORT}", "study.replicates=20", *words]).container)
+    arms = {"control": {"n_patients": 100, "reference": True}, "new": {"n_patients": 100, "effects": effects}}
+    config["cohort"] |= {"n_patients": None, "arms": arms}
+    config["output"] = {"contrast": {"arm": "control"}}
+    config["evidence"] = models.NO_EVIDENCE
+    return run(declare(config, overrides=words))
+
+
+FEWER_IN_NEW = {"odds_ratio": {"response": 0.1}}
+GAIN = "new.difference_of_restricted_means"
+
+
+@pytest.mark.parametrize("words", [("parameters=start",), ("parameters=posterior", "parameters.draws=3")])
+def test_arms_whose_response_differs_are_contrasted_at_both_ends(words: tuple[str, ...]) -> None:
+    tree = contrasted(FEWER_IN_NEW, *words)
+    node = tree["estimates"].to_dataset()
+    names = list(node["estimate"].values)
+    assert names[names.index(GAIN) + 1] == f"{GAIN}.causal"
+    of = node["mean"].to_series()
+    assert of[GAIN] - of[f"{GAIN}.causal"] > 40.0  # days; both ends share their random numbers
+    share = node["response_effect"].to_series()
+    assert share[GAIN] == 0.0
+    assert share[f"{GAIN}.causal"] == 1.0
+    assert np.isnan(share["new.difference_of_response"])
+    console = Console(width=200, record=True)
+    console.print(estimates_table(tree))
+    assert BOTH_ENDS in " ".join(console.export_text().split())
+
+
+def test_each_end_is_what_a_run_with_that_share_finds() -> None:
+    both, alone = (
+        contrasted(FEWER_IN_NEW, "parameters=start", *words)["estimates"].to_dataset()["simulated"]
+        for words in ((), (f"parameters.{PHI}=1",))
+    )
+    ours, theirs = both.sel(estimate=f"{GAIN}.causal"), alone.sel(estimate=GAIN)
+    np.testing.assert_array_equal(ours.values, theirs.values)
+    assert f"{GAIN}.causal" not in alone["estimate"].values
+
+
+@pytest.mark.parametrize(
+    ("effects", "words"),
+    [({"hazard_ratio": {"death": 0.7}}, ()), (FEWER_IN_NEW, (f"parameters.{PHI}=prognostic",))],
+)
+def test_arms_of_one_response_and_a_share_that_is_set_have_one_contrast(effects, words) -> None:
+    node = contrasted(effects, "parameters=start", *words)["estimates"]
+    assert not any(str(name).endswith(".causal") for name in node["estimate"].values)
+    assert "response_effect" not in node.coords
