@@ -4,10 +4,10 @@ Knows models, courses, studies and populations as declared; knows no evidence an
 form it says why, in words that follow the name of a target: "survival has no closed form: …".
 
 Survival is closed where one death by hazard is all the mortality there is, at risk from entry in every living state:
-either it has no hazard ratios, or its baseline is solved so that its declared curve stays everybody's (`solved_for`):
-response is that of the published study, or moves no survival (`response_effect` 0). A share is closed where the
-declared number *is* the share seen: an event's `observed` probability, a term's `scale: ever`, a population's
-probability.
+either it has no hazard ratios, or its baseline is solved so that its declared curve is that of all patients
+(`solved_for`), and response is that of the published study or moves no survival (`response_effect` 0). A share is
+closed where the declared number *is* the share seen: an event's `observed` probability, a term's `scale: ever`, a
+population's probability.
 """
 
 from __future__ import annotations

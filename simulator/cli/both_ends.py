@@ -5,7 +5,7 @@ Nothing that is reported of one arm says how much response causes, so that eithe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from simulator.cli.progress import say
 from simulator.cli.sweeps import Sweep
@@ -16,27 +16,27 @@ from simulator.errors import ConfigError
 ENDS = "0,1"
 
 
-def with_both_ends(sweep: Sweep, words: Sequence[str]) -> list[str]:
-    """Return the words of a sweep, with both ends of `response_effect` swept where a scenario changes response.
+def both_ends(sweep: Sweep) -> str:
+    """Return the override that sweeps both ends of `response_effect`, and say so; empty where there is nothing to add.
 
-    A share that is set or swept, or that the files set to another number than 0, stays as it is. What is added is said
-    beside the results.
+    It is added where a scenario changes response. A share that is set or swept, or that the files set to another
+    number than 0, stays as it is.
     """
     looked_at = list(_some(sweep))
     if not any(changes_response(experiment) for experiment in looked_at):
-        return list(words)
+        return ""
     keys = {key_of_share(experiment) for experiment in looked_at}
     chosen = any(share for experiment in looked_at for share in experiment.solved.effect)
     if chosen or any(_sets(given, key) for given in sweep.keys for key in keys):
-        return list(words)
+        return ""
     said = "some scenarios change response against the published study, and what that does to survival is not known"
     if len(keys) > 1 or "" in keys:
         which = " or ".join(f"{key}={ENDS}" for key in sorted(filter(None, keys)))
         say(f"{said}: here it does nothing. Sweep each cohort by itself with {which} to see both ends")
-        return list(words)
+        return ""
     [key] = keys
     say(f"{said}: both ends are simulated, {key}={ENDS}. Set it to have one of them")
-    return [*words, f"{key}={ENDS}"]
+    return f"{key}={ENDS}"
 
 
 def _sets(given: str, key: str) -> bool:
@@ -54,5 +54,5 @@ def _some(sweep: Sweep) -> Iterator[Experiment]:
     for index in sorted(places):
         try:
             yield sweep.experiment(index)
-        except ConfigError:  # what is wrong with it is told when all are checked
+        except ConfigError:  # the check of all scenarios reports it
             continue

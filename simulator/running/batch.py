@@ -191,7 +191,7 @@ def _estimated(patients: Patients, statistics: Sequence[Wanted | None], sets: in
 
 
 def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experiment, Outcome] | None = None) -> DataTree:
-    """Return the results tree of what an experiment of one parameter set brought; ``beside``: its `other_end`."""
+    """Return the results tree of an outcome of one parameter set; ``beside``: its `other_end`, with its outcome."""
     from simulator.results import tree as results
     from simulator.results.decisions import decisions_dataset
     from simulator.results.estimates import estimates_dataset

@@ -45,7 +45,7 @@ def other_end(experiment: Experiment) -> Experiment | None:
         node = node[step]
     node[last] = {**node[last], "value": 1.0} if isinstance(node.get(last), Mapping) else 1.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
+        warnings.simplefilter("ignore", DeclarationWarning)  # `experiment` has given them
         other = declare(config, overrides=experiment.overrides)
     kept = {name: each for name, each in other.estimates.items() if each.variable == "survival"}
     return replace(other, estimates=kept)

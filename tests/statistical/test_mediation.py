@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from tests import models, oracles
 from tests.oracles import ALPHA, Weibull
-from tests.statistical.test_published_designs import baseline, composed, survival
+from tests.statistical.test_published_designs import baseline, calibrated, composed, leaving, survival
 
 COHORT = "il2_hai_unresectable"
 PROBABILITY = 0.25
@@ -168,6 +168,31 @@ def test_an_arm_that_delays_progression_or_hastens_response_is_mediated_alike(sh
     found = oracles.mixture_survival(np.concatenate([[0.0], onset]), hazard(GRID), hazard(middle), RATIO)
     assert np.max(np.abs(found - expected)) <= CLOSE
     assert (np.max(np.abs(expected - CALIBRATED)) > 2e-3) == (share > 0.0)
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_an_arm_with_rarer_administrations_is_mediated_alike(share):
+    # Responses that follow administrations: an arm's course changes them. With 0 the calibrated curve of each stratum
+    # stays, with 1 the baseline of the control arm does. Onsets by Irwin–Hall visits.
+    words = ["cohort=pj203_mmc", "course.response=per_administration"]
+    config = copy.deepcopy(composed(*words, f"parameters.survival.response_effect={share}"))
+    rarer = {"n_patients": 81, "course": {"interval": {"uniform": [28, 42]}}}
+    config["cohort"] |= {"n_patients": None, "arms": {"usual": {"n_patients": 81, "reference": True}, "rarer": rarer}}
+    tables = models.compiled(config, quiet=True).tables
+    grid = np.arange(0.0, 1461.0, 0.05)
+    n = len(tables.strata)
+    for s, stratum in enumerate(tables.strata):
+        expected = calibrated("pj203_mmc", stratum).survival(grid)
+        rate = leaving("pj203_mmc")
+        usual = survival(tables, 0, s, grid, leaving=rate, interval=(14.0, 21.0))
+        found = survival(tables, 0, n + s, grid, leaving=rate, interval=(28.0, 42.0))
+        assert np.max(np.abs(usual - expected)) <= 1e-4
+        if share == 0:
+            assert np.max(np.abs(found - expected)) <= 1e-4
+        else:
+            late = grid > 120.0
+            assert np.max(np.abs(baseline(tables, 0, n + s)(grid) - baseline(tables, 0, s)(grid))) <= 1e-4
+            assert (found < expected)[late].all()
 
 
 def test_a_direct_effect_acts_on_top_of_the_mediated_baseline():

@@ -18,7 +18,7 @@ from calibration.fit import fit
 from calibration.simulated import Simulated
 from calibration.survival import survival_of
 from calibration.targets import simulated_terms
-from simulator.cli.both_ends import with_both_ends
+from simulator.cli.both_ends import both_ends
 from simulator.cli.commands import PAGE, main
 from simulator.cli.preflight import prepare
 from simulator.cli.sweep_words import read_sweep
@@ -208,14 +208,13 @@ PROBABILITY = "parameters.response.probability=0.4,0.6"
 )
 def test_a_sweep_that_changes_response_has_both_ends_unless_one_is_set(words, added, capsys) -> None:
     sweep, _ = read_sweep([*words, "parameters=start"])
-    found = with_both_ends(sweep, words)
-    assert found == [*words, *([ENDS] if added else [])]
+    assert both_ends(sweep) == (ENDS if added else "")
     assert (ENDS in capsys.readouterr().err) == added
 
 
-def test_cohorts_without_a_common_share_are_told_how_to_see_both_ends(capsys) -> None:
+def test_of_cohorts_without_a_common_share_it_says_how_to_see_both_ends(capsys) -> None:
     words = ["cohort=pj203_mmc,il2_hai_adjuvant", PER_VISIT, "course.interval=14,21"]
-    assert with_both_ends(read_sweep(words)[0], words) == words
+    assert both_ends(read_sweep(words)[0]) == ""
     assert f"Sweep each cohort by itself with {ENDS} to see both ends" in capsys.readouterr().err
 
 
