@@ -4,9 +4,10 @@ Knows models, courses, studies and populations as declared; knows no evidence an
 form it says why, in words that follow the name of a target: "survival has no closed form: …".
 
 Survival is closed where one death by hazard is all the mortality there is, at risk from entry in every living state:
-either it has no hazard ratios, or its baseline is solved so that its declared curve stays everybody's (`solved_for`,
-`response_effect: prognostic`). A share is closed where the declared number *is* the share seen: an event's `observed`
-probability, a term's `scale: ever`, a population's probability.
+either it has no hazard ratios, or its baseline is solved so that its declared curve is that of all patients
+(`solved_for`), and response is that of the published study or moves no survival (`response_effect` 0). A share is
+closed where the declared number *is* the share seen: an event's `observed` probability, a term's `scale: ever`, a
+population's probability.
 """
 
 from __future__ import annotations
@@ -222,10 +223,14 @@ class ClosedForms:
             if event.ratios:
                 raise NoClosedForm(f"{name} has hazard ratios, and no `solved_for` that keeps its curve everybody's")
             return
-        effects = ("prognostic", "causal")
         key = f"model.events.{name}.hazard.response_effect"
-        if self._resolver.names(hazard.response_effect, effects, key, what="response effect")[0] != "prognostic":
-            raise NoClosedForm(f"response_effect of {name} is causal")
+        shares = self._values(hazard.response_effect, "mediation", key)
+        none = all(share.parameter is None and share.constant == 0.0 for share in shares)
+        if self.experiment.solved.scenario and not none:
+            raise NoClosedForm(
+                f"response is not that of the published study (parameters.reference), and response_effect of {name}"
+                " lets it move survival"
+            )
         mine = self.experiment.model.events[hazard.solved_for].set
         for ratio in event.ratios:
             if ratio.marker not in mine or ratio.state is not None:

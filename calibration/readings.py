@@ -20,6 +20,7 @@ from calibration.parameters import Prior
 from calibration.targets import simulated_terms, terms_of
 from simulator.declaration import evidence as evidence_file
 from simulator.declaration.evidence import EvidenceFile
+from simulator.declaration.posterior import GROUP, published_with
 from simulator.declaration.schema import Experiment, declare
 from simulator.declaration.values import PREFIX
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
@@ -129,8 +130,12 @@ def _prepared(
     with warnings.catch_warnings():  # of a reading that nobody chose: what is inert in it is no news
         warnings.simplefilter("ignore", DeclarationWarning)
         experiment = declare({**container, "study": study}, overrides=overrides)
-    keys, wrong = schema.expanded(declared, experiment.parameters)
-    closed = ClosedForms(experiment, frozenset(path for paths in keys.values() for path in paths))
+        keys, wrong = schema.expanded(declared, experiment.parameters)
+        paths = [path for paths in keys.values() for path in paths]
+        # What is calibrated has the same value in the published study: it is no intervention on it.
+        own = {**experiment.config, GROUP: published_with(experiment.config[GROUP], paths)}
+        fitted = experiment if own == experiment.config else declare(own, overrides=overrides)
+    closed = ClosedForms(fitted, frozenset(paths))
     terms, more = terms_of(declared, closed)
     wrong += more
     for name, given in declared.parameters.items():
@@ -142,7 +147,7 @@ def _prepared(
     except ConfigError as refusal:
         raise ConfigError(list({str(p): p for p in (*wrong, *refusal.problems)}.values())) from None
     if not wrong:
-        simulated, wrong = simulated_terms(declared, experiment, prior)
+        simulated, wrong = simulated_terms(declared, fitted, prior)
         terms = (*terms, *simulated)
     if not wrong and not terms:
         wrong.append(Problem(f"{schema.ROOT}.left_out", MISSING, "no fitted target is left; there is nothing to learn"))

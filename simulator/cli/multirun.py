@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from simulator.cli.axes import SCENARIO, meaning, quantity
+from simulator.cli.both_ends import both_ends
 from simulator.cli.commands import CONTRAST, PAGE, listen, show
 from simulator.cli.files import dump
 from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
@@ -114,6 +115,10 @@ def run_sweep(
         print(dump(sweep.composed(0).container), end="")
         return None
     refuse_too_many(sweep)
+    if more := both_ends(sweep):
+        words = [*words, more]
+        sweep, hydra = read_sweep(words, config_dir=config_dir)
+        refuse_too_many(sweep)
     description = sweep.description | {"software": version()}
     folder = _folder(hydra.get("hydra.sweep.dir"), description)
     if not dry and is_extended(folder):

@@ -100,7 +100,7 @@ class Sweep:
         return {_named(choices): self._composed_files(choices).container for choices in self._choices()}
 
     @cached_property
-    def _keys(self) -> frozenset[str]:
+    def keys(self) -> frozenset[str]:
         """Every key that is set or swept."""
         return frozenset(
             {*(split(text)[0] for text in self.fixed.texts), *(key for axis in self.axes for key in axis.keys)}
@@ -180,7 +180,7 @@ class Sweep:
         if taken not in self._fingerprints:
             composed = self._composed_files(choices)
             content = {key: value for key, value in composed.container.items() if key != "launcher"}
-            drawn = table_fingerprint(self.library, composed) if ONE_DRAW in self._keys else ""
+            drawn = table_fingerprint(self.library, composed) if ONE_DRAW in self.keys else ""
             self._fingerprints[taken] = fingerprint({**content, **({DRAWS_TABLE: drawn} if drawn else {})})
         return self._fingerprints[taken]
 

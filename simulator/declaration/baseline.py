@@ -6,7 +6,7 @@ and `exposure`'s.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -16,16 +16,16 @@ import numpy as np
 from simulator.declaration.course import Course, threshold
 from simulator.declaration.events import by_administration
 from simulator.declaration.exposure import number_of_administrations, per_administration_thresholds
+from simulator.declaration.interventions import ArmEffects, Groups, mediations
 from simulator.declaration.latent import Design, Structure, Task, structure
-from simulator.declaration.mixture import Knots, Latent, Solver, Wanted, knots
-from simulator.declaration.model import Model
+from simulator.declaration.mediation import Mediation
+from simulator.declaration.mixture import Latent, Solver, Wanted
+from simulator.declaration.model import Model, references
 from simulator.declaration.values import Parameters, Resolver, parameter_leaves
 from simulator.errors import ConfigError, Problem
 from simulator.kernels.elementary import normal_cdf
-from simulator.kernels.hazards import FAMILIES
 from simulator.tables import Floats
 
-EFFECTS = ("prognostic", "causal")
 REMEMBERED = 128
 """Solutions that are kept for later declarations, of about 0.2 MB each."""
 _KNOWN: dict[object, Latent] = {}
@@ -39,7 +39,12 @@ class Solved:
     """What was solved, for `explain` and the run record: quantity → value by stratum, first parameter set."""
 
     values: dict[str, dict[str, float]] = field(default_factory=dict)
-    effect: tuple[str, ...] = ()
+    effect: tuple[float, ...] = ()
+    """Share of mediation φ of each parameter set; empty where no baseline is solved."""
+    scenario: bool = False
+    """Whether response, or its timing, is not that of the published study."""
+    arms: frozenset[int] = frozenset()
+    """Arms in which it is not that of the scenario."""
 
 
 def multiplier_of(model: Model, course: Course) -> str | None:
@@ -77,8 +82,9 @@ class Reference:
 def solve(
     task: Task,
     published: Task,
+    study: Task,
     *,
-    course: Course,
+    arms: ArmEffects,
     reference: Reference,
     rates: Mapping[str, Floats],
     frailty: Floats,
@@ -88,86 +94,47 @@ def solve(
     Parameters
     ----------
     task : the model with the parameters of this scenario. ``published``: with those of the published study.
-    course : of this scenario. ``reference``: the published study's.
+    study : as ``published``, with the scenario's own law of death; ``published`` itself where they are the same.
+    arms : the course of each arm, and its effects, which are applied. ``reference``: the published study.
     rates : declared probabilities of the adverse-event terms, (B, strata) each.
     frailty : their correlation, (B,).
     """
     n_sets, problems = task.resolver.parameters.n_sets, task.resolver.problems
-    effects = _effects(task)
-    solved = Solved(effect=tuple(effects))
+    share = _shares_caused(task)
+    solved = Solved(effect=tuple(map(float, share)) if task.death is not None else ())
     _check_ratios(task)
     then = Solver(published, reference.design)
+    theirs = then if study is published else Solver(study, reference.design)
     now = Solver(replace(task, horizon=published.horizon, shares=published.shares), reference.design)
-    here = Solver(task, Design(course, reference.design.assessment))
-    there = Solver(replace(published, horizon=task.horizon), reference.design)
+    groups = Groups(task, arms, study=theirs)
     exposure: list[list[Floats]] = []
     first: Latent | None = None
     for start in range(0, n_sets, TOGETHER):  # baselines on a grid take memory: some sets at a time
         sets = range(start, min(start + TOGETHER, n_sets))
-        causal = {b for b in sets if effects and effects[b] == "causal"}
-        study = _latents(then, sets, None)
+        printed = _latents(then, sets, None)
         unsolved = {problem.parameter_set for problem in problems.found}
         sound = [] if None in unsolved else [b for b in sets if b not in unsolved]
-        other = [b for b in sound if not np.array_equal(_inputs(then, b), _inputs(now, b))]
-        latent = study | _latents(now, [b for b in other if b not in causal], None)
-        latent |= _latents(now, [b for b in other if b in causal], study)
+        of_study = printed if theirs is then else _latents(theirs, sound, None)
+        moved = [b for b in sound if share[b] > 0.0 and _moves_response(theirs, now, b)]
+        other = [b for b in sound if b not in moved and not np.array_equal(_inputs(then, b), _inputs(now, b))]
+        latent = printed | _latents(now, other, None)
+        latent |= _latents(now, moved, mediations(theirs, moved, share, of_study))
         if problems.found:  # of this set or of one before: go on for the names of others
             continue
         first = first or latent[0]
         exposure += [
             [
-                number_of_administrations(then.pieces, b, s, float(p), study[b].median, study[b].baseline[:, s])
-                for s, p in enumerate(study[b].probability)
+                number_of_administrations(then.pieces, b, s, float(p), printed[b].median, printed[b].baseline[:, s])
+                for s, p in enumerate(printed[b].probability)
             ]
             for b in sets
         ]
-        plain = [b for b in sets if b not in causal]
-        found = _tables(here, plain, latent, here, latent) | _tables(here, sorted(causal), latent, there, study)
-        for b in sets:
-            _write(here, b, latent[b], found[b])
+        groups.write(sets, latent, of_study, share)
     problems.raise_any()
     if first is not None:
         _tell(solved, now, first, exposure[0])
-    return _thresholds(course, published, rates, frailty, exposure, solved), solved
-
-
-def _tables(
-    here: Solver, sets: Sequence[int], latent: Mapping[int, Latent], solver: Solver, of: Mapping[int, Latent]
-) -> dict[int, list[Knots | None]]:
-    """Solved baselines as knots, by parameter set and stratum; None where a hazard stays as it is declared.
-
-    Of the scenario ``here``, with what was solved of it, or, where a response causes survival, of the published study:
-    its baseline stays as it is, whatever the response is now.
-    """
-    pieces = here.pieces
-    strata = range(pieces.n_strata)
-    found: dict[int, list[Knots | None]] = {}
-    if pieces.solved is None:
-        return {b: [None] * pieces.n_strata for b in sets}
-    # What was solved at the published study is the scenario's, too, on the same grid and whatever its course.
-    as_solved = {b for b in sets if solver is here and not pieces.driven and len(of[b].baseline) == pieces.n_points(b)}
-    made: dict[int, tuple[Floats, Floats | None]] = {b: (of[b].baseline, None) for b in as_solved}
-    for some in here.alike([b for b in sets if b not in as_solved]):
-        base, atom = here.baselines(pieces.lanes(some), *_of([latent[b] for b in some]))
-        if solver is not here:
-            base, _ = solver.baselines(solver.pieces.lanes(some), *_of([of[b] for b in some]))
-        each = (np.split(array, len(some), axis=1) for array in (base, atom))
-        made |= zip(some, zip(*each, strict=True), strict=True)
-    for b in sets:
-        base, mass = made[b]
-        found[b] = [
-            knots(base[:, s], None if mass is None else mass[:, s], pieces.solved_start(b, s))
-            if solver is not here or pieces.solved_ratio(b, s) != 1.0
-            else None
-            for s in strata
-        ]
-    return found
-
-
-def _of(latent: Sequence[Latent]) -> tuple[Floats, Floats | None]:
-    """Latent probabilities (k, strata) and medians (k,) of some sets."""
-    medians = [each.median for each in latent if each.median is not None]
-    return np.stack([each.probability for each in latent]), np.array(medians) if medians else None
+    solved.scenario, solved.arms = groups.changes.scenario, frozenset(groups.changes.arms)
+    return _thresholds(arms.courses[arms.reference], published, rates, frailty, exposure, solved), solved
 
 
 def structure_of(model: Model, course: Course, design: Design) -> Structure | None:
@@ -255,19 +222,28 @@ def _check_ratios(task: Task) -> None:
     task.resolver.problems.raise_any()
 
 
-def _effects(task: Task) -> list[str]:
-    """``prognostic`` or ``causal`` in every set, empty where no baseline is solved."""
-    if task.death is None:
-        return []
-    name, event = list(task.model.events.items())[task.death]
-    if event.hazard is None:
-        return []
-    key = f"model.events.{name}.hazard.response_effect"
-    return task.resolver.names(event.hazard.response_effect, EFFECTS, key, what="response effect")
+def _shares_caused(task: Task) -> Floats:
+    """φ of every set (B,): what response causes of the advantage of responders; 0 where no baseline is solved."""
+    hazard = None if task.death is None else list(task.model.events.values())[task.death].hazard
+    if task.death is None or hazard is None:
+        return np.zeros(task.resolver.parameters.n_sets)
+    key = f"model.events.{list(task.model.events)[task.death]}.hazard.response_effect"
+    return task.resolver.scalar(hazard.response_effect, "mediation", key)
 
 
-def _latents(solver: Solver, sets: Sequence[int], fixed: Mapping[int, Latent] | None) -> dict[int, Latent]:
-    """Solve parameter sets at a solver's design, with the baselines of others or with the baselines themselves.
+def _moves_response(study: Solver, now: Solver, b: int) -> bool:
+    """Whether a scenario differs from the published study in what response is solved from, or in what hides it."""
+    parts, numbers = now.pieces.parts, ("family", "table", "parameters", "probability", "success", "effect_ratio")
+    rows = [parts.multiplier, *parts.competing, *parts.ending, *parts.deaths]
+    for name in numbers:
+        which = np.isin(now.pieces.arrays["effect_event"], rows) if name == "effect_ratio" else rows
+        if not np.array_equal(study.pieces.arrays[name][b, which], now.pieces.arrays[name][b, which]):
+            return True
+    return not np.array_equal(study.pieces.arrays["lag"][b], now.pieces.arrays["lag"][b])
+
+
+def _latents(solver: Solver, sets: Sequence[int], mediation: Mapping[int, Mediation] | None) -> dict[int, Latent]:
+    """Solve parameter sets at a solver's design; ``mediation``: where survival is not to stay the calibrated curve.
 
     What is the same is solved once, also where it comes again in another declaration: a scenario seldom changes it.
     """
@@ -283,9 +259,9 @@ def _latents(solver: Solver, sets: Sequence[int], fixed: Mapping[int, Latent] | 
 
     def solved(rows: list[int]) -> list[Latent]:
         wanted = Wanted(share[rows], None if median is None else median[rows], solve_share)
-        return solver.solve(rows, wanted, None if fixed is None else [fixed[b].baseline for b in rows])
+        return solver.solve(rows, wanted, None if mediation is None else [mediation[b] for b in rows])
 
-    if fixed is not None or pieces.driven:  # depends on more than its own numbers
+    if mediation is not None or pieces.driven:  # depends on more than its own numbers
         return dict(zip(sets, solved(list(sets)), strict=True))
     common = (
         repr(pieces.model),
@@ -320,24 +296,6 @@ def _inputs(solver: Solver, b: int) -> Floats:
     """Every number that a solution depends on, flat."""
     names = ("family", "parameters", "probability", "success", "lag", "effect_ratio")
     return np.concatenate([np.ravel(solver.pieces.arrays[name][b]) for name in names])
-
-
-def _write(solver: Solver, b: int, latent: Latent, tables: list[Knots | None]) -> None:
-    """Put latent values and the tabulated baselines of one parameter set into the compiled arrays."""
-    pieces = solver.pieces
-    arrays, m, death = pieces.arrays, pieces.parts.multiplier, pieces.solved
-    for s, probability in enumerate(latent.probability):
-        cells = slice(s, None, pieces.n_strata)
-        arrays["probability"][b, m, cells] = probability
-        if latent.median is not None:
-            arrays["parameters"][b, m, cells] = pieces.laws((b,), np.array([latent.median]))[0, s]
-        if death is not None and (table := tables[s]) is not None:
-            time, hazard, slope = table
-            arrays["family"][b, death, cells] = FAMILIES["tabulated"]
-            arrays["table"][b, death, cells] = len(pieces.compiled.knots)
-            arrays["probability"][b, death, cells] = 1.0
-            arrays["parameters"][b, death, cells] = (slope, 0.0, 0.0)
-            pieces.compiled.knots.append((time, hazard))
 
 
 def _tell(solved: Solved, solver: Solver, latent: Latent, exposure: list[Floats]) -> None:
@@ -385,8 +343,8 @@ def _thresholds(
     return out
 
 
-def published_parameters(resolver: Resolver, reference: Reference) -> Parameters:
-    """Return the parameters with the published study's values laid over them.
+def published_parameters(resolver: Resolver, reference: Reference, *, but: Collection[str] = ()) -> Parameters:
+    """Return the parameters with the published study's values laid over them, ``but`` for some paths.
 
     Raises
     ------
@@ -399,5 +357,16 @@ def published_parameters(resolver: Resolver, reference: Reference) -> Parameters
             key = f"parameters.reference.parameters.{path}"
             resolver.problems.unknown(key, path, resolver.parameters.leaves, what="parameter")
     resolver.problems.raise_any()
+    leaves = {path: leaf for path, leaf in leaves.items() if not _below(path, but)}
     kept = {path: values for path, values in resolver.parameters.varied.items() if path not in leaves}
     return Parameters({**resolver.parameters.leaves, **leaves}, resolver.parameters.n_sets, kept)
+
+
+def law_of_death(model: Model, death: int | None) -> set[str]:
+    """Return the paths of parameters that the solved death and its hazard ratios refer to."""
+    return set() if death is None else references(list(model.events.values())[death])
+
+
+def _below(path: str, above: Collection[str]) -> bool:
+    """Whether a parameter is one of some paths, or the value of a stratum there."""
+    return path in above or path.rpartition(".")[0] in above

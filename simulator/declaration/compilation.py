@@ -14,6 +14,7 @@ from simulator.declaration.baseline import (
     Reference,
     Solved,
     calibrated_death,
+    law_of_death,
     plain_thresholds,
     published_parameters,
     solve,
@@ -22,12 +23,13 @@ from simulator.declaration.baseline import (
 from simulator.declaration.cohort import Cohort, compile_patients
 from simulator.declaration.course import MOST_ADMINISTRATIONS, Course, compile_course, term_rates
 from simulator.declaration.events import CompiledEvents, compile_events
+from simulator.declaration.interventions import ArmEffects
 from simulator.declaration.latent import STEP, Design, Task
 from simulator.declaration.messages import validated
 from simulator.declaration.model import Event, Model, references
 from simulator.declaration.plausibility import suspicions
 from simulator.declaration.study import Study
-from simulator.declaration.values import PREFIX, Problems, Resolver, nearest_to_the_run
+from simulator.declaration.values import PREFIX, Parameters, Problems, Resolver, nearest_to_the_run
 from simulator.errors import MISSING, ConfigError, Problem
 from simulator.kernels.hazards import FAMILIES
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
@@ -74,10 +76,11 @@ class Compilation:
         model, cohort, resolver, problems = self.model, self.cohort, self.resolver, self.resolver.problems
         try:
             resolver.reading = True
-            self._read()
+            self._arm_effects(self._read()[2].arrays)
             problems.raise_any()
             resolver.reading = False
             horizon, patients, events, course, rates, reference, design = self._read()
+            effects = self._arm_effects(events.arrays)
             _no_nan(events.arrays, problems)
             problems.raise_any()
         except ConfigError as refusal:
@@ -85,13 +88,14 @@ class Compilation:
         n_arms = len(cohort.arm_names)
         shares = _stratum_shares(patients.share, len(cohort.strata))
         try:
-            thresholds, solved = self._solve(events, course, rates, reference, horizon, shares)
+            thresholds, solved = self._solve(events, course, rates, reference, horizon, shares, effects)
             _no_nan({"knots": np.concatenate([hazard for _, hazard in events.knots] or [np.zeros(0)])}, problems)
             problems.raise_any()
         except ConfigError as refusal:  # of a consequence of many numbers
             raise ConfigError([self._attributed(problem, solved=True) for problem in refusal.problems]) from None
         thresholds = np.tile(thresholds, (1, n_arms, 1))
-        self._apply_arms(events.arrays)
+        events.arrays["cell_ratio"] = effects.hazard_ratio
+        self._refuse_odds(effects)
         course = replace(course, term_threshold=thresholds)
         problems.raise_any()
         self._warn(events.arrays, events.knots, course, design, float(horizon[0]))
@@ -165,20 +169,30 @@ class Compilation:
         reference: Reference,
         horizon: Floats,
         shares: Floats,
+        effects: ArmEffects,
     ) -> tuple[Floats, Solved]:
         """Solve what is declared as observed or marginal, in the model of the scenario and of the published study."""
         parts = structure_of(self.model, self.course, reference.design)
         if parts is None:
+            for b in range(len(shares)):
+                effects.apply_odds(events.arrays, b)
             return plain_thresholds(self.course, rates, shares.shape), Solved()
         self._check_sizes(horizon, reference)
-        published = Resolver(published_parameters(self.resolver, reference), self.cohort.strata, self.resolver.problems)
         death = calibrated_death(self.model, parts.multiplier)
         if list(self.model.events)[parts.multiplier] not in self.study.assessed:
             reference = replace(reference, design=replace(reference.design, assessment=None))
         task = Task(self.model, events, self.resolver, parts, death, horizon, shares)
-        then = Task(self.model, self._events(published), published, parts, death, reference.horizon, reference.shares)
-        first = next((i for i, arm in enumerate(self.cohort.arms.values()) if arm.reference), 0)
-        return solve(task, then, course=self.courses[first], reference=reference, rates=rates, frailty=course.frailty)
+
+        def of_study(given: Parameters) -> Task:
+            published = Resolver(given, self.cohort.strata, self.resolver.problems)
+            arrays = self._events(published)
+            return Task(self.model, arrays, published, parts, death, reference.horizon, reference.shares)
+
+        then = published_parameters(self.resolver, reference)
+        now = published_parameters(self.resolver, reference, but=law_of_death(self.model, death))
+        published = of_study(then)
+        study = published if now.leaves == then.leaves and now.varied == then.varied else of_study(now)
+        return solve(task, published, study, arms=effects, reference=reference, rates=rates, frailty=course.frailty)
 
     def _check_sizes(self, horizon: Floats, reference: Reference) -> None:
         """Refuse grids of the quadrature that are too large, before one is made."""
@@ -294,13 +308,13 @@ class Compilation:
             shares = mix / mix.sum(axis=1, keepdims=True)
         return Reference(design, declared.parameters, horizon, shares)
 
-    def _apply_arms(self, arrays: dict[str, Any]) -> None:
-        """Hazard ratios and odds ratios of the arms, on top of what was solved for the reference arm."""
-        n_strata = len(self.cohort.strata)
-        names = list(self.model.events)
-        arrays["cell_ratio"] = np.ones_like(arrays["probability"])
+    def _arm_effects(self, arrays: Mapping[str, Any]) -> ArmEffects:
+        """Read the effects of the arms; nothing is applied yet."""
+        n_strata, names = len(self.cohort.strata), list(self.model.events)
+        hazard_ratio = np.ones_like(arrays["probability"])
+        odds_ratio = np.full_like(hazard_ratio, np.nan)
         for a, (arm, declared) in enumerate(self.cohort.arms.items()):
-            cells = slice(a * n_strata, (a + 1) * n_strata)
+            groups = slice(a * n_strata, (a + 1) * n_strata)
             key = f"cohort.arms.{arm}.effects"
             for event, expression in declared.effects.hazard_ratio.items():
                 if arrays["event_driver"][names.index(event)] == Driver.ADMINISTRATION:
@@ -310,21 +324,22 @@ class Compilation:
                 if hazard is not None and hazard.family == "fixed":
                     allowed = "acts on hazards; this event is a timer and happens after its delay whatever the ratio"
                     self.resolver.problems.add(f"{key}.hazard_ratio.{event}", expression, allowed)
-                arrays["cell_ratio"][:, names.index(event), cells] = self.resolver.array(
-                    expression, "ratio", f"{key}.hazard_ratio.{event}"
-                )
+                ratio = self.resolver.array(expression, "ratio", f"{key}.hazard_ratio.{event}")
+                hazard_ratio[:, names.index(event), groups] = ratio
             for event, expression in declared.effects.odds_ratio.items():
-                e = names.index(event)
                 ratio = self.resolver.array(expression, "positive", f"{key}.odds_ratio.{event}")
-                where = "probability" if np.any(arrays["probability"][:, e, cells] < 1.0) else "success"
-                p = arrays[where][:, e, cells]
-                arrays[where][:, e, cells] = ratio * p / (1.0 - p + ratio * p)
-                if where == "success" and not np.any(p):
-                    self.resolver.problems.add(
-                        f"{key}.odds_ratio.{event}",
-                        expression,
-                        "the event has no probability that an odds ratio could change; give a hazard ratio",
-                    )
+                odds_ratio[:, names.index(event), groups] = ratio
+        reference = next((i for i, arm in enumerate(self.cohort.arms.values()) if arm.reference), 0)
+        return ArmEffects(hazard_ratio, odds_ratio, tuple(self.courses), reference)
+
+    def _refuse_odds(self, effects: ArmEffects) -> None:
+        """Refuse odds ratios of events without a probability."""
+        arms, names = list(self.cohort.arms.items()), list(self.model.events)
+        for a, e in sorted(effects.without):
+            arm, declared = arms[a]
+            key, expression = f"cohort.arms.{arm}.effects.odds_ratio.{names[e]}", declared.effects.odds_ratio[names[e]]
+            allowed = "the event has no probability that an odds ratio could change; give a hazard ratio"
+            self.resolver.problems.add(key, expression, allowed)
 
     def _design(self, n_sets: int, horizon: Floats) -> dict[str, Any]:
         """Arrays of the study's design, as keyword arguments of `study.design`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from simulator.declaration.assumption import assumption
 from simulator.declaration.model import Model
 from simulator.declaration.schema import Experiment
 from simulator.kernels.elementary import normal_cdf
@@ -62,13 +63,8 @@ def _lines(experiment: Experiment) -> Iterator[str]:
             values = {f"{v:.4g}" for v in by_stratum.values()}
             shown = values.pop() if len(values) == 1 else ", ".join(f"{k} {v:.4g}" for k, v in by_stratum.items())
             yield f"  {what}: {shown}"
-    if experiment.solved.effect:
-        effect = experiment.solved.effect[0]
-        meaning = {
-            "prognostic": "response announces survival; overall survival stays the calibrated curve",
-            "causal": "assumed: response causes survival; the baseline is that of the reference study",
-        }[effect]
-        yield f"  response effect: {effect} ({meaning})"
+    if said := assumption(experiment):
+        yield f"  survival: {said}"
     yield ""
     yield "Readings   " + (", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose")
     yield "Parameters, with where they come from"

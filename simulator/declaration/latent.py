@@ -228,7 +228,7 @@ class Pieces:
         return self.once(("law", key), lambda: self.resolver.distribution(declared, "time", key))
 
     def hazard(self, e: int, b: int, s: int, time: Floats) -> Floats:
-        """Cumulative hazard of an event as declared, its cure fraction included: −log(1 − p + p·e^{−H})."""
+        """Cumulative hazard of an event in an arm, its cure fraction included: −log(1 − p + p·e^{−H})."""
         a = self.arrays
         table = int(a["table"][b, e, s])
         knot_time, knot_hazard = self.compiled.knots[table] if table != NONE else (np.zeros(0), np.zeros(0))
@@ -239,10 +239,17 @@ class Pieces:
             knot_time=knot_time,
             knot_hazard=knot_hazard,
         )
+        if (effect := self.effect_of_arm(e, b, s)) != 1.0:
+            values = effect * values
         probability = float(a["probability"][b, e, s])
         if probability < 1.0:
             values = -np.log1p(-probability * -np.expm1(-values))
         return values
+
+    def effect_of_arm(self, e: int, b: int, s: int) -> float:
+        """Hazard ratio of an arm; 1 where the task is of no arm, and of the solved death, on which it acts on top."""
+        effects = self.arrays.get("cell_ratio")
+        return 1.0 if effects is None or e == self.solved else float(effects[b, e, s])
 
     def ratios(self, e: int, b: int, s: int) -> tuple[float, float]:
         """Hazard ratio of an event before and after the multiplier, other markers as at entry; 0: not at risk."""
@@ -273,6 +280,8 @@ class Pieces:
         own = cumulative_hazards(
             int(a["family"][b, m, s]), time, *map(float, law), knot_time=knot_time, knot_hazard=knot_hazard
         )
+        if (effect := self.effect_of_arm(m, b, s)) != 1.0:
+            own = effect * own
         return 1.0 - negative_exponential(own)
 
     def incidences(self, lanes: Lanes, median: Floats | None) -> Floats:
@@ -280,10 +289,10 @@ class Pieces:
         m, a = self.parts.multiplier, self.arrays
         laws = self.laws(lanes.sets, median).reshape(-1, 3)
         out = np.empty((lanes.time.size, len(laws)))
-        known: dict[tuple[int, int, bytes], Floats] = {}
+        known: dict[tuple[int, int, float, bytes], Floats] = {}
         for k, law in enumerate(laws):
             b, s = lanes.sets[k // self.n_strata], k % self.n_strata
-            key = (int(a["family"][b, m, s]), int(a["table"][b, m, s]), law.tobytes())
+            key = (int(a["family"][b, m, s]), int(a["table"][b, m, s]), self.effect_of_arm(m, b, s), law.tobytes())
             if key not in known:
                 known[key] = self.incidence(b, s, lanes.time, law)
             out[:, k] = known[key]
@@ -331,6 +340,34 @@ class Pieces:
             return visits[:most]
 
         return self.once(("visits", start, most, None if step is None else step.tobytes(), n), compute)
+
+    def schedule(self, b: int) -> tuple[Any, ...]:
+        """Every number that the times of administrations depend on, and who is planned to have how many."""
+        start = self.once(
+            ("start",), lambda: self.resolver.scalar(self.design.course.start, "duration", "course.start")
+        )
+        interval: tuple[Any, ...] = ()
+        if self.design.course.interval is not None:
+            code, values = self._distribution(self.design.course.interval, "course.interval")
+            interval = (code, values[b, 0].tobytes())
+        return float(start[b]), self._most(b), interval, self.planned(b, ever=True).tobytes()
+
+    def onset_numbers(self, b: int, probability: Floats, median: float | None) -> tuple[Any, ...]:
+        """Every number that the distribution of the multiplier's time depends on, absent death.
+
+        ``probability``: latent, by stratum; ``median``: latent, None where it is declared.
+        """
+        m, a, strata = self.parts.multiplier, self.arrays, slice(self.n_strata)
+        rows = [m, *self.parts.competing]
+        laws = self.laws((b,), None if median is None else np.array([median]))[0]
+        numbers = [probability, laws, a["family"][b, rows, strata], a["table"][b, rows, strata]]
+        numbers += [a["parameters"][b, rows[1:], strata], a["probability"][b, rows[1:], strata]]
+        numbers += [a["effect_ratio"][b, np.isin(a["effect_event"], rows[1:]), strata]]
+        numbers += [np.array([[self.effect_of_arm(e, b, s) for s in range(self.n_strata)] for e in rows])]
+        driven: tuple[Any, ...] = ()
+        if self.driven:
+            driven = (a["lag"][b, m].tobytes(), a["success"][b, m, strata].tobytes(), self.schedule(b))
+        return tuple(np.ascontiguousarray(each).tobytes() for each in numbers), driven
 
     def _most(self, b: int) -> int:
         declared, key = self.design.course.max_administrations, "course.max_administrations"

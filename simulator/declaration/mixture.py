@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.declaration.latent import EARLY, SPREAD, STEP, Design, Lanes, Pieces, Task
-from simulator.kernels.marginal import baseline_hazards, onset_distribution, seen_masses, totals
+from simulator.declaration.mediation import Mediation, caused_ratio
+from simulator.kernels.marginal import baseline_hazards, mixture_survival, onset_distribution, seen_masses, totals
 from simulator.tables import Flags, Floats
 
 DIGITS = 9
@@ -87,10 +88,10 @@ class Solver:
         """Parameter sets that can be worked on side by side."""
         return self.pieces.alike(sets, max(1, WIDTH // self.pieces.n_strata))
 
-    def solve(self, sets: Sequence[int], wanted: Wanted, fixed: Sequence[Floats] | None) -> list[Latent]:
+    def solve(self, sets: Sequence[int], wanted: Wanted, mediation: Sequence[Mediation] | None) -> list[Latent]:
         """Return what was solved in each of the parameter sets, in their order.
 
-        ``fixed``: baselines (n, strata) to hold, instead of solving them with the probabilities (`causal`).
+        ``mediation``: of the strata of each set, where survival is not to stay the calibrated curve.
         """
         found: dict[int, Latent] = {}
         place = {b: i for i, b in enumerate(sets)}
@@ -99,14 +100,27 @@ class Solver:
             mine = Wanted(
                 wanted.share[rows], None if wanted.median is None else wanted.median[rows], wanted.solve_share
             )
-            held = None if fixed is None else np.concatenate([fixed[row] for row in rows], axis=1)
-            found |= zip(some, self._solve(some, mine, held), strict=True)
+            here = None if mediation is None else Mediation.side_by_side([mediation[row] for row in rows])
+            found |= zip(some, self._solve(some, mine, here), strict=True)
         return [found[b] for b in sets]
 
-    def baselines(self, lanes: Lanes, probability: Floats, median: Floats | None) -> tuple[Floats, Floats]:
+    def baselines(
+        self, lanes: Lanes, probability: Floats, median: Floats | None, mediation: Mediation | None = None
+    ) -> tuple[Floats, Floats]:
         """Baselines of all lanes for given latent values, and the atoms of the onset's distribution, each (n, L)."""
         onset, atom = self._onset(self.pieces, lanes, probability, median)
-        return self._baseline(self.pieces, lanes, onset, atom), atom
+        return self._baseline(self.pieces, lanes, onset, atom, mediation), atom
+
+    def mediation(self, sets: tuple[int, ...], share: Floats, latent: Sequence[Latent]) -> list[Mediation]:
+        """Return, for each of some sets that are `alike`, baselines with r^φ of the study that this solver is of.
+
+        ``share`` (k,): φ of each set. ``latent``: what was solved of them here.
+        """
+        lanes, by_lane = self.pieces.lanes(sets), np.repeat(share, self.pieces.n_strata)
+        weaker = replace(lanes, ratio=caused_ratio(lanes.ratio, by_lane))
+        whole = Mediation(self.baselines(weaker, *stacked(latent))[0], by_lane)
+        width = self.pieces.n_strata
+        return [whole.part(slice(k * width, (k + 1) * width)) for k in range(len(sets))]
 
     # -- equations ----------------------------------------------------------------------------------
     def _onset(self, pieces: Pieces, lanes: Lanes, probability: Floats, median: Floats | None) -> tuple[Floats, Floats]:
@@ -118,19 +132,36 @@ class Solver:
         onset = onset_distribution(incidence, lanes.free, np.ascontiguousarray(probability).ravel())
         return onset, np.zeros_like(onset)
 
-    def _baseline(self, pieces: Pieces, lanes: Lanes, onset: Floats, atom: Floats) -> Floats:
-        """H₀ of the solved death at the grid, so that the mixture's net survival is the calibrated curve."""
+    def _baseline(
+        self, pieces: Pieces, lanes: Lanes, onset: Floats, atom: Floats, mediation: Mediation | None
+    ) -> Floats:
+        """H₀ of the solved death at the grid, so that the mixture's net survival is the curve of all patients."""
         if pieces.solved is None or np.all(lanes.ratio == 1.0):
             return lanes.own
-        solved = baseline_hazards(lanes.marginal, onset, atom, lanes.ratio)
+        marginal = lanes.marginal
+        if mediation is not None:
+            base, share = np.ascontiguousarray(mediation.base), mediation.share
+            if np.all(share == 1.0):
+                return base
+            curve = mixture_survival(base, onset, atom, caused_ratio(lanes.ratio, share))
+            marginal = np.where(share == 0.0, marginal, curve)
+        solved = baseline_hazards(marginal, onset, atom, lanes.ratio)
+        if mediation is not None:
+            solved = np.where(mediation.share == 1.0, mediation.base, solved)
         return np.where(lanes.ratio == 1.0, lanes.own, solved)
 
     def _seen(
-        self, pieces: Pieces, lanes: Lanes, probability: Floats, median: Floats | None, at: Floats, fixed: Floats | None
+        self,
+        pieces: Pieces,
+        lanes: Lanes,
+        probability: Floats,
+        median: Floats | None,
+        at: Floats,
+        mediation: Mediation | None,
     ) -> tuple[Floats, Floats]:
         """Shares in whom the multiplier is seen, and how many more than half of them are by ``at``, (k, strata)."""
         onset, atom = self._onset(pieces, lanes, probability, median)
-        base = self._baseline(pieces, lanes, onset, atom) if fixed is None else fixed
+        base = self._baseline(pieces, lanes, onset, atom, mediation)
         seen = seen_masses(
             lanes.visits, lanes.step, onset, base, lanes.before, lanes.after, lanes.still, lanes.ratio, lanes.followed
         )
@@ -139,29 +170,30 @@ class Solver:
         return share.reshape(probability.shape), more.reshape(probability.shape)
 
     # -- solving ------------------------------------------------------------------------------------
-    def _solve(self, sets: tuple[int, ...], wanted: Wanted, fixed: Floats | None) -> list[Latent]:
+    def _solve(self, sets: tuple[int, ...], wanted: Wanted, mediation: Mediation | None) -> list[Latent]:
         """Solve parameter sets that are alike."""
         lanes = self.pieces.lanes(sets)
         probability, median = wanted.share.copy(), None if wanted.median is None else wanted.median.copy()
         if wanted.solve_share or median is not None:
             with np.errstate(all="ignore"):  # what is no number ends a search
-                state = self._search(self.pieces, lanes, wanted, self._start(sets, wanted, fixed), fixed)
+                state = self._search(self.pieces, lanes, wanted, self._start(sets, wanted, mediation), mediation)
                 probability, median = self._rounded(state, wanted)
             failed = np.flatnonzero(~(state.settled & (probability <= 1.0).all(axis=1)))
             probability[failed] = wanted.share[failed]
             if median is not None and wanted.median is not None:
                 median[failed] = wanted.median[failed]
-            for row in self._at_one(sets, wanted, state, failed, probability, median) if fixed is None else failed:
-                held = None if fixed is None else fixed.reshape(len(fixed), len(sets), -1)[:, row]
+            plain, width = mediation is None, self.pieces.n_strata
+            for row in self._at_one(sets, wanted, state, failed, probability, median) if plain else failed:
+                own = None if mediation is None else mediation.part(slice(row * width, (row + 1) * width))
                 alone = Wanted(
                     wanted.share[row : row + 1],
                     None if wanted.median is None else wanted.median[row : row + 1],
                     wanted.solve_share,
                 )
-                probability[row], found = self._carefully(sets[row], alone, held)
+                probability[row], found = self._carefully(sets[row], alone, own)
                 if median is not None:
                     median[row] = found
-        base = self.baselines(lanes, probability, median)[0] if fixed is None else fixed
+        base = self.baselines(lanes, probability, median, mediation)[0]
         by_set = base.reshape(len(base), len(sets), -1)
         return [
             Latent(probability[row], None if median is None else float(median[row]), by_set[:, row])
@@ -233,13 +265,14 @@ class Solver:
         key = f"model.events.{self.pieces.names[self.pieces.parts.multiplier]}.hazard.{what}"
         return self.task.resolver.origins(getattr(self.pieces.event.hazard, what), key)[s]
 
-    def _start(self, sets: tuple[int, ...], wanted: Wanted, fixed: Floats | None) -> _State | None:
+    def _start(self, sets: tuple[int, ...], wanted: Wanted, mediation: Mediation | None) -> _State | None:
         """Where the search on a coarse grid ends."""
-        held = fixed
-        lanes = self._coarse.lanes(sets)
-        if fixed is not None:
-            held = fixed[np.minimum(np.arange(lanes.time.size) * round(COARSE / STEP), len(fixed) - 1)]
-        return self._search(self._coarse, lanes, wanted, None, held)
+        coarse, lanes = mediation, self._coarse.lanes(sets)
+        if mediation is not None:
+            base = mediation.base
+            points = np.minimum(np.arange(lanes.time.size) * round(COARSE / STEP), len(base) - 1)
+            coarse = Mediation(base[points], mediation.share)
+        return self._search(self._coarse, lanes, wanted, None, coarse)
 
     def _search(
         self,
@@ -247,7 +280,7 @@ class Solver:
         lanes: Lanes,
         wanted: Wanted,
         start: _State | None,
-        fixed: Floats | None,
+        mediation: Mediation | None,
         free: Flags | None = None,
     ) -> _State:
         """Search in all sets at once; a set that has settled, or failed, stays where it is.
@@ -263,7 +296,7 @@ class Solver:
             p = np.where(free, np.exp(at.probability), wanted.share)
             m = None if wanted.median is None else np.exp(at.median)
             by = np.zeros(len(p)) if wanted.median is None else wanted.median
-            share, more = self._seen(pieces, lanes, p, m, by, fixed)
+            share, more = self._seen(pieces, lanes, p, m, by, mediation)
             return np.stack([np.where(free, np.log(share / wanted.share), 0.0), more], axis=-1)
 
         state = self._first(wanted, free, start)
@@ -355,7 +388,7 @@ class Solver:
         shares = self.task.shares[list(sets)]
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
-    def _carefully(self, b: int, wanted: Wanted, fixed: Floats | None) -> tuple[Floats, float]:
+    def _carefully(self, b: int, wanted: Wanted, mediation: Mediation | None) -> tuple[Floats, float]:
         """One set, by fixed-point iteration inside a bracket; names what cannot be solved."""
         lanes, weight, target = self.pieces.lanes((b,)), self._weights((b,)), wanted.share
         by = np.zeros(1) if wanted.median is None else wanted.median
@@ -368,7 +401,7 @@ class Solver:
             at = None if wanted.median is None else np.array([median])
             p = last
             for _ in range(60):
-                share, more = self._seen(self.pieces, lanes, p, at, by, fixed)
+                share, more = self._seen(self.pieces, lanes, p, at, by, mediation)
                 with np.errstate(all="ignore"):
                     better = np.where(share > 0.0, p * target / share, 1.1)
                 better = np.where(free, np.minimum(better, 1.0), p)
@@ -411,6 +444,12 @@ class Solver:
         return np.array([significant(x) for x in p[0].tolist()]), median
 
 
+def stacked(latent: Sequence[Latent]) -> tuple[Floats, Floats | None]:
+    """Latent probabilities (k, strata) and medians (k,) of some sets."""
+    medians = [each.median for each in latent if each.median is not None]
+    return np.stack([each.probability for each in latent]), np.array(medians) if medians else None
+
+
 def knots(own: Floats, mass: Floats | None, start: Floats) -> Knots:
     """Knots of a solved baseline (n,): thinned at absolute times, atoms (n,) kept; the slope after the last one.
 
@@ -429,4 +468,4 @@ def knots(own: Floats, mass: Floats | None, start: Floats) -> Knots:
     return time, hazard, slope
 
 
-__all__ = ["Knots", "Latent", "Solver", "Wanted", "knots", "significant"]
+__all__ = ["Knots", "Latent", "Solver", "Wanted", "knots", "significant", "stacked"]

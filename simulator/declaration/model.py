@@ -64,8 +64,8 @@ class Hazard(Declared):
     """Numbers that are as seen, so that latent ones are solved."""
     solved_for: Name | None = None
     """Event whose marker's ratio the baseline of this death is solved for."""
-    response_effect: str = "prognostic"
-    """`prognostic`, `causal`, or a parameter: what a change of response does to survival."""
+    response_effect: Annotated[Expression, Kind("mediation")] = "prognostic"
+    """Share of the responders' advantage that response causes: 0 (`prognostic`) to 1 (`causal`)."""
 
     def named(self) -> dict[str, Any]:
         """The family's parameters that are given."""

@@ -22,6 +22,21 @@ PREFIX = "parameters."
 PROVENANCES = ("reported", "derived", "read", "borrowed", "assumed", "calibrated")
 SET_BY_USER = "set by the user"
 
+NAMED_SHARES = {"prognostic": 0.0, "causal": 1.0}
+"""Names of the ends of a share of mediation: the advantage of responders is announced, or caused, by response."""
+
+
+def _share_caused(value: object) -> float:
+    """Return a share of mediation, from a number or its name; ValueError where it is neither."""
+    if isinstance(value, str) and value in NAMED_SHARES:
+        return NAMED_SHARES[value]
+    try:
+        return units.number(value)
+    except ValueError:
+        raise ValueError(
+            "must be a share between 0 and 1, or a name of one of them: prognostic (0), causal (1)"
+        ) from None
+
 
 @dataclass(frozen=True)
 class Dimension:
@@ -58,6 +73,9 @@ DIMENSIONS: dict[str, Dimension] = {
     "real": Dimension(units.number, lambda x: True, "must be a number"),
     "signed_rate": Dimension(units.per_day, lambda x: True, "must be a rate per day"),
     "signed_time": Dimension(units.days, lambda x: True, "must be a time"),
+    "mediation": Dimension(
+        _share_caused, lambda x: 0 <= x <= 1, "must be a share between 0 (prognostic) and 1 (causal)"
+    ),
     "correlation": Dimension(units.number, lambda x: 0 <= x < 1, "must be a correlation ≥ 0 and < 1"),
 }
 

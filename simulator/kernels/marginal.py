@@ -96,6 +96,31 @@ def baseline_hazards(marginal: Floats, onset: Floats, atom: Floats, ratio: Float
     return hazard
 
 
+@kernel
+def mixture_survival(hazard: Floats, onset: Floats, atom: Floats, ratio: Floats) -> Floats:
+    """Survival of a mixture over a multiplier, (n, L), for a given baseline: what `baseline_hazards` inverts.
+
+    ``hazard`` is H₀ at the knots, (n, L); the other arguments, and the trapezoids, are those of `baseline_hazards`.
+    """
+    n, width = hazard.shape
+    survival = np.ones((n, width))
+    carried, spread = np.zeros(width), np.empty(width)  # share alive with the multiplier; mass of onset off the knots
+    for i in range(1, n):
+        previous, new, out = hazard[i - 1], hazard[i], survival[i]
+        now, before, jump = onset[i], onset[i - 1], atom[i]
+        for k in range(width):
+            spread[k] = now[k] - before[k] - jump[k]
+        for k in range(width):
+            carried[k] = carried[k] + 0.5 * spread[k] * exp(-previous[k])
+        for k in range(width):
+            carried[k] = carried[k] * exp(-ratio[k] * (new[k] - previous[k]))
+        for k in range(width):
+            carried[k] = carried[k] + (0.5 * spread[k] + jump[k]) * exp(-new[k])
+        for k in range(width):
+            out[k] = (1.0 - now[k]) * exp(-new[k]) + carried[k]
+    return survival
+
+
 def negative_exponential(hazard: Floats) -> Floats:
     """exp(−H), element by element, in the same arithmetic as the engines."""
     return _negative_exponential(np.ascontiguousarray(hazard, dtype=np.float64).ravel()).reshape(np.shape(hazard))

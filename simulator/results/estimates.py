@@ -18,20 +18,26 @@ from simulator.results.decisions import column, mean_of
 from simulator.results.tree import STORED, error_of_quantile, in_unit, studies_by_outcome
 from simulator.study.ranks import CENTRAL, order_statistics
 
-NODE = "estimates"
+NODE, SHARE = "estimates", "response_effect"
+"""Name of the node, and of its coordinate with the share under which a contrast between arms is found."""
 _DIM = "estimate"
 _UNITS = {"survival": "d", "follow_up": "d", "entered": "d", "event": "d", "dose": "as the dose"}
 _SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
 
 
 def estimates_dataset(
-    estimates: Mapping[str, Statistic], simulated: ArrayLike, *, draws: Sequence[int] | None = None
+    estimates: Mapping[str, Statistic],
+    simulated: ArrayLike,
+    *,
+    draws: Sequence[int] | None = None,
+    shares: ArrayLike | None = None,
 ) -> xr.Dataset:
     """Return what each simulated study finds, and how studies vary.
 
     ``simulated`` has the shape (replicate, estimate), of draws of a posterior (draw, replicate, estimate): shares 0 to
     1, times in days; +inf not reached, NaN undefined. The mean is over the studies in which the value is finite
-    (``n_finite``); quantiles are over all in which it is defined.
+    (``n_finite``); quantiles are over all in which it is defined. ``shares``: `response_effect` under which each is
+    found, NaN where it is not found at both ends.
     """
     values = np.asarray(simulated, dtype=np.float64)
     if values.ndim != (2 if draws is None else 3) or values.shape[-1] != len(estimates):
@@ -75,6 +81,9 @@ def estimates_dataset(
         ),
         "replicate": ("replicate", np.arange(values.shape[-2]), {"long_name": "replicate study", "units": "1"}),
     }
+    if shares is not None:
+        about = "share of the responders' advantage that response causes, where both ends are found"
+        coords[SHARE] = of(list(np.asarray(shares, np.float64)), about, "1")
     if draws is not None:
         coords["draw"] = "draw", np.asarray(draws, np.int64), {"long_name": "draw of the posterior", "units": "1"}
     return xr.Dataset({"simulated": (dims, values, every), **variables}, coords=coords)

@@ -116,6 +116,17 @@ def reference(tree: xr.DataTree, against: Mapping[str, Any] | None = None) -> di
     return found
 
 
+def share_caused(tree: xr.DataTree) -> str:
+    """Return the swept dimension of `response_effect`, the share that response causes; empty if it is not swept."""
+    keys = set()
+    for config in _read(tree.root.attrs.get("configurations", "{}")).values():
+        for name, event in ((config.get("model") or {}).get("events") or {}).items():
+            hazard = event.get("hazard") or {}
+            if hazard.get("solved_for"):
+                keys |= {hazard.get("response_effect"), f"model.events.{name}.hazard.response_effect"}
+    return next((each.name for each in swept(tree) if each.key in keys), "")
+
+
 @lru_cache(maxsize=8)
 def _read(text: str) -> Any:
     """An attribute in JSON, read once; never changed."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from simulator.declaration.schema import Experiment
 from simulator.running.experiment import design_of, engine_of, time_grid, trajectories_of
+from simulator.running.other_end import other_end, side_by_side
 from simulator.running.record import record_of
 from simulator.running.workers import in_order, processors
 from simulator.study.decisions import intervals
@@ -67,9 +68,13 @@ class Begun:
 
 
 def run(experiment: Experiment, *, progress: Progress | None = None, threads: int | None = None) -> DataTree:
-    """Simulate, observe and estimate; return the results tree. As `outcomes` of one experiment."""
-    [outcome] = outcomes([experiment], progress=progress, threads=threads)
-    return tree_of(experiment, outcome)
+    """Simulate, observe and estimate; return the results tree. As `outcomes` of one experiment, or at both ends."""
+    other = other_end(experiment)
+    if other is None:
+        [outcome] = outcomes([experiment], progress=progress, threads=threads)
+        return tree_of(experiment, outcome)
+    outcome, beside = outcomes([experiment, other], progress=progress, threads=threads)
+    return tree_of(experiment, outcome, beside=(other, beside))
 
 
 def outcomes(
@@ -185,17 +190,20 @@ def _estimated(patients: Patients, statistics: Sequence[Wanted | None], sets: in
     return conclude(gathered, statistics, studies).reshape(sets, studies // sets, len(statistics))
 
 
-def tree_of(experiment: Experiment, outcome: Outcome) -> DataTree:
-    """Return the results tree of what an experiment of one parameter set brought."""
+def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experiment, Outcome] | None = None) -> DataTree:
+    """Return the results tree of an outcome of one parameter set; ``beside``: its `other_end`, with its outcome."""
     from simulator.results import tree as results
     from simulator.results.decisions import decisions_dataset
     from simulator.results.estimates import estimates_dataset
 
     output, targets = experiment.root.output, experiment.selection.targets
+    asked, found, shares = dict(experiment.estimates), outcome.estimates, None
+    if beside is not None:
+        asked, found, shares = side_by_side(asked, found, beside[0].estimates, beside[1].estimates)
     return results.build(
         targets=results.targets_dataset(targets, outcome.targets, binned=outcome.binned),
         statistics=results.statistics_dataset(outcome.statistics, binned=outcome.binned),
-        estimates=estimates_dataset(experiment.estimates, outcome.estimates) if experiment.estimates else None,
+        estimates=estimates_dataset(asked, found, shares=shares) if asked else None,
         decisions=decisions_dataset(output.decisions, outcome.decisions) if output.decisions else None,
         patients=results.patients_dataset(outcome.kept) if output.patients else None,
         events=results.events_dataset(outcome.kept) if output.events else None,

@@ -8,7 +8,7 @@ and the next takes its place: the posterior is cut to what can be simulated.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,15 @@ import numpy as np
 
 from simulator.declaration.posterior import DRAWS, GROUP, designs, has_draws
 from simulator.declaration.schema import Experiment, Possible, declare_possible
+from simulator.declaration.statistic import Statistic
 from simulator.declaration.values import PREFIX
 from simulator.errors import ConfigError, DeclarationWarning, Problem
 from simulator.running import batch
 from simulator.running.batch import Outcome, Progress, outcomes
+from simulator.running.other_end import other_end, side_by_side
 from simulator.running.record import record_of
 from simulator.running.workers import in_order, processors
+from simulator.tables import Floats
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -69,7 +72,16 @@ def run(
     if not has_draws(experiment.config):
         return batch.run(experiment, progress=progress, threads=threads)
     declared = declared_draws(experiment, threads=threads, solved=solved)
-    return tree_of(experiment, declared, list(outcomes(declared.batches, progress=progress, threads=threads)))
+    drawn = any(share for one in declared.batches for share in one.solved.effect)  # by draw: both ends and all between
+    other = None if drawn else other_end(experiment)
+    beside = None if other is None else declared_draws(other, threads=threads)
+    if other is None or beside is None or beside.numbers != declared.numbers:  # other draws cannot be produced there
+        return tree_of(experiment, declared, list(outcomes(declared.batches, progress=progress, threads=threads)))
+    kept = [replace(batch, estimates=other.estimates) for batch in beside.batches]
+    found = list(outcomes([*declared.batches, *kept], progress=progress, threads=threads))
+    n = len(declared.places)
+    others = np.stack([found[n:][k].estimates for k in np.argsort(beside.places)])
+    return tree_of(experiment, declared, found[:n], beside=(other.estimates, others))
 
 
 def declared_draws(
@@ -124,8 +136,14 @@ def declared_draws(
     raise ConfigError(Problem(PREFIX + DRAWS, wanted, f"{allowed}: {reasons}" if reasons else allowed))
 
 
-def tree_of(experiment: Experiment, declared: Declared, found: list[Outcome]) -> DataTree:
-    """Return the results tree of all draws."""
+def tree_of(
+    experiment: Experiment,
+    declared: Declared,
+    found: list[Outcome],
+    *,
+    beside: tuple[Mapping[str, Statistic], Floats] | None = None,
+) -> DataTree:
+    """Return the results tree of all draws; ``beside``: what they find at the `other_end` (draws, replicates, …)."""
     from simulator.results import tree as results
     from simulator.results.decisions import decisions_dataset
     from simulator.results.estimates import estimates_dataset
@@ -134,16 +152,20 @@ def tree_of(experiment: Experiment, declared: Declared, found: list[Outcome]) ->
     read = [one.selection.targets for one in declared.batches for _ in range(one.tables.n_sets)]
     found, entries = ([each[k] for k in np.argsort(declared.places)] for each in (found, read))
     intervals, values = (np.stack([getattr(one, name) for one in found]) for name in ("decisions", "estimates"))
+    asked, shares = dict(experiment.estimates), None
+    if beside is not None:
+        asked, values, shares = side_by_side(asked, values, *beside)
     statistics, spread = results.statistics_over_draws([one.statistics for one in found], draws, binned=binned)
     return results.build(
         targets=results.targets_over_draws(entries, np.stack([o.targets for o in found]), draws, binned=binned),
         statistics=statistics,
         spread=spread,
-        estimates=estimates_dataset(experiment.estimates, values, draws=draws) if experiment.estimates else None,
+        estimates=estimates_dataset(asked, values, draws=draws, shares=shares) if asked else None,
         decisions=decisions_dataset(decisions, intervals, draws=draws) if decisions else None,
         record=record_of(
             experiment,
             engine=found[0].engine,
+            draws=declared.batches,
             parameter_uncertainty=declared.said,
             n_draws=len(draws),
             draws_left_out=", ".join(map(str, declared.left_out)),

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
+from simulator.declaration.assumption import assumption
 from simulator.declaration.schema import Experiment
 from simulator.errors import ConfigError, LobuleError, Problem
 from simulator.results.decisions import decisions_dataset
@@ -31,7 +32,6 @@ from simulator.results.sweep_tree import Finished
 from simulator.results.tree import statistics_dataset, targets_dataset
 from simulator.running.batch import Begun, Outcome, outcomes
 from simulator.running.experiment import engine_of, time_grid
-from simulator.running.record import assumption
 from simulator.study.pooling import EXACT_PATIENTS
 
 KEPT_EXPERIMENTS = 2_000

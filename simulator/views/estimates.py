@@ -10,7 +10,11 @@ from rich.console import Group, RenderableType
 
 from simulator.views.tables import add_row, line, ruled_table, significant, supported, swept_heads, swept_labels
 
-NODE = "estimates"
+NODE, SHARE = "estimates", "response_effect"
+BOTH_ENDS = (
+    "response differs between the arms, and what that does to survival is assumed: contrasts of survival stand for "
+    "none of the responders' advantage caused by response, and for all of it (.causal); neither is a finding"
+)
 MOST_SCENARIOS = 100
 """Scenarios that are shown; of more the first ones."""
 _DIGITS = 4
@@ -32,7 +36,7 @@ def estimates_table(tree: xr.DataTree) -> RenderableType:
             add_row(table, [*swept_labels(root, at), *cells])
     left = len(places) - MOST_SCENARIOS
     rest = [line(f"… {left:,} scenarios more")] if left > 0 else []
-    about = [MEANS, *horizons(node)]
+    about = [MEANS, *horizons(node), *([BOTH_ENDS] if SHARE in node.coords else [])]
     return Group(table, *rest, line(), *map(line, about))
 
 

@@ -357,7 +357,13 @@ def test_it_may_be_left_out_by_name_only():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model__events__death__hazard__response_effect": "causal"}, "response_effect of death is causal"),
+        (
+            {
+                "model__events__death__hazard__response_effect": 0.5,
+                "parameters__reference": {"parameters": {"response": {"probability": {"colon": 0.3}}}},
+            },
+            "response is not that of the published study (parameters.reference), and response_effect of death lets",
+        ),
         (
             {"study__data_cut": "1 y", "study__accrual": {"uniform": [0, "6 mo"]}},
             "censored before day 365.25; complete follow-up ends at day 182.6",

@@ -61,7 +61,8 @@ REFUSED = [
     ("+parameters.survival.median.colorectal.contraction=big", "colorectal.contraction = big: must be a finite number"),
     ("+parameters.survival.median.colorectal.priors=[1, 2]", "did you mean 'prior'?"),
     ("parameters.survival.family=weibul", "did you mean 'weibull'?"),
-    ("parameters.survival.response_effect=both", "parameters.survival.response_effect = both: unknown response effect"),
+    ("parameters.survival.response_effect=both", "response_effect = both: must be a share between 0 and 1, or a name"),
+    ("parameters.survival.response_effect=1.2", "must be a share between 0 (prognostic) and 1 (causal)"),
     ("parameters.survival.shape.colorectal=1e300", "is out of range"),
     (
         "model.events.response.hazard.median=parameters.response.onset_media",

@@ -47,7 +47,7 @@ def test_sets_that_the_model_cannot_produce_are_refused_with_their_reasons_and_t
     ("path", "column"),
     [
         ("adverse_events.pain", [0.5, 0.4, 1.5, 0.2, 0.1, "a"]),  # the problem names the set
-        ("survival.response_effect", ["prognostic", "causal", "neither", "causal", "prognostic", "nor"]),  # it does not
+        ("survival.response_effect", ["prognostic", "causal", "neither", 0.5, 0, 1.5]),  # a share, or its name
     ],
 )
 def test_a_value_that_is_not_allowed_is_found_among_others(experiment, path, column):

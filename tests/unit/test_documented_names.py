@@ -105,7 +105,8 @@ def test_the_schema_says_how_numbers_are_read():
             expected = DIMENSIONS[kind.name].unit if kind.name in DIMENSIONS else "1"
             assert unit == expected, (cohort, key)
             seen.add(kind.name)
-    assert seen == {"time", "duration", "rate", "probability", "ratio", "positive", "whole", "correlation"}
+    kinds = {"time", "duration", "rate", "probability", "ratio", "positive", "whole", "correlation", "mediation"}
+    assert seen == kinds
 
 
 @pytest.mark.parametrize("name", sorted({*ESTIMATORS, *get_args(Estimator)}))

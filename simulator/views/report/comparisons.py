@@ -11,7 +11,7 @@ import xarray as xr
 
 from simulator.results.contrasts import NO_EFFECT, Slices, contrast, one_way
 from simulator.results.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, difference
-from simulator.results.scenarios import COHORT, part, swept, thinned
+from simulator.results.scenarios import COHORT, part, share_caused, swept, thinned
 from simulator.views import figures
 from simulator.views.figures.scenarios import WIDE_ERROR
 from simulator.views.report.markup import Content, Element, element, table
@@ -90,7 +90,8 @@ def _against(sweep: SweepRun) -> dict[str, Any]:
     if sweep.against:
         return dict(sweep.against)
     keys = [each.name for each in sweep.dimensions if not each.sampled and each.name != COHORT and len(each.labels) > 1]
-    return {name: sweep.reference[name] for name in keys}
+    within = [name for name in keys if name != share_caused(sweep.tree)] or keys  # under one share, if more is swept
+    return {name: sweep.reference[name] for name in within}
 
 
 def _compared(sweep: SweepRun, against: Mapping[str, Any]) -> xr.DataTree:

@@ -64,6 +64,8 @@ def estimates(run: Run) -> Iterator[Element]:
         "Statistics that no paper printed, of every simulated study: the mean over the studies in which it is finite "
         "with its Monte-Carlo error, the median, and the central 95 % of studies. A unit of 1 is a share or a ratio."
     )
+    if estimated.SHARE in node.coords:
+        yield paragraph(f"{estimated.BOTH_ENDS[:1].upper()}{estimated.BOTH_ENDS[1:]}.")
     about = ["; ".join(filter(None, (_said(node, name, place) for name in ("estimator", "variable", "of_group"))))
              for place in range(node.sizes["estimate"])]  # fmt: skip
     named = dict(zip(map(str, node["estimate"].values), about, strict=True))

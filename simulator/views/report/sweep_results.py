@@ -23,6 +23,7 @@ from simulator.results.scenarios import (
     drawn,
     failures,
     part,
+    share_caused,
     swept,
     thinned,
     words_of,
@@ -61,6 +62,12 @@ def what_was_swept(sweep: SweepRun) -> Iterator[Element]:
         "labels, else the first label). Scenarios share luck: study r of each has the same patients with the same "
         "random numbers."
     )
+    if share := share_caused(sweep.tree):
+        yield paragraph(
+            f"{share} is the share of the responders' advantage that response causes (0: none, prognostic; 1: all, "
+            "causal). It is assumed: what changes response moves survival by as much as it says. Where survival "
+            "differs between its labels, no one of them is a finding."
+        )
     yield paragraph(*_roles(sweep))
 
 
