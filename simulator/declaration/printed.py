@@ -6,6 +6,7 @@ the figures that are equal to it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -24,15 +25,15 @@ _THOUSANDS = f".,'\u2019{SPACES}"
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺\u2212\u2013", "0123456789-+--")
 _SIMPLE = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 _EXPONENT = (
-    r"\^\s*[({]?\s*(?P<hat>[-+\u2212\u2013]?\d+)[)}]?|[({](?P<bracket>[-+\u2212\u2013]?\d+)[)}]"
-    r"|(?P<raised>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<plain>[-\u2212\u2013]?\d+)"
+    r"\^\s*[({]?\s*(?P<hat>[-+\u2212\u2013]?\d{1,4})[)}]?|[({](?P<bracket>[-+\u2212\u2013]?\d{1,4})[)}]"
+    r"|(?P<raised>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4})|(?P<plain>[-\u2212\u2013]?\d{1,4})"
 )
 _TOKEN = re.compile(
     rf"(?<![\w/])(?:"
-    rf"(?:(?P<whole>\d+)(?:\s|-))?(?P<over>\d+)[/\u2044](?P<under>\d+)(?![\d/])"
-    rf"|(?P<mixed>\d+)?[{SPACES}]?(?P<simple>[{_SIMPLE}])"
+    rf"(?:(?P<whole>\d{{1,9}})(?:\s|-))?(?P<over>\d{{1,9}})[/\u2044](?P<under>\d{{1,9}})(?![\d/])"
+    rf"|(?P<mixed>\d{{1,9}})?[{SPACES}]?(?P<simple>[{_SIMPLE}])"
     rf"|(?P<number>(?:\d+|[.{MID_DOTS}]\d+)(?:[{_POINTS}'\u2019](?!10(?:\^|[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹]))\d+|[{SPACES}]\d{{3}}(?!\d))*)"
-    rf"(?:\s*[x×*{MID_DOTS}]\s*10(?:{_EXPONENT})|[eE](?P<e>[-+]?\d+)(?!\w))?"
+    rf"(?:\s*[x×*{MID_DOTS}]\s*10(?:{_EXPONENT})|[eE](?P<e>[-+]?\d{{1,4}})(?!\w))?"
     rf")"
 )
 _UNITS = (
@@ -84,7 +85,8 @@ class _Token:
     signed: bool = False
 
 
-def figures(text: str) -> list[Figure]:
+@functools.lru_cache(maxsize=1024)
+def figures(text: str) -> tuple[Figure, ...]:
     """Return the figures of a text, each in every way that it can be read, in order.
 
     The level of an interval (``95% CI``) is none of them.
@@ -102,11 +104,11 @@ def figures(text: str) -> list[Figure]:
         if (_CONNECTOR.match(between) or between_words) and not _is_difference(text, after.end):
             before.in_range = after.in_range = True
             before.unit = before.unit or after.unit
-    return [
+    return tuple(
         Figure(-value if token.signed else value, decimals, token.unit, token.in_range, token.signed, fraction)
         for token in tokens
         for value, decimals, fraction in token.readings
-    ]
+    )
 
 
 def has_percent(text: str) -> bool:

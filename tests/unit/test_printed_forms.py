@@ -92,6 +92,11 @@ def test_a_piece_of_a_figure_or_the_level_of_an_interval_is_no_figure(printed: s
     assert not any(f.prints(value) for f in figures(printed))
 
 
+@pytest.mark.parametrize("printed", ["9" * 5000, "1/" + "9" * 5000, "2 × 10^" + "9" * 5000, "1e9999", "1/0", "½½"])
+def test_no_text_of_digits_is_too_long_or_too_large_to_read(printed: str) -> None:
+    assert not any(f.prints(2.0) for f in figures(printed))
+
+
 def test_the_forms_of_case_06_are_accepted_with_their_precision() -> None:
     given: Any = OmegaConf.to_container(OmegaConf.load(CASES / "06-printed-forms" / "evidence" / "typography.yaml"))
     decimals = {each.id: each.decimals for each in load(given).entries}
