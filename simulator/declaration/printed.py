@@ -33,7 +33,7 @@ _TOKEN = re.compile(
     rf"(?:(?P<whole>\d{{1,9}})(?:\s|-))?(?P<over>\d{{1,9}})[/\u2044](?P<under>\d{{1,9}})(?![\d/])"
     rf"|(?P<mixed>\d{{1,9}})?[{SPACES}]?(?P<simple>[{_SIMPLE}])"
     rf"|(?P<number>(?:\d+|[.{MID_DOTS}]\d+)(?:[{_POINTS}'\u2019](?!10(?:\^|[⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹]))\d+|[{SPACES}]\d{{3}}(?!\d))*)"
-    rf"(?:\s*[x×*{MID_DOTS}]\s*10(?:{_EXPONENT})|[eE](?P<e>[-+]?\d{1, 4})(?!\w))?"
+    rf"(?:\s*[x×*{MID_DOTS}]\s*10(?:{_EXPONENT})|[eE](?P<e>[-+]?\d{{1,4}})(?!\w))?"
     rf")"
 )
 _UNITS = (
