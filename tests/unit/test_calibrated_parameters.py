@@ -15,6 +15,7 @@ import simulator
 from calibration.cli import main
 from calibration.draws import allotted, posterior_draws
 from simulator.errors import ConfigError
+from simulator.results.tree import STORED
 
 COHORT = ["cohort=il2_hai_unresectable"]
 RATE = "response.probability"
@@ -63,7 +64,8 @@ def test_the_tree_has_the_groups_and_dimensions_of_arviz(folder):
         assert all(variable.dims[:2] == ("chain", "draw") for variable in node.data_vars.values())
     assert tree["observed_data"]["reported"].sel(target="I04") == 19 / 25
     for node in tree.subtree:
-        assert all({"long_name", "units"} <= set(v.attrs) for v in node.to_dataset(inherit=False).variables.values())
+        for each in node.to_dataset(inherit=False).variables.values():
+            assert {"long_name", "comment" if each.attrs.get("comment") == STORED else "units"} <= set(each.attrs)
     assert tree["posterior"]["survival.median"].attrs["units"] == "d"
     # Beta(19.5, 6.5): mean 0.75, standard deviation 0.0833, less the greatest 4 %: mean 0.743; 1,000 draws, effectively
     # some 800; five standard errors.

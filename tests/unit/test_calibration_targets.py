@@ -365,7 +365,7 @@ def test_it_may_be_left_out_by_name_only():
             "response is not that of the published study (parameters.reference), and response_effect of death lets",
         ),
         (
-            {"study__data_cut": "1 y", "study__accrual": {"uniform": [0, "6 mo"]}},
+            {"study__data_cut": "1.5 y", "study__accrual": {"uniform": [0, "1 y"]}},
             "censored before day 365.25; complete follow-up ends at day 182.6",
         ),
         (
