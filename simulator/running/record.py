@@ -35,6 +35,7 @@ def record_of(experiment: Experiment, *, engine: str, **facts: Any) -> dict[str,
         seed=experiment.root.seed,
         evidence={
             "readings": dict(experiment.selection.chosen),
+            "not_applied": dict(experiment.not_applied),
             "entries": list(experiment.selection.entries),
         },
         parameters={"declared": parameters, "solved": experiment.solved.values},
@@ -45,6 +46,7 @@ def record_of(experiment: Experiment, *, engine: str, **facts: Any) -> dict[str,
         n_patients=int(experiment.tables.patients.n_patients[0]),
         overrides="\n".join(experiment.overrides),
         assumed=assumption(experiment),
+        **({"size": experiment.size} if experiment.size else {}),
         **facts,
     )
 
