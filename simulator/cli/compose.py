@@ -27,12 +27,15 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
+from simulator.cli.closeness import Closeness
 from simulator.cli.files import ConfigFile, read
-from simulator.declaration.base import replaces
+from simulator.declaration.base import is_leaf, laid_over_leaf, replaces
+from simulator.declaration.values import SET_BY_USER
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 PRIMARY = "simulate"
 COHORT = "cohort"
+PARAMETERS = "parameters"
 NAMED_BY_COHORT = ("evidence", "model", "course", "study", "parameters")
 OF_OTHER_COMMANDS = ("calibration",)
 """Folders of configurations that no simulation takes: no groups of Hydra's."""
@@ -200,7 +203,9 @@ def with_values(composed: Composition, values: Sequence[tuple[str, Any]]) -> Com
     container: dict[str, Any] = dict(composed.container)
     new = tuple(key for key, _ in values if not _has(container, key))
     flattened = {key: names for key, value in values if (names := _flattened(container, key, value))}
-    problems = [problem for key, value in values if (problem := _set(container, key, value))]
+    # a value set by hand takes with it what was said of the old one, never what is set by hand beside it
+    ordered = sorted(values, key=lambda item: not _is_value(item[0]))
+    problems = [problem for key, value in ordered if (problem := _set(container, key, value))]
     if problems:
         raise ConfigError(problems)
     return Composition(container, composed.choices, (*composed.new, *new), {**composed.flattened, **flattened})
@@ -228,29 +233,37 @@ def compose_files(library: Library, choices: Mapping[str, str]) -> Composition:
     if source.problems:
         raise ConfigError(source.problems)
     container: dict[str, Any] = {}
+    closeness = Closeness(library, choices)
     for default in resolved.defaults:
         assert default.config_path is not None  # Hydra's type allows a placeholder that it never returns
         content = source.content(default.config_path)
+        closeness.take(default.config_path, content)
         for step in reversed(default.package.split(".") if default.package else []):
             content = {step: content}
-        container = _merged(container, content)
+        container = _merged(container, content, f"set in {default.config_path}.yaml")
     taken = {group: str(name) for group, name in resolved.overrides.known_choices.items() if name}
     if problems := _missing(taken, container, library):
         raise ConfigError(problems)
-    return Composition(container, taken)
+    return Composition(closeness.told(container), taken)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any], whose: str, *, leaves: bool = False) -> dict[str, Any]:
     """Merge as OmegaConf does: mappings key by key, anything else replaced; the first order of keys stays.
 
-    One thing differs: a distribution replaces another one, where Hydra would leave two keys.
+    Two things differ: a distribution replaces another one, where Hydra would leave two keys; and of a parameter whose
+    value changes nothing stays that was said of the old value. ``leaves``: these are parameters. ``whose``: `above` is.
     """
     if replaces(above, below):
         return dict(above)
     made = dict(below)
     for key, value in above.items():
-        old = made.get(key)
-        made[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        old, parameters = made.get(key), leaves or key == PARAMETERS
+        if leaves and is_leaf(old) and value is not None:
+            made[key] = laid_over_leaf(old, value, whose, by_hand=whose == SET_BY_USER)
+        elif isinstance(old, dict) and isinstance(value, dict):
+            made[key] = _merged(old, value, whose, leaves=parameters)
+        else:
+            made[key] = value
     return made
 
 
@@ -261,6 +274,10 @@ def _has(container: Mapping[str, Any], key: str) -> bool:
             return False
         node = node[step]
     return True
+
+
+def _is_value(key: str) -> bool:
+    return key.startswith(f"{PARAMETERS}.") and "value" in key.split(".")
 
 
 def _flattened(container: Mapping[str, Any], key: str, value: Any) -> tuple[str, ...]:
@@ -281,6 +298,7 @@ def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
     """
     *steps, last = key.split(".")
     node: Any = container
+    leaves = steps[:1] == [PARAMETERS]
     for number, step in enumerate([*steps, last]):
         shown = ".".join(key.split(".")[:number])
         if isinstance(node, list):
@@ -289,6 +307,16 @@ def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
                                f"its items are {shown}.0 to {shown}.{len(node) - 1}")  # fmt: skip
         elif not isinstance(node, dict):
             return Problem(key, value, f"{shown} is the single value {node!r} and has no keys below it")
+        elif (
+            leaves
+            and number < len(steps)
+            and is_leaf(node.get(step))
+            and "value" in (rest := [*steps[number + 1 :], last])
+        ):
+            for below in reversed(rest):
+                value = {below: value}
+            node[step] = laid_over_leaf(node[step], value, SET_BY_USER, by_hand=True)
+            return None
         if number == len(steps):
             break
         here: Any = int(step) if isinstance(node, list) else step
@@ -299,7 +327,9 @@ def _set(container: dict[str, Any], key: str, value: Any) -> Problem | None:
         node[int(last)] = value
     else:
         old = node.get(last)
-        node[last] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        both = isinstance(old, dict) and isinstance(value, dict)
+        made = _merged({last: old}, {last: value}, SET_BY_USER, leaves=leaves) if both else {last: value}
+        node[last] = made[last]
     return None
 
 

@@ -233,7 +233,8 @@ class _Reader:
             raise _TooDeep(line)
         self.lines.setdefault(path, line)
         if isinstance(event, yaml.AliasEvent):
-            return None  # the anchor it repeats is refused
+            self._problem(event, path, f"{_UNREAD}; write the value out", f"*{event.anchor}")
+            return None
         if event.anchor is not None:
             self._problem(event, path, f"{_UNREAD}; write the value out where it is repeated", f"&{event.anchor}")
         if event.tag is not None:

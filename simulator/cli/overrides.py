@@ -18,14 +18,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString, Sweep
 from hydra.errors import HydraException
 
-from simulator.cli.compose import COHORT, EXPERIMENT, Library, hydra_lock
+from simulator.cli.compose import COHORT, EXPERIMENT, PARAMETERS, Library, hydra_lock
 from simulator.cli.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 
 LONGEST = 2000
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose")
 SWEEPS = ("choice", "range", "interval", "glob", "sort", "shuffle", "tag")
-PARAMETERS = "parameters"
 START, CALIBRATED, POSTERIOR = SOURCES = ("start", "calibrated", "posterior")
 """What a run may take of the parameters that a cohort names: see `parameters`."""
 

@@ -20,10 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from simulator.cli.compose import Composition, Library, compose, compose_files
+from simulator.cli.closeness import alternatives, below
+from simulator.cli.compose import PARAMETERS, Composition, Library, compose, compose_files
 from simulator.cli.files import contents
-from simulator.cli.overrides import CALIBRATED, PARAMETERS, POSTERIOR, START, Overrides
+from simulator.cli.overrides import CALIBRATED, POSTERIOR, START, Overrides
 from simulator.declaration import posterior as table_of_draws
+from simulator.declaration.evidence import OVERRULED, why_not
 from simulator.errors import ConfigError, Problem
 
 DRAWS = 100
@@ -108,7 +110,7 @@ def with_draw(library: Library, composed: Composition, texts: Sequence[str]) -> 
         raise ConfigError(Problem(ONE_DRAW, number, "needs draws of a posterior, and these parameters come with none"))
     table, label = _table(library, composed, named)
     readings = _chosen(composed.container), _questions(composed.container.get("evidence"))
-    point[PARAMETERS][table_of_draws.POSTERIOR] = table_of_draws.one(table, number, *readings, label)
+    _put_draws(point, table_of_draws.one(table, number, *readings, label))
     return replace(composed, container=table_of_draws.drawn(point, texts))
 
 
@@ -125,7 +127,9 @@ def _table(library: Library, composed: Composition, named: str) -> tuple[table_o
     key = f"{PARAMETERS}.{table_of_draws.POSTERIOR}"
     if Path(named).name != named or PARAMETERS not in composed.choices:
         raise ConfigError(Problem(key, named, "must be the name of a file in the same folder"))
-    path, label = library.beside(PARAMETERS, composed.choices[PARAMETERS], named)
+    files = [name for name, _ in below(library, PARAMETERS, composed.choices[PARAMETERS])]
+    own = [name for name in files if table_of_draws.POSTERIOR in library.file(f"{PARAMETERS}/{name}").content]
+    path, label = library.beside(PARAMETERS, (own or files)[0], named)
     try:
         return _read(contents(path, label, LARGEST_TABLE), label), label
     except (OSError, UnicodeDecodeError) as error:
@@ -152,9 +156,18 @@ def _take_draws(composed: Composition, library: Library) -> None:
     if not isinstance(named, str) or isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
         return  # the schema says so
     table, label = _table(library, composed, named)
-    group[table_of_draws.POSTERIOR] = table_of_draws.selected(
-        table, wanted, _chosen(container), _questions(container.get("evidence")), label
-    )
+    questions = _questions(container.get("evidence"))
+    _put_draws(container, table_of_draws.selected(table, wanted, _chosen(container), questions, label))
+
+
+def _put_draws(container: Mapping[str, Any], table: table_of_draws.Table) -> None:
+    """Put draws into a configuration, without the readings that change nothing in this cohort."""
+    evidence, group = container.get("evidence"), container[PARAMETERS]
+    against = {name: why for _, name, said in alternatives(evidence) if (why := why_not(said.get(OVERRULED) or {}))}
+    table, left = table_of_draws.applicable(table, _questions(evidence), against, _chosen(container))
+    group[table_of_draws.POSTERIOR] = table
+    if left:
+        group[table_of_draws.NOT_APPLIED] = left
 
 
 def _chosen(container: Mapping[str, Any]) -> Sequence[str]:
@@ -169,9 +182,4 @@ def _listed(given: object) -> Sequence[object]:
 
 def _questions(evidence: Any) -> dict[str, str]:
     """Of every alternative of the evidence, the question that it answers."""
-    readings = evidence.get("readings") if isinstance(evidence, Mapping) else None
-    found: dict[str, str] = {}
-    for question, reading in readings.items() if isinstance(readings, Mapping) else ():
-        names = reading.get("alternatives") if isinstance(reading, Mapping) else None
-        found |= dict.fromkeys(names if isinstance(names, Mapping) else (), question)
-    return found
+    return {name: question for question, name, _ in alternatives(evidence)}

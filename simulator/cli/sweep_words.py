@@ -19,8 +19,8 @@ from simulator.cli.axes import (
     names_of,
     read_swept,
 )
-from simulator.cli.compose import COHORT, EXPERIMENT, Library
-from simulator.cli.overrides import PARAMETERS, POSTERIOR, read_overrides, split
+from simulator.cli.compose import COHORT, EXPERIMENT, PARAMETERS, Library
+from simulator.cli.overrides import POSTERIOR, read_overrides, split
 from simulator.cli.parameters import DRAWS, ONE_DRAW
 from simulator.cli.preflight import misleads, open_library, unknown_roots
 from simulator.cli.sweeps import Running, Sweep

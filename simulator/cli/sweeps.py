@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any
 
 from simulator.cli.axes import Axis
-from simulator.cli.compose import COHORT, Composition, Library, with_values
-from simulator.cli.overrides import PARAMETERS, Overrides, read_overrides, split
+from simulator.cli.compose import COHORT, PARAMETERS, Composition, Library, with_values
+from simulator.cli.overrides import Overrides, read_overrides, split
 from simulator.cli.parameters import ONE_DRAW, point_values, table_fingerprint, with_draw
 from simulator.cli.preflight import declared
 from simulator.declaration.schema import Experiment

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -99,19 +99,71 @@ def keys_of(overrides: Iterable[str]) -> set[str]:
     return set(map(key_of, overrides))
 
 
-def lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str]) -> None:
-    """Lay a patch over a mapping in place, key by key; what the user set by hand (dotted keys) stays."""
+EXCEPT = "except"
+"""Key of a parameter: what is said of some of its strata's values, where the rest of the parameter is of the others."""
+
+
+def is_leaf(node: object) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a node of the group ``parameters`` is a parameter with what is said of it."""
+    return isinstance(node, Mapping) and "value" in node
+
+
+def laid_over_leaf(old: Mapping[str, Any], new: Any, whose: str, *, by_hand: bool = False) -> dict[str, Any]:
+    """Lay a value, a parameter or a part of one over a parameter. Provenance belongs to a value and goes with it.
+
+    Where the value differs, nothing that was said of the old one stays; ``whose`` says who set it, unless the new one
+    has a note or a provenance of its own. Where only some strata's values differ, what is said of them stands under
+    `EXCEPT`. ``by_hand``: a value that is set again counts as another one.
+    """
+    patch = dict(new) if isinstance(new, Mapping) else {"value": new}
+    if "value" not in patch:
+        return {**old, **patch}
+    said = {key: value for key, value in patch.items() if key != "value"}
+    said = said if "note" in said or "provenance" in said else {**said, "note": whose}
+    before, value = old["value"], patch["value"]
+    if not (_by_stratum(before) and _by_stratum(value)):
+        same = before == value and not by_hand
+        return {**old, **patch} if same else {"value": value, **said}
+    merged = {**before, **value}
+    changed = [name for name in value if by_hand or name not in before or before[name] != value[name]]
+    if not changed:
+        return {**old, **patch}
+    apart = {**old.get(EXCEPT, {}), **{name: dict(said) for name in changed}}
+    if len(apart) == len(merged) and all(each == said for each in apart.values()):
+        return {"value": merged, **said}
+    return {**old, "value": merged, EXCEPT: apart}
+
+
+def _by_stratum(value: object) -> bool:
+    return isinstance(value, Mapping) and not set(value) & ONE_CHOICE
+
+
+def _mergeable(old: object, new: object) -> bool:
+    both = isinstance(old, Mapping) and isinstance(new, Mapping)
+    return both and not is_leaf(new) and not replaces(new, old)  # type: ignore[arg-type]
+
+
+def lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str], whose: str = "") -> None:
+    """Lay a patch over a mapping in place, key by key; what the user set by hand (dotted keys) stays.
+
+    ``whose`` patch it is: the note of a parameter that it changes without saying more.
+    """
     for name, value in patch.items():
         here = f"{key}.{name}"
         if here in by_hand or f"{here}.value" in by_hand:
             continue
         old = base.get(name)
-        if (
-            isinstance(value, Mapping)
-            and isinstance(old, Mapping)
-            and "value" not in value
-            and not replaces(value, old)
+        below = any(each.startswith(f"{here}.") for each in by_hand)
+        if key.split(".")[0] == "parameters" and is_leaf(old) and not (isinstance(value, Mapping) and not value):
+            mine = [each.removeprefix(f"{here}.value.") for each in by_hand if each.startswith(f"{here}.value.")]
+            if mine and not (is_leaf(value) and _by_stratum(value["value"])):
+                continue
+            if mine:
+                value = {**value, "value": {n: v for n, v in value["value"].items() if n not in mine}}
+            base[name] = copy.deepcopy(laid_over_leaf(old, value, whose))
+        elif (
+            isinstance(value, Mapping) and isinstance(old, Mapping) and not is_leaf(value) and not replaces(value, old)
         ):
-            lay_over(old, value, here, by_hand)
-        else:
+            lay_over(old, value, here, by_hand, whose)
+        elif not (below and isinstance(old, Mapping)):  # what the user set below it is closer
             base[name] = copy.deepcopy(value)

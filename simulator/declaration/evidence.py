@@ -52,6 +52,8 @@ __all__ = [
 GROUPS = ("cohort", "study", "parameters", "course")
 _WORD, _DIGIT = re.compile(r"[\w.]+"), re.compile(r"\d")
 READING_KEY = "study.reading"
+OVERRULED = "overruled"
+"""Key of an alternative: what closer files set, see `ReadingAlternative`."""
 
 
 class SourceFile(Declared):
@@ -78,6 +80,8 @@ class ReadingAlternative(Declared):
     """Laid over the group."""
     entries: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By id: laid over the entry."""
+    overruled: dict[str, str] = Field(default_factory=dict)
+    """In a composed configuration: keys of it that files closer to the run set, each with the file."""
 
 
 class Reading(Declared):
@@ -101,6 +105,8 @@ class Selection:
     study: Mapping[str, Any]
     parameters: Mapping[str, Any]
     course: Mapping[str, Any]
+    not_applied: Mapping[str, str]
+    """Alternatives that would be taken and change nothing, each with the reason."""
 
     @property
     def targets(self) -> tuple[EvidenceEntry, ...]:
@@ -202,8 +208,11 @@ class EvidenceFile(Declared):
         """Return what is legal in the entries but surely not meant."""
         return [*(said for entry in self.entries for said in entry.doubts()), *doubts(self.entries)]
 
-    def select(self, reading_names: str | Sequence[str] | None = None) -> Selection:
+    def select(self, reading_names: str | Sequence[str] | None = None, *, by_hand: bool = True) -> Selection:
         """Return the evidence under the named alternatives; the default where a question is not answered.
+
+        An alternative changes nothing where a file closer to the run sets what it sets, unless it is named
+        ``by_hand``: in a command, not in a file.
 
         Raises ConfigError for a name nobody declared, for two alternatives of one question, and where two
         chosen alternatives set the same key to different values.
@@ -223,11 +232,20 @@ class EvidenceFile(Declared):
                 wrong.append(Problem(READING_KEY, list(names), allowed))
         if wrong:
             raise ConfigError(wrong)
-        chosen = {question: chosen.get(question, r.default) for question, r in self.readings.items()}
+        named = dict(chosen) if by_hand else {}
+        not_applied = {}
+        for question, reading in self.readings.items():
+            for name in dict.fromkeys((chosen.get(question, reading.default), reading.default)):
+                why = "" if named.get(question) == name else why_not(reading.alternatives[name].overruled)
+                chosen[question] = name
+                if not why:
+                    break
+                not_applied[name] = why
+        chosen = {question: chosen[question] for question in self.readings}
         patches: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, "entries")}
         for question, name in chosen.items():
             alternative = self.readings[question].alternatives[name]
-            for group, patch in patches.items():
+            for group, patch in patches.items() if name not in not_applied else ():
                 clash = _merge(patch, getattr(alternative, group), group)
                 if clash:
                     allowed = f"{name} and another chosen reading both set {clash}; they cannot go together"
@@ -236,7 +254,15 @@ class EvidenceFile(Declared):
             raise ConfigError(wrong)
         changed = patches.pop("entries")
         entries = (_patched(e, changed[e.id]) if e.id in changed else e for e in self.entries)
-        return Selection(chosen=chosen, entries=tuple(entries), **patches)
+        return Selection(chosen=chosen, entries=tuple(entries), **patches, not_applied=not_applied)
+
+
+def why_not(overruled: Mapping[str, str]) -> str:
+    """Return why an alternative changes nothing unless it is named by hand; empty where no file overrules it."""
+    by_file: dict[str, list[str]] = {}
+    for key, file in overruled.items():
+        by_file.setdefault(file, []).append(key)
+    return "; ".join(f"{file}, closer to the run, sets {', '.join(keys)}" for file, keys in by_file.items())
 
 
 REMEMBERED = 8

@@ -29,6 +29,8 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     yield ""
     size, studies = int(tables.patients.n_patients[0]), experiment.study.replicates
     yield f"Patients   {size} a study, {studies} studies, followed at most {tables.horizon[0]:g} days"
+    if experiment.size:
+        yield f"           {experiment.size}"
     shares = tables.patients.share[0].reshape(len(tables.arms), -1)
     yield "Strata     " + ", ".join(
         f"{name} {share:.1%}" for name, share in zip(tables.strata, shares.sum(axis=0), strict=True)
@@ -67,9 +69,12 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         yield f"  survival: {said}"
     yield ""
     yield "Readings   " + (", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose")
+    yield from (f"           not applied: {name} ({why})" for name, why in experiment.not_applied.items())
     yield "Parameters, with where they come from"
     for path, leaf in experiment.parameters.items():
-        yield f"  {path} = {leaf.value} [{leaf.provenance}]" + (f" {leaf.note}" if leaf.note else "")
+        yield f"  {path} = {leaf.value} [{leaf.provenance}]" + "".join(
+            f" {said}" for said in (leaf.source, leaf.note) if said
+        )
     told = [*experiment.warnings, *recurrence_warnings(model)]
     if told:
         yield ""

@@ -10,16 +10,19 @@ A file of parameters may say, beside its parameters:
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
 | ``draw`` | number of the one draw whose values stand for point values; a composed configuration has them there |
+| ``not_applied`` | in a composed configuration: readings of the draws that change nothing in this cohort → why |
+| ``kept`` | in a composed configuration: parameters that a file closer to the run sets → the file; no draw sets them |
 
 A column of the table is a parameter, or ``reading:<question>``. A draw sets every parameter to its value, in the
-published study (``reference``) as well, and reads the text as it says; what the user set by hand stays.
+published study (``reference``) as well, and reads the text as it says, if the evidence of the cohort at hand has that
+reading and no closer file sets what it would; what the user set by hand stays.
 """
 
 from __future__ import annotations
 
 import copy
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +32,8 @@ from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"
 START, POSTERIOR, CUT, UNDER, DRAWS, DRAW = "start", "posterior", "posterior_cut", "under", "draws", "draw"
-KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS, DRAW)
+NOT_APPLIED, KEPT = "not_applied", "kept"
+KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS, DRAW, NOT_APPLIED, KEPT)
 READING = "reading:"
 """What the name of a column begins with that says how a question was read."""
 MOST_DRAWS = 100_000
@@ -50,6 +54,9 @@ def check(group: Mapping[str, Any], problems: Problems) -> None:
         problems.add(PREFIX + START, group[START], "must be the name of a file of parameters")
     if not isinstance(group.get(CUT), str | None):
         problems.add(PREFIX + CUT, group[CUT], "must be text: what was cut off the posterior")
+    for key in (NOT_APPLIED, KEPT):
+        if not isinstance(group.get(key) or {}, Mapping):
+            problems.add(PREFIX + key, group[key], "is for a composed configuration to say; take it out")
     if under is not None and not (isinstance(under, Mapping) and all(isinstance(v, Mapping) for v in under.values())):
         problems.add(PREFIX + UNDER, MISSING, "must be a mapping from readings to parameters")
 
@@ -60,12 +67,34 @@ def _is_table(given: object) -> bool:
     return bool(columns) and all(isinstance(c, list | tuple) and len(c) == len(columns[0]) for c in columns)
 
 
-def lay_reading_over(group: dict[str, Any], chosen: Mapping[str, str], by_hand: set[str]) -> None:
-    """Lay over the parameters what the file says of the chosen readings."""
-    under = group.get(UNDER)
+def lay_reading_over(group: dict[str, Any], applied: Collection[str], by_hand: set[str]) -> None:
+    """Lay over the parameters what the file says of the readings that are applied."""
+    under, closer = group.get(UNDER), {PREFIX + path for path in group.get(KEPT) or ()}
     for names, patch in under.items() if isinstance(under, Mapping) else ():
-        if isinstance(patch, Mapping) and set(str(names).split("+")) <= set(chosen.values()):
-            lay_over(group, patch, GROUP, by_hand)
+        if isinstance(patch, Mapping) and set(str(names).split("+")) <= set(applied):
+            lay_over(group, patch, GROUP, by_hand | closer, f"of the reading {names}")
+
+
+def applicable(
+    table: Table, alternatives: Mapping[str, str], overruled: Mapping[str, str], by_hand: Sequence[str]
+) -> tuple[Table, dict[str, str]]:
+    """Return draws without the readings that change nothing in this cohort, and these readings with the reason.
+
+    Parameters
+    ----------
+    alternatives : of every alternative of the cohort's evidence the question that it answers.
+    overruled : alternatives that closer files stand against, each with the reason.
+    by_hand : readings that the user named; they are applied.
+    """
+    made, left = dict(table), {}
+    for column in (name for name in table if name.startswith(READING)):
+        for name in dict.fromkeys(table[column]):
+            if alternatives.get(name) != column.removeprefix(READING):
+                left[name] = "the evidence of this cohort has no such reading"
+            elif name in overruled and name not in by_hand:
+                left[name] = overruled[name]
+        made[column] = ["" if name in left else name for name in table[column]]
+    return made, left
 
 
 def has_draws(container: Mapping[str, Any]) -> bool:
@@ -148,6 +177,7 @@ def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
             node = node[step]
         node[last] = {**node[last], "value": value} if isinstance(node[last], Mapping) else value
     group[DRAW] = design.numbers[0]
+    group |= {key: container[GROUP][key] for key in (NOT_APPLIED, KEPT) if key in container[GROUP]}
     return design.config
 
 
@@ -185,14 +215,15 @@ def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Desi
     chosen = [given] if isinstance(given, str) else list(given or ())
     questions = [name for name in table if name.startswith(READING)]
     paths = [name for name in table if not name.startswith(READING)]
-    drawn = [path for path in paths if not {PREFIX + path, f"{PREFIX}{path}.value"} & by_hand]
+    kept = group.get(KEPT) or {}
+    drawn = [path for path in paths if path not in kept and not {PREFIX + path, f"{PREFIX}{path}.value"} & by_hand]
     parameters = published_with(plain, drawn)
     rows: dict[tuple[str, ...], list[int]] = {}
     for row in range(len(numbers)):
         rows.setdefault(tuple(str(table[name][row]) for name in questions), []).append(row)
     found = []
     for readings, mine in rows.items():
-        study = {**container["study"], "reading": list(dict.fromkeys([*chosen, *readings])) or None}
+        study = {**container["study"], "reading": list(dict.fromkeys([*chosen, *filter(None, readings)])) or None}
         values = {path: [table[path][row] for row in mine] for path in drawn}
         values |= {path: [_value(plain, path)] * len(mine) for path in paths if path not in drawn}
         config = {**container, GROUP: parameters, "study": study}

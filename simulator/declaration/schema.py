@@ -43,6 +43,7 @@ from simulator.text import visible
 GROUPS = ("cohort", "model", "course", "study")
 OPEN = ("cohort", "study", "parameters", "course")
 """Groups that a reading may patch."""
+OF_A_READING = "set by a reading of the evidence"
 
 
 class Output(Declared):
@@ -100,6 +101,8 @@ class Experiment:
     units: Mapping[str, str] = field(default_factory=dict)  # key → unit in which a bare number is read there
     estimates: Mapping[str, Statistic] = field(default_factory=dict)  # what studies compute beside the targets
     kinds: Mapping[str, str] = field(default_factory=dict)  # key → what may stand there (`values.DIMENSIONS`)
+    not_applied: Mapping[str, str] = field(default_factory=dict)  # readings that change nothing here → why
+    size: str = ""  # where the evidence is of more or fewer patients than are simulated
 
     @property
     def name(self) -> str:
@@ -190,7 +193,17 @@ def declare(
     problems.raise_any()
     referred = parameters.used | references(groups)
     unused = tuple(p for p in leaves if p not in referred and p.rpartition(".")[0] not in referred)
+    not_applied = {**selection.not_applied, **(container["parameters"].get(posterior.NOT_APPLIED) or {})}
+    kept = container["parameters"].get(posterior.KEPT) or {}
+    size = _size(selection.targets, cohort, tables)
+    sized_by_hand = not keys_of(overrides).isdisjoint(("cohort.n_patients", "cohort.mix")) or any(
+        key.startswith(("cohort.mix.", "cohort.arms")) for key in keys_of(overrides)
+    )
+    drawn = kept if posterior.has_draws(container) or container["parameters"].get(posterior.DRAW) is not None else {}
     told = [
+        *([size] if size and not sized_by_hand else []),
+        *(f"the reading {name} is not applied: {why}" for name, why in not_applied.items()),
+        *(f"{PREFIX}{path} is not drawn: it is set in {file}, closer to the run" for path, file in drawn.items()),
         *compiled.warnings,
         *evidence.doubts(),
         *outside_interval(leaves),
@@ -212,7 +225,7 @@ def declare(
         course,
         tuple(compiled.courses),
         study,
-        leaves,
+        {path: _varied(leaf, (varied or {}).get(path)) for path, leaf in leaves.items()},
         solved,
         tables,
         design,
@@ -221,7 +234,37 @@ def declare(
         parameters.units,
         estimates,
         parameters.kinds,
+        not_applied,
+        size,
     )
+
+
+def _size(targets: Sequence[evidence_file.EvidenceEntry], cohort: Cohort, tables: ModelTables) -> str:
+    """Say where figures of all treated, or of all of an arm or stratum, are of another number than is simulated."""
+    n, strata = int(tables.patients.n_patients[0]), len(tables.strata)
+    shares = tables.patients.share[0].reshape(-1, strata)
+    found: dict[str, list[str]] = {}
+    for entry in targets:
+        statistic, where = entry.statistic, entry.statistic.where if entry.statistic is not None else None
+        if statistic is None or entry.denominator is None or statistic.population != "treated" or statistic.against:
+            continue
+        given = where.model_dump(exclude_none=True) if where is not None else {}
+        if not set(given) <= {"stratum", "arm"}:
+            continue
+        mine = shares[[cohort.arm_names.index(given["arm"])]] if "arm" in given else shares
+        share = mine[:, tables.strata.index(given["stratum"])].sum() if "stratum" in given else mine.sum()
+        if abs(entry.denominator - n * share) >= 1.0:
+            whom = " ".join(("treated", *(f"in {what} {name}" for what, name in given.items())))
+            said = f"{entry.denominator} {whom} in the evidence, {n * share:.4g} of cohort.n_patients = {n} simulated"
+            found.setdefault(said, []).append(entry.id)
+    listed = (f"{said} ({', '.join(ids[:4])}{', …' if len(ids) > 4 else ''})" for said, ids in found.items())
+    return "the size of the study is not the published one: " + "; ".join(listed) if found else ""
+
+
+def _varied(leaf: Leaf, values: Sequence[Any] | None) -> Leaf:
+    """Return a parameter, or one that varies over parameter sets, of which nothing is said."""
+    same = values is None or all(value == leaf.value for value in values)
+    return leaf if same else Leaf(leaf.path, list(values or ()), "assumed", note="one value a parameter set")
 
 
 def declare_many(experiment: Experiment, values: Mapping[str, Sequence[Any]]) -> Experiment:
@@ -328,15 +371,16 @@ def _select(
     evidence: evidence_file.EvidenceFile, groups: dict[str, Any], overrides: Sequence[str], problems: Problems
 ) -> evidence_file.Selection:
     """Choose readings and lay their patches over the groups; what the user set by hand stays."""
+    keys = keys_of(overrides)
     try:
-        selection = evidence.select(groups["study"].get("reading"))
+        selection = evidence.select(groups["study"].get("reading"), by_hand=evidence_file.READING_KEY in keys)
     except ConfigError as refusal:
         problems.found.extend(refusal.problems)
         return evidence.select(None)
-    keys = keys_of(overrides)
     for name in OPEN:
-        lay_over(groups[name], getattr(selection, name), name, keys)
-    posterior.lay_reading_over(groups["parameters"], selection.chosen, keys)
+        lay_over(groups[name], getattr(selection, name), name, keys, OF_A_READING)
+    applied = set(selection.chosen.values()) - set(selection.not_applied)
+    posterior.lay_reading_over(groups["parameters"], applied, keys)
     return selection
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulator import units
+from simulator.declaration.base import EXCEPT
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 from simulator.kernels.quantiles import DISTRIBUTIONS, PARAMETERS
 from simulator.tables import Floats
@@ -157,7 +158,7 @@ class Parameters:
         return Parameters(self.leaves, n_sets.pop() if n_sets else self.n_sets, {**self.varied, **values})
 
 
-LEAF_KEYS = {"value", "provenance", "note", "interval", "prior", "contraction", "source", "formula", "citation"}
+LEAF_KEYS = {"value", "provenance", "note", "interval", "prior", "contraction", "source", "formula", "citation", EXCEPT}
 
 
 def parameter_leaves(
@@ -176,13 +177,14 @@ def parameter_leaves(
             if not isinstance(name, str):
                 problems.add(key, name, "a parameter's name must be text; quote names that YAML reads as NO or 12")
             elif isinstance(child, Mapping) and "value" in child:
-                _leaf(child, here, key)
+                for part, said in _parts(child, here, problems):
+                    _leaf(said, part, PREFIX + part)
             elif isinstance(child, Mapping):
                 visit(child, here)
             elif child is None:
                 problems.add(key, child, "must have a value")
             else:
-                leaves[here] = Leaf(here, child, "assumed", note=SET_BY_USER)
+                leaves[here] = Leaf(here, child, "assumed", note=SET_BY_USER if _set_by_hand(key, by_hand) else None)
 
     def _leaf(child: Mapping[str, Any], here: str, key: str) -> None:
         for extra in sorted(set(map(str, child)) - LEAF_KEYS):
@@ -190,7 +192,8 @@ def parameter_leaves(
         provenance = child.get("provenance", "assumed")
         if provenance not in PROVENANCES:
             problems.unknown(f"{key}.provenance", str(provenance), PROVENANCES, what="provenance class")
-        if f"{key}.value" in by_hand and f"{key}.provenance" not in by_hand:
+        by_composition = child.get("note") == SET_BY_USER  # which knows best what belongs to the value
+        if f"{key}.value" in by_hand and f"{key}.provenance" not in by_hand and not by_composition:
             leaves[here] = Leaf(here, child["value"], "assumed", note=SET_BY_USER)
             return
         interval, prior = (_ends(child.get(name), f"{key}.{name}") for name in ("interval", "prior"))
@@ -240,6 +243,25 @@ def outside_interval(leaves: Mapping[str, Leaf]) -> Iterator[str]:
             if number < lower or number > upper:
                 key = f"{PREFIX}{path}.value{f'.{stratum}' if stratum else ''}"
                 yield f"{key} = {value}: lies outside its own interval, {leaf.interval[0]} to {leaf.interval[1]}"
+def _set_by_hand(key: str, by_hand: Collection[str]) -> bool:
+    """Whether the user set a dotted key, or a mapping that it stands in."""
+    steps = key.split(".")
+    return any(".".join(steps[:n]) in by_hand for n in range(2, len(steps) + 1))
+
+
+def _parts(leaf: Mapping[str, Any], path: str, problems: Problems) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return a parameter by its path; one whose strata's values differ in what is said of them, by stratum."""
+    apart, value = leaf.get(EXCEPT), leaf["value"]
+    if not apart:
+        return [(path, {key: said for key, said in leaf.items() if key != EXCEPT})]
+    known = value if isinstance(value, Mapping) else {}
+    if not isinstance(apart, Mapping) or not all(isinstance(said, Mapping) for said in apart.values()):
+        problems.add(f"{PREFIX}{path}.{EXCEPT}", apart, "must be a mapping from stratum to what is said of its value")
+        return [(path, {"value": value})]
+    for name in sorted(set(map(str, apart)) - set(known)):
+        problems.unknown(f"{PREFIX}{path}.{EXCEPT}.{name}", name, known, what="stratum of this parameter")
+    common = {key: said for key, said in leaf.items() if key not in ("value", EXCEPT)}
+    return [(f"{path}.{name}", {"value": v, **apart.get(name, common)}) for name, v in known.items()]
 
 
 @dataclass

@@ -37,6 +37,7 @@ def record_of(experiment: Experiment, *, engine: str, draws: Sequence[Experiment
         seed=experiment.root.seed,
         evidence={
             "readings": dict(experiment.selection.chosen),
+            "not_applied": dict(experiment.not_applied),
             "entries": list(experiment.selection.entries),
         },
         parameters={"declared": parameters, "solved": experiment.solved.values},
@@ -47,5 +48,6 @@ def record_of(experiment: Experiment, *, engine: str, draws: Sequence[Experiment
         n_patients=int(experiment.tables.patients.n_patients[0]),
         overrides="\n".join(experiment.overrides),
         assumed=assumption(*(draws or (experiment,))),
+        **({"size": experiment.size} if experiment.size else {}),
         **facts,
     )

@@ -171,6 +171,8 @@ def remarks(tree: xr.DataTree, rows: Sequence[TargetRow], *, spreads: bool = Tru
     if "n_patients" in tree.attrs:
         studies += f" of {_counted(int(tree.attrs['n_patients']), 'patient', 'patients')}"
     yield f"{studies} each; seed {tree.attrs.get('seed', 'not recorded')}"
+    if size := str(tree.attrs.get("size", "")):
+        yield size[0].upper() + size[1:]
     if binned := str(tree["targets"].attrs.get("binned", "")):
         yield f"Binned: {binned}"
     if n_replicates < FEWEST:

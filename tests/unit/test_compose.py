@@ -149,7 +149,7 @@ def test_a_users_file_may_build_on_a_shipped_one(own: Library) -> None:
     assert made["course"] == {"interval": "3 wk"}
     assert made["parameters"] == shipped["parameters"]
     probability = composed("cohort=mine", library=own).container["parameters"]["response"]["probability"]
-    assert probability["stomach"] == 0.5
+    assert probability["stomach"] == {"value": 0.5, "note": "set in parameters/mine.yaml"}
     start = composed("parameters=pj203_mmc").container["parameters"]["response"]["probability"]
     assert probability["other"] == start["other"]
 

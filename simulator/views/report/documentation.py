@@ -102,6 +102,9 @@ def sources(run: Run) -> Iterator[Element]:
     if readings := run.evidence.get("readings"):
         yield paragraph("Where the text is ambiguous it was read so:")
         yield definitions((str(question).replace("_", " "), str(answer)) for question, answer in readings.items())
+    if left := run.evidence.get("not_applied"):
+        yield paragraph("These readings are not applied, since something closer to the run says otherwise:")
+        yield definitions((str(name).replace("_", " "), str(why)) for name, why in left.items())
     yield definitions((name, said) for name, said in _CLASSES.items())
     rows = map(_evidence_cells, run.evidence.get("entries") or [])
     yield table("Evidence", ("id", "what", "as printed", "n/N", "provenance", "role", "where"), rows)
