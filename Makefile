@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: run test lint docs picture clean constraints posteriors
+.PHONY: run test lint bounds docs picture clean constraints posteriors
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed-run
@@ -22,6 +22,10 @@ lint: $(VENV)/.installed-test
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+# The main job and a small set of tests on the oldest and the newest versions that pyproject.toml allows.
+bounds:
+	@PYTHON="$(PYTHON)" tests/packaging/bounds.sh $(ARGS)
 
 # The site, in build/docs/: every page's code is run, and a warning is an error.
 docs: $(VENV)/.installed-docs
@@ -68,7 +72,7 @@ $(VENV)/.installed-run: $(INPUTS) | $(VENV)/bin/python
 
 # The larger set of packages serves `make run` too.
 $(VENV)/.installed-test: $(INPUTS) | $(VENV)/bin/python
-	@$(INSTALL) -e '.[test,oracle]'
+	@$(INSTALL) -e '.[test,oracle,distributed]'
 	@touch $(VENV)/.installed-run $@
 
 $(VENV)/.installed-docs: $(INPUTS) | $(VENV)/bin/python

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import simulator
 from simulator.cli.files import dump
-from simulator.cli.preflight import EVIDENCE, EXPLAIN, REPORT, Prepared, prepare, read_arguments
+from simulator.cli.preflight import EVIDENCE, EXPLAIN, REPORT, VERIFY, Prepared, prepare, read_arguments
 from simulator.cli.terminal import raw_of, shown
 from simulator.errors import (
     ConfigError,
@@ -81,6 +81,9 @@ def _obey(argv: Sequence[str]) -> None:
     elif arguments.command == REPORT:
         [path] = arguments.overrides
         print(_report(Path(path).expanduser()))
+    elif arguments.command == VERIFY:
+        [path] = arguments.overrides
+        _verify(Path(path).expanduser())
     elif arguments.cfg:
         print(dump(prepare(arguments.overrides, config_dir=arguments.config_dir).container), end="")
     elif arguments.command == EXPLAIN:
@@ -145,6 +148,20 @@ def _report(path: Path) -> Path:
         return report.write(tree, folder / PAGE, source=str(path), against=named_beside(folder / CONTRAST))
     finally:
         tree.close()
+
+
+def _verify(path: Path) -> None:
+    """Print what was checked of results. Raises ConfigError with everything that is damaged."""
+    from simulator.results.verification import verify
+
+    found = verify(path)
+    for line in found.checked:
+        print(f"checked: {line}")
+    for line in found.notes:
+        print(f"note: {line}")
+    if found.damaged:
+        raise ConfigError(found.damaged)
+    print(f"{path}: nothing is damaged")
 
 
 def tell_files(folder: Path, files: Mapping[str, str]) -> None:

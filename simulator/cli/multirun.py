@@ -330,6 +330,7 @@ def _concluded(folder: Path, sweep: Sweep) -> Path:
     paged = bool(sweep.composed(0).container["output"]["report"])
     if n_finished + len(failed) == n:
         write_summary(folder, tree)
+        SweepStore(folder).seal()
         if sweep.contrast:
             save(contrast(tree, sweep.contrast, across_cohorts=True), folder / CONTRAST)
         if paged:

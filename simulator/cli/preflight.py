@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from simulator.cli.overrides import Overrides
     from simulator.declaration.schema import Experiment
 
-RUN, EXPLAIN, EVIDENCE, REPORT = "run", "explain", "evidence", "report"
-COMMANDS = (EXPLAIN, EVIDENCE, REPORT)
+RUN, EXPLAIN, EVIDENCE, REPORT, VERIFY = "run", "explain", "evidence", "report", "verify"
+COMMANDS = (EXPLAIN, EVIDENCE, REPORT, VERIFY)
+OF_RESULTS = (REPORT, VERIFY)
+"""Commands that take the path of results, and nothing else."""
+
 _REFUSED_OPTIONS = {
     ("--config-path", "-cp", "--config-name", "-cn"): "cannot be set; your own files go into a folder given "
     "with --config-dir",
     ("--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--package", "-p",
      "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
 }  # fmt: skip
-_REPORT_OF = "takes one path: a results.nc, or the folder that holds one"
+_TAKES = "takes one path: a results.nc, or the folder that holds one"
 _OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun", "--dry-run")
 
 
@@ -86,7 +89,7 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     known, rest = parser.parse_known_intermixed_args(list(argv))
     problems = [_option_problem(argument) for argument in rest]
     words: list[str] = known.words
-    if words[:1] == [REPORT]:  # a folder may be called like a command
+    if words[:1] and words[0] in OF_RESULTS:  # a folder may be called like a command
         commands, words = words[:1], words[1:]
     else:
         commands = [word for word in words if word in COMMANDS]
@@ -100,12 +103,12 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
         problems.append(Problem("--multirun", MISSING, f"sweeps simulations; {command} takes one scenario"))
     if known.dry and not known.multirun:
         problems.append(Problem("--dry-run", MISSING, "belongs to a sweep: add --multirun"))
-    if command == REPORT and len(words) != 1:
-        problems.append(Problem(REPORT, " ".join(words) or MISSING, _REPORT_OF))
-    if command == REPORT:
+    if command in OF_RESULTS and len(words) != 1:
+        problems.append(Problem(command, " ".join(words) or MISSING, _TAKES))
+    if command in OF_RESULTS:
         for option, given in (("--cfg", known.cfg), ("--config-dir", known.config_dir)):
             if given is not None:
-                problems.append(Problem(option, given, f"says nothing of finished results; {REPORT} {_REPORT_OF}"))
+                problems.append(Problem(option, given, f"says nothing of finished results; {command} {_TAKES}"))
     if problems and not (known.help or known.version):
         raise ConfigError(problems)
     return Arguments(

@@ -7,7 +7,9 @@ gives stale results. Here every kernel is cached in a folder named by a hash of 
 versions of numba and llvmlite, of the processor and of the optimisation level. One file holds one compiled
 signature, its name is derived from the signature, and it is written under a temporary name and renamed: there
 is no index that two processes could overwrite. Whatever goes wrong with the disk costs time, never a result:
-without a writable folder kernels are compiled in memory.
+without a writable folder kernels are compiled in memory. A file begins with a checksum of its place and its bytes, so
+that a damaged or misplaced one is compiled again; and code is run only from a folder to which nobody but this user can
+write.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import functools
 import hashlib
 import os
 import pickle
+import stat
 import sys
 import tempfile
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +49,7 @@ COMPILED_SOURCES = (
 )
 """Files with kernels, below the package `simulator`. A file whose kernels others call **must** be listed."""
 
+_CHECKSUM_BYTES = 32
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -97,17 +102,42 @@ def cache_root() -> Path | None:
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """This process's folder of compiled kernels, created and probed once; None where nothing is writable."""
+    """This process's folder of compiled kernels, created and probed once; None where nothing is writable.
+
+    A folder to which others can write is refused with a RuntimeWarning: None.
+    """
     root = cache_root()
     if root is None:
         return None
     try:
         folder = root / f"kernels-{cache_key()}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if why := _distrusted(folder):
+            said = (
+                f"{folder} {why}: compiled kernels are neither read from there nor kept; {CACHE_VARIABLE} names another"
+            )
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
+            return None
         tempfile.TemporaryFile(dir=folder).close()
     except OSError:
         return None
     return folder
+
+
+def _distrusted(folder: Path) -> str | None:
+    """Return why code from a folder is not to be run: who else can write there. Windows gives each user a folder."""
+    if os.name == "nt":
+        return None
+    found, above = folder.lstat(), folder.parent.stat()
+    if stat.S_ISLNK(found.st_mode):
+        return "is a link"
+    if found.st_uid != os.geteuid():
+        return "belongs to another user"
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "can be written to by other users"
+    if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
+        return "can be replaced by other users"
+    return None
 
 
 @functools.cache
@@ -145,6 +175,13 @@ class _KernelCacheImpl(caching.CompileResultCacheImpl):
         self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
 
 
+def _checksum(path: Path, data: bytes) -> bytes:
+    """Checksum of compiled code in its place: the folder names the sources and versions, the file the signature."""
+    digest = hashlib.blake2b(f"{path.parent.name}/{path.name}\n".encode(), digest_size=_CHECKSUM_BYTES)
+    digest.update(data)
+    return digest.digest()
+
+
 class _KernelCacheFile:
     """One file for each compiled signature, so that processes never share a file they both change."""
 
@@ -158,16 +195,20 @@ class _KernelCacheFile:
         return self._folder / f"{self._name}.{digest}.nbc"
 
     def load(self, key: object) -> Any:
+        path = self._path(key)
         try:
-            return pickle.loads(self._path(key).read_bytes())
+            held = path.read_bytes()
         except FileNotFoundError:
             return None
+        data = held[_CHECKSUM_BYTES:]
+        return pickle.loads(data) if held[:_CHECKSUM_BYTES] == _checksum(path, data) else None
 
     def save(self, key: object, data: object) -> None:
         path = self._path(key)
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        dumped = caching.dumps(data)
         try:
-            temporary.write_bytes(caching.dumps(data))
+            temporary.write_bytes(_checksum(path, dumped) + dumped)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -90,15 +90,17 @@ def one_way(tree: xr.DataTree, at: Mapping[str, Any] | None = None) -> Slices:
 
 
 def named_beside(path: Path) -> dict[str, Any]:
-    """Return the reference that a file of contrasts was made against; empty if there is no such file, or it is no more
-    to be read.
+    """Return the reference that a file of contrasts was made against; empty if there is no such file.
+
+    Raises ConfigError where the file is not as it was written.
     """
     if not path.is_file():
         return {}
+    with open_results(path) as tree:
+        said = str(tree.attrs.get("against", "{}"))
     try:
-        with open_results(path) as tree:
-            found = ast.literal_eval(str(tree.attrs.get("against", "{}")))
-    except (ConfigError, ValueError, SyntaxError):
+        found = ast.literal_eval(said)
+    except (ValueError, SyntaxError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -111,15 +111,16 @@ class Blocks:
     block: tuple[int, ...]  # points of each axis in one block
 
     def __len__(self) -> int:
-        return math.prod(self._grid)
+        return math.prod(self.grid)
 
     @property
-    def _grid(self) -> tuple[int, ...]:
+    def grid(self) -> tuple[int, ...]:
+        """Blocks along each axis."""
         return tuple(-(-size // points) for size, points in zip(self.shape, self.block, strict=True))
 
     def region(self, number: int) -> Region:
         """Return the points of a block on each axis."""
-        places = np.unravel_index(number, self._grid)
+        places = np.unravel_index(number, self.grid)
         return tuple(
             slice(int(place) * points, min((int(place) + 1) * points, size))
             for place, points, size in zip(places, self.block, self.shape, strict=True)
@@ -141,7 +142,7 @@ class Blocks:
     def number(self, place: tuple[int, ...]) -> int:
         """Return the block in which a place lies."""
         return int(
-            np.ravel_multi_index([at // points for at, points in zip(place, self.block, strict=True)], self._grid)
+            np.ravel_multi_index([at // points for at, points in zip(place, self.block, strict=True)], self.grid)
         )
 
 

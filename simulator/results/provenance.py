@@ -122,6 +122,17 @@ def config_of(tree: xr.DataTree) -> dict[str, Any]:
     return config
 
 
+def is_recorded(config: object, tree: xr.DataTree) -> bool:
+    """Whether a configuration is the one that a tree was made from, as far as the record has it."""
+    if not isinstance(config, Mapping):
+        return False
+    try:
+        recorded = json.loads(_json({key: value for key, value in config.items() if key != "hydra"}))
+    except TypeError:  # what no record holds
+        return False
+    return bool(recorded == config_of(tree))
+
+
 def _json(value: object) -> str:
     return json.dumps(_without_paths(_plain(value)), ensure_ascii=False, separators=(",", ":"))
 

@@ -1,12 +1,15 @@
 """Trees on disk. Knows files, bytes and how to replace one safely; knows nothing of what is in a tree.
 
 A run is one NetCDF-4 file with a group per node. The same tree always gives the same bytes: no times,
-no host, a fixed order of everything.
+no host, a fixed order of everything. After the last byte that NetCDF knows of stands the SHA-256 of all before it,
+which every opening checks: HDF5's own checksums see no damage in text, scalars, attributes and names. Those that it
+has, fletcher32 of each chunk, guard what is read of a large file after it was opened.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Mapping
@@ -26,9 +29,19 @@ FILES = ("results.nc", "calibration.nc", "sbc.nc")
 LOADED_BELOW = 256 * 2**20
 """Trees smaller than this many bytes are read whole and their file is closed."""
 
+CONTRAST = "contrast.nc"
+"""Name of the contrasts of a sweep, beside it."""
+
 SWEEP = "sweep.zarr"
 """Name of a sweep's store in its folder."""
 
+SEALED = "sealed"
+"""Attribute of a file that ends with a checksum; files written before there was one lack it."""
+
+_SEAL = b"\nlobule sha256 "
+_SEAL_BYTES = len(_SEAL) + hashlib.sha256().digest_size * 2 + 1
+_SEALED_HOW = f"the last {_SEAL_BYTES} bytes are '\\nlobule sha256 ', the SHA-256 of all before them, and '\\n'"
+_NOT_AS_WRITTEN = "is damaged or was changed after it was written"
 _CHUNK_BYTES = 2**20
 _NETCDF_MAGIC = (b"\x89HDF\r\n\x1a\n",)
 _OTHER_NETCDF = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
@@ -51,7 +64,10 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
         _claim(temporary)
-        tree.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(tree))
+        marked = tree.copy(deep=False)
+        marked.attrs[SEALED] = _SEALED_HOW
+        marked.to_netcdf(temporary, engine="netcdf4", format="NETCDF4", encoding=_encoding(tree))
+        _seal(temporary)
         _flush(temporary)
         temporary.replace(target)
         _flush(target.parent)
@@ -65,20 +81,26 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
 def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
     """Open the results of a run, a calibration or a sweep: the file or store, or the folder that holds it.
 
-    Trees of less than 256 MiB are loaded and the file closed. Larger ones are read as they are used and
+    Every byte is held against the checksum at the end of the file, or, of a sweep, against its manifest. Trees of less
+    than 256 MiB are loaded and the file closed. Larger ones are read as they are used and
     keep the file open until ``tree.close()``; the file may be replaced or deleted meanwhile. A sweep is always read
     as it is used (`sweep_tree.open_sweep`).
 
     Raises
     ------
     ConfigError
-        If there is nothing at the path, or it is not results, or of an unknown format or a newer version.
+        If there is nothing at the path, or it is not results, or not as it was written, or of a newer version.
     """
-    if (folder := _sweep_at(Path(path))) is not None:
+    if (folder := sweep_at(Path(path))) is not None:
         from simulator.results.sweep_tree import open_sweep
 
         return open_sweep(folder)
-    found = _located(Path(path))
+    return open_file(located(Path(path)))[0]
+
+
+def open_file(found: Path) -> tuple[xr.DataTree, bool]:
+    """Open one file of results, and return whether a checksum vouches for it. Raises ConfigError as `open_results`."""
+    sealed = _is_sealed(found)
     try:
         opened = xr.open_datatree(found, engine="netcdf4")
     except PermissionError as error:
@@ -87,8 +109,13 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
         raise _refused(found, "must be a whole NetCDF-4 file: it is damaged or cut short") from error
     try:
         _check_record(found, opened.attrs)
+        if not sealed and SEALED in opened.attrs:
+            raise _refused(found, f"{_NOT_AS_WRITTEN}: the checksum at its end is gone")
         lazy = opened.nbytes >= LOADED_BELOW
         tree = xr.DataTree.from_dict({node.path: _restored(node, lazy=lazy) for node in opened.subtree})
+    except (OSError, RuntimeError, ValueError) as error:
+        opened.close()
+        raise _refused(found, "must be a whole NetCDF-4 file: what is in it cannot be read") from error
     except BaseException:
         opened.close()
         raise
@@ -96,7 +123,37 @@ def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
         tree.set_close(opened.close)
     else:
         opened.close()
-    return tree
+    tree.attrs.pop(SEALED, None)
+    return tree, sealed
+
+
+def _seal(path: Path) -> None:
+    """Append the checksum of a file to it."""
+    with path.open("r+b") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0, os.SEEK_END)
+        file.write(_SEAL + digest.encode() + b"\n")
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a file ends with a checksum. Raises ConfigError where that is not the one of the file."""
+    try:
+        with path.open("rb") as file:
+            before = file.seek(0, os.SEEK_END) - _SEAL_BYTES
+            file.seek(max(before, 0))
+            end = file.read()
+            if before < 0 or not end.startswith(_SEAL):
+                return False
+            file.seek(0)
+            digest = hashlib.sha256()
+            while before > 0 and (some := file.read(min(before, _CHUNK_BYTES))):
+                digest.update(some)
+                before -= len(some)
+    except OSError as error:
+        raise _refused(path, f"must be a file that can be read: {error.strerror or error}") from error
+    if end[len(_SEAL) :] != digest.hexdigest().encode() + b"\n":
+        raise _refused(path, f"{_NOT_AS_WRITTEN}: its checksum does not hold")
+    return True
 
 
 def _encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
@@ -105,7 +162,7 @@ def _encoding(tree: xr.DataTree) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _storage(variable: xr.Variable) -> dict[str, Any]:
-    """Light compression, chunks of about 1 MiB that cut the leading dimensions first."""
+    """Light compression, a checksum, chunks of about 1 MiB that cut the leading dimensions first."""
     if variable.dtype == object or variable.ndim == 0 or variable.size == 0:
         return {}
     chunks = list(variable.shape)
@@ -114,7 +171,7 @@ def _storage(variable: xr.Variable) -> dict[str, Any]:
         chunks[dim] = max(1, min(chunks[dim], _CHUNK_BYTES // rest))
         if chunks[dim] > 1:
             break
-    return {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": tuple(chunks)}
+    return {"zlib": True, "complevel": 1, "shuffle": True, "fletcher32": True, "chunksizes": tuple(chunks)}
 
 
 def _claim(path: Path) -> None:
@@ -148,14 +205,15 @@ def _refused(path: Path, allowed: str) -> ConfigError:
     return ConfigError(Problem("results", str(path), allowed))
 
 
-def _sweep_at(path: Path) -> Path | None:
+def sweep_at(path: Path) -> Path | None:
     """Return the folder of a sweep, given it or the store in it."""
     if path.name == SWEEP and (path / "zarr.json").is_file():
         return path.parent
     return path if (path / SWEEP).is_dir() and not (path / "results.nc").exists() else None
 
 
-def _located(path: Path) -> Path:
+def located(path: Path) -> Path:
+    """Return the file of results at a path or in a folder. Raises ConfigError where there is none."""
     for name in FILES:
         if (path / name).is_file():
             return path / name

@@ -1,12 +1,13 @@
 """The store of a sweep on disk: one Zarr v3 hierarchy, filled block by block, and a manifest of what is in it.
 
 Knows files, checksums and commits; knows nothing of how a block came about. An array never says what is done, since a
-chunk that is not there reads as NaN: the manifest does. A block is committed by writing its chunks, each under a
-temporary name, flushed and renamed, and then its record in the manifest in the same way. So whatever is killed when,
-a block is there whole or it is done again, with the same bytes.
+chunk that is not there reads as NaN: the manifest does, and `proven_store` holds what is read against it. A block is
+committed by writing its chunks, each under a temporary name, flushed and renamed, and then its record in the manifest
+in the same way. So whatever is killed when, a block is there whole or it is done again, with the same bytes.
 
     <folder>/sweep.zarr/          the arrays, open to every reader of Zarr
-    <folder>/manifest/            sweep.json: what is swept; frame.json, block-<n>.json: files and their checksums
+    <folder>/manifest/            sweep.json: what is swept; frame.json, block-<n>.json: files and their checksums;
+                                  finished.json: checksums of these records and of summary.csv, once all is done
     <folder>/sums/                block-<n>: what more studies can be added to, where that was asked for
     <folder>/locks/               who works here
     <folder>/extended/            arrays, manifest and sums of a larger sweep, until they take the place of these
@@ -40,9 +41,8 @@ if TYPE_CHECKING:
 
 ARRAYS = SWEEP
 MANIFEST, SUMS, EXTENDED, SUMMARY = "manifest", "sums", "extended", "summary.csv"
-STORE_FORMAT = 1
-"""Version of the layout of the folder."""
-
+FRAME, SEAL = "frame.json", "finished.json"
+_KEYS = {FRAME: {"shape", "block", "files"}, SEAL: {"records", "files"}, "block": {"sweep", "files", "failed"}}
 _DONE = "done"
 
 SCENARIOS = "scenarios"
@@ -69,7 +69,7 @@ class SweepStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.arrays, self.manifest, self._sums = folder / ARRAYS, folder / MANIFEST, folder / SUMS
+        self.arrays, self.manifest, self.kept_sums = folder / ARRAYS, folder / MANIFEST, folder / SUMS
 
     # -- what is there ------------------------------------------------------------------------------
 
@@ -80,52 +80,57 @@ class SweepStore:
     def begin(self, description: Mapping[str, Any], layout: Layout) -> None:
         """Write what is known before anything is simulated, where it is not there whole already."""
         files = _frame(layout)
-        checksums = {path: _checksum(data) for path, data in files.items()}
+        checksums = {path: checksum(data) for path, data in files.items()}
         record: dict[str, Any] = {"shape": list(layout.shape), "block": list(layout.block), "files": checksums}
-        known = self._read("frame.json")
-        if known != record or not self._whole(record["files"]):
+        if self._read(FRAME) != record or not self._whole(record["files"]):
+            self._withdraw(FRAME, record)
             for path, data in files.items():
                 write(self.arrays / path, data)
-            self._write("frame.json", record)
+            self._write(FRAME, record)
         if self.description() != description:
+            self._withdraw("sweep.json", description)
             self._write("sweep.json", description)
-            self.__dict__.pop("_sweep", None)
+            self.__dict__.pop("sweep", None)
 
     @cached_property
-    def _sweep(self) -> str:
+    def sweep(self) -> str:
         """Checksum of what is swept here: a record of a block counts only with the sweep that it was made for."""
-        return _checksum(_json(self.description()))
+        return checksum(_json(self.description()))
 
     def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Return the points of each axis, of all scenarios and of a block; None where nothing has begun."""
-        record = self._read("frame.json")
+        record = self._read(FRAME)
         return None if record is None else (tuple(record["shape"]), tuple(record["block"]))
 
     def block(self, number: int) -> Block | None:
         """Return the record of a block if it is committed and everything it names is as it was written."""
         record = self._read(f"block-{number}.json")
-        if record is None or record["sweep"] != self._sweep or not self._whole(record["files"]):
+        if record is None or record["sweep"] != self.sweep or not self._whole(record["files"]):
             return None
-        if record.get("sums") not in (None, _checksum_of(self._sums_of(number))):
+        if record.get("sums") not in (None, checksum_of(self.sums_of(number))):
             return None
-        return _block(number, record)
+        return block_of(number, record)
 
     def sums(self, number: int) -> dict[int, dict[str, Any]]:
         """Return the sums of a block that is whole, by scenario; none where they are not kept."""
         block = self.block(number)
-        return {} if block is None or block.sums is None else unpacked(self._sums_of(number).read_bytes())
+        if block is None or block.sums is None:
+            return {}
+        data = self.sums_of(number).read_bytes()
+        return unpacked(data) if checksum(data) == block.sums else {}
 
-    def _sums_of(self, number: int) -> Path:
-        return self._sums / f"block-{number}"
+    def sums_of(self, number: int) -> Path:
+        """Return where the sums of a block are kept."""
+        return self.kept_sums / f"block-{number}"
 
     def committed(self) -> dict[int, Block]:
         """Return every block that has a record, unverified."""
         found = {}
         for path in sorted(self.manifest.glob("block-*.json")):
             record = self._read(path.name)
-            if record is not None and record["sweep"] == self._sweep:
+            if record is not None and record["sweep"] == self.sweep:
                 number = int(path.stem.partition("-")[2])
-                found[number] = _block(number, record)
+                found[number] = block_of(number, record)
         return found
 
     # -- committing ---------------------------------------------------------------------------------
@@ -145,42 +150,88 @@ class SweepStore:
         LobuleError
             If a file cannot be written, as on a full disk; what was committed before is as it was.
         """
-        files = encoded(layout, number, runs)
-        for path, data in files.items():
-            write(self.arrays / path, data)
+        files = {self.arrays / path: data for path, data in encoded(layout, number, runs).items()}
         record: dict[str, Any] = {
-            "sweep": self._sweep,
-            "files": {path: _checksum(data) for path, data in files.items()},
+            "sweep": self.sweep,
+            "files": {path.relative_to(self.arrays).as_posix(): checksum(data) for path, data in files.items()},
             "failed": dict(failed or {}),
         }
         if sums is not None:
-            data = packed(sums)
-            write(self._sums_of(number), data)
-            record["sums"] = _checksum(data)
+            files[self.sums_of(number)] = packed(sums)
+            record["sums"] = checksum(files[self.sums_of(number)])
+        self._withdraw(f"block-{number}.json", record)
+        for path, data in files.items():
+            write(path, data)
         self._write(f"block-{number}.json", record)
-        return _block(number, record)
+        return block_of(number, record)
+
+    def seal(self) -> None:
+        """Write down which records there are, and the summary, once every block is committed."""
+        content = {
+            "records": {path.name: checksum_of(path) for path in sorted(self.manifest.glob("*.json"))},
+            "files": {SUMMARY: checksum_of(self.folder / SUMMARY)},
+        }
+        content["records"].pop(SEAL, None)
+        if self._read(SEAL) != content:
+            self._write(SEAL, content)
 
     def _whole(self, files: Mapping[str, str]) -> bool:
-        return all(_checksum_of(self.arrays / path) == checksum for path, checksum in files.items())
+        return all(checksum_of(self.arrays / path) == written for path, written in files.items())
 
     def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return self.record(name)
+        except ValueError:  # damaged: as if it were not there
+            return None
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """Return the content of a record, None where there is none. Raises ValueError where it is damaged."""
         path = self.manifest / name
         try:
             held: dict[str, Any] = json.loads(path.read_bytes())
-            content = held.pop("content")
-            return content if held == {"checksum": _checksum(_json(content))} else None
+            content: dict[str, Any] = held.pop("content")
+            whole = held in ({"checksum": each} for each in (_named(name, content), checksum(_json(content))))
+            whole = whole and _KEYS.get(name.partition("-")[0], set()) <= content.keys()
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):  # damaged: as if it were not there
-            return None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            whole = False
+        except OSError as error:
+            raise _cannot(path, error) from error
+        if not whole:
+            raise ValueError(name)
+        return content
+
+    def expects_seal(self) -> bool:
+        """Whether the folder is of a version that seals what is finished."""
+        frame = self._read(FRAME)
+        return frame is not None and (self.manifest / FRAME).read_bytes() == _recorded(FRAME, frame)
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        write(self.manifest / name, _recorded(name, content))
+
+    def _withdraw(self, name: str, content: Mapping[str, Any]) -> None:
+        """Take away a record that is about to say something else, and the seal with it, before files change."""
+        path = self.manifest / name
+        try:
+            if not path.exists() or path.read_bytes() != _recorded(name, content):
+                (self.manifest / SEAL).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise _cannot(path, error) from error
 
-    def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        write(self.manifest / name, _json({"checksum": _checksum(_json(content)), "content": content}))
+
+def _recorded(name: str, content: Mapping[str, Any]) -> bytes:
+    return _json({"checksum": _named(name, content), "content": content})
 
 
-def _block(number: int, record: Mapping[str, Any]) -> Block:
+def _named(name: str, content: Mapping[str, Any]) -> str:
+    """Return the checksum of a record in its place; those written before there was a seal have one of the content."""
+    return checksum(name.encode() + b"\n" + _json(content))
+
+
+def block_of(number: int, record: Mapping[str, Any]) -> Block:
+    """Return a block as its record says it."""
     return Block(number, record["files"], record["failed"], record.get("sums"))
 
 
@@ -360,15 +411,17 @@ def _json(content: object) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _checksum(data: bytes) -> str:
+def checksum(data: bytes) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _checksum_of(path: Path) -> str | None:
+def checksum_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file, None where there is none."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return None
     except OSError as error:
         raise _cannot(path, error) from error

@@ -15,8 +15,9 @@ import xarray as xr
 
 from simulator.errors import ConfigError, IncompleteWarning, Problem
 from simulator.results.layout import Blocks, Layout
+from simulator.results.manifest import Manifest, manifest
 from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
-from simulator.results.sweep_store import EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
+from simulator.results.sweep_store import ARRAYS, EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
 from simulator.text import csv_text
 
 COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenarios_finished", "failed"
@@ -41,26 +42,26 @@ _ERROR = "_standard_error"
 def open_sweep(folder: Path) -> xr.DataTree:
     """Open the store of a sweep. Numbers are read as they are used; text is loaded.
 
-    What is not finished is NaN: then `IncompleteWarning` is given, and the attribute ``complete`` is 0.
+    What is not finished is NaN: then `IncompleteWarning` is given, and the attribute ``complete`` is 0. Every file is
+    held against the manifest whenever it is read: one that is missing or not as it was written raises ConfigError where
+    its numbers are asked for, naming the scenarios.
 
     Raises
     ------
     ConfigError
-        If the folder holds no sweep of ours, or one of a newer version.
+        If the folder holds no sweep of ours, or one of a newer version, or what says what is in it is damaged.
     """
-    store = SweepStore(folder)
-    tree = _opened(store.arrays)
-    shape = store.shape()
-    if shape is None:
-        raise _refused(folder, "has no manifest, which says what is finished; give the sweep's command again")
+    records = manifest(SweepStore(folder))
+    tree = opened(records)
+    blocks = records.blocks
+    assert blocks is not None
     if tree.attrs.get("software") != SOFTWARE:
         raise _refused(folder, "must be results of Lobule: this Zarr store has no record of ours")
     if not 1 <= tree.attrs.get("results_format", 0) <= RESULTS_FORMAT:
         raise _refused(folder, f"must have format 1 to {RESULTS_FORMAT}; a newer Lobule may open it")
-    blocks = Blocks(*shape)
-    n_scenarios, n_finished = int(np.prod(shape[0])), 0
+    n_scenarios, n_finished = int(np.prod(blocks.shape)), 0
     failed: dict[str, str] = {}
-    committed = store.committed()
+    committed = records.committed
     for number, block in committed.items():
         n_finished += len(blocks.scenarios(number)) - len(block.failed)
         failed |= block.failed
@@ -75,19 +76,34 @@ def open_sweep(folder: Path) -> xr.DataTree:
     return tree
 
 
-def _opened(arrays: Path) -> xr.DataTree:
-    try:
-        opened = xr.open_datatree(arrays, engine="zarr", consolidated=False, chunks=None)
-    except FileNotFoundError as error:
-        extending = (arrays.parent / EXTENDED).exists()
+def opened(records: Manifest) -> xr.DataTree:
+    """Open the arrays that a manifest lists, of whose records none may be damaged."""
+    from zarr.storage import LocalStore
+
+    from simulator.results.proven_store import ProvenStore
+
+    folder = records.folder
+    extending = (folder / EXTENDED).exists()
+    if not (folder / ARRAYS / "zarr.json").exists() and (extending or not records.listed):
         why = "is just being extended; try again, or give the command again" if extending else "holds no sweep"
-        raise _refused(arrays.parent, why) from error
+        raise _refused(folder, why)
+    records.refuse_damaged()
+    if records.blocks is None:
+        raise _refused(folder, "has no manifest, which says what is finished; give the sweep's command again")
+    proven = ProvenStore(LocalStore(folder / ARRAYS, read_only=True), records)
+    try:
+        # xarray's types know paths alone; it hands Zarr what it is given
+        lazy = xr.open_datatree(proven, engine="zarr", consolidated=False, chunks=None)  # type: ignore[arg-type]
+        nodes = {node.path: _ordered(node.to_dataset(inherit=False)) for node in lazy.subtree}
+    except ConfigError:
+        raise
     except PermissionError as error:
-        raise _refused(arrays.parent, "must be readable: permission denied") from error
-    except Exception as error:  # whatever zarr and its codecs make of damaged files
-        raise _refused(arrays.parent, "is damaged; give the sweep's command again, which mends it") from error
-    nodes = {node.path: _ordered(node.to_dataset(inherit=False)) for node in opened.subtree}
-    scenarios = nodes[f"/{SCENARIOS}"]["overrides"].dims  # the one place where the order of the dimensions stands
+        raise _refused(folder, "must be readable: permission denied") from error
+    except Exception as error:  # whatever zarr and its codecs make of what somebody else wrote
+        raise _refused(folder, "is damaged; give the sweep's command again, which mends it") from error
+    words = nodes[f"/{SCENARIOS}"]["overrides"]
+    records.words = [str(each) for each in words.values.ravel()]
+    scenarios = words.dims  # the one place where the order of the dimensions stands
     ordered = [*scenarios, *(name for name in nodes["/"].coords if name not in scenarios)]
     return xr.DataTree.from_dict(nodes | {"/": nodes["/"][ordered]})
 
@@ -157,7 +173,7 @@ class Finished:
             return None
         self._failed = set(block.failed)
         if self._tree is None:
-            self._tree = _opened(self.store.arrays)
+            self._tree = opened(manifest(self.store))
         cut = dict(zip(self.names, self.blocks.region(number), strict=True))
         held = {}
         for name, node in layout.nodes.items():

@@ -97,6 +97,63 @@ def test_an_unwritable_cache_costs_only_time(tmp_path):
     assert run(program, environment(HOME=str(blocked)), tmp_path) == f"{LOG_2}\nNone"
 
 
+WARNED = (
+    "import warnings\nwith warnings.catch_warnings(record=True) as said:\n"
+    "    warnings.simplefilter('always')\n"
+    "    from simulator.kernels import elementary, hazards, compilation\n"
+    "print(elementary.log(2.0), compilation.cache_folder() is None, [str(w.message) for w in said])"
+)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows gives each user a folder")
+def test_code_is_run_only_from_a_folder_that_this_user_alone_can_write_to(tmp_path):
+    cache, env = tmp_path / "cache", environment(tmp_path / "cache")
+    assert run(WARNED, env, tmp_path) == f"{LOG_2} False []"
+    [folder] = cache.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+    def refused(why: str) -> None:
+        said = run(WARNED, env, tmp_path)
+        assert said.startswith(f"{LOG_2} True ['{folder} {why}: compiled kernels are neither read from there nor kept")
+        assert said.count(str(folder)) == 1  # one warning, of several files with kernels
+
+    for mode in (0o720, 0o702):
+        folder.chmod(mode)
+        refused("can be written to by other users")
+    folder.chmod(0o700)
+    cache.chmod(0o777)
+    refused("can be replaced by other users")
+    cache.chmod(0o1777)  # a sticky folder such as /tmp: nobody can replace what is another user's
+    assert run(WARNED, env, tmp_path) == f"{LOG_2} False []"
+    cache.chmod(0o700)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    refused("is a link")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused(tmp_path):
+    env = environment(tmp_path / "cache")
+    run(PROGRAM, env, tmp_path)
+    [folder] = (tmp_path / "cache").iterdir()
+    os.chown(folder, 12345, -1)
+    assert "belongs to another user" in run(WARNED, env, tmp_path)
+
+
+def test_a_cached_file_of_another_signature_version_or_place_is_not_run(tmp_path):
+    cache = tmp_path / "cache"
+    hits = "; print(sum(elementary.log.stats.cache_hits.values()))"
+    for program in (PROGRAM, PROGRAM.replace("2.0", "2")):
+        run(program, environment(cache), tmp_path)
+    files = [path for path in cache.rglob("*.nbc") if ".log-" in path.name]
+    assert len(files) == 2
+    first, second = (path.read_bytes() for path in files)
+    files[0].write_bytes(second)
+    files[1].write_bytes(first)
+    assert run(PROGRAM + hits, environment(cache), tmp_path) == f"{LOG_2}\n0"
+    assert run(PROGRAM + hits, environment(cache), tmp_path) == f"{LOG_2}\n1"
+
+
 def test_a_damaged_or_vanished_cache_costs_only_time(tmp_path):
     cache = tmp_path / "cache"
     assert run(PROGRAM, environment(cache), tmp_path) == LOG_2

@@ -460,14 +460,15 @@ def test_figures_of_a_sweep_refuse_a_run_and_draw_on_given_axes(trees):
     assert ax.get_xlabel() == "probability"
 
 
-def test_a_sweep_without_a_page_and_a_contrast_that_is_no_more(tmp_path):
+def test_a_sweep_without_a_page_and_a_contrast_that_is_damaged(tmp_path):
     folder = tmp_path / "none"
     words = ["cohort=ilp", "course.interval=14,21", "study.replicates=2", "output.report=false"]
     assert main(["--multirun", *words, f"hydra.sweep.dir={folder}"]) == 0
     assert not (folder / PAGE).exists()
     assert named_beside(folder / CONTRAST) == {}
     (folder / CONTRAST).write_text("no results")
-    assert named_beside(folder / CONTRAST) == {}
+    with pytest.raises(ConfigError, match=r"contrast\.nc: must be results of Lobule"):
+        named_beside(folder / CONTRAST)
 
 
 def test_what_a_killed_writer_of_a_page_left_behind_is_no_obstacle(folders, tmp_path, capsys):
