@@ -243,6 +243,8 @@ def outside_interval(leaves: Mapping[str, Leaf]) -> Iterator[str]:
             if number < lower or number > upper:
                 key = f"{PREFIX}{path}.value{f'.{stratum}' if stratum else ''}"
                 yield f"{key} = {value}: lies outside its own interval, {leaf.interval[0]} to {leaf.interval[1]}"
+
+
 def _set_by_hand(key: str, by_hand: Collection[str]) -> bool:
     """Whether the user set a dotted key, or a mapping that it stands in."""
     steps = key.split(".")
