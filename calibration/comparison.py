@@ -203,7 +203,7 @@ def compare(
         except ConfigError as refusal:
             refused[one.name] = "; ".join(str(problem) for problem in refusal.problems)
     first = sides[0].survival
-    informed = informed_until(fitted, list(dict.fromkeys((EVERYBODY, *first.groups))), first.follow_up)
+    informed = informed_until(fitted, list(dict.fromkeys((EVERYBODY, *first.groups))))
     return Comparison(tuple(sides), informed, refused, held(declared, container), skipped)
 
 

@@ -111,9 +111,9 @@ def survival(fitted: Fit, posterior: Draws, tree: xr.DataTree, informed: Mapping
 
 
 def alternatives(found: Comparison) -> Figure:
-    """Draw survival by group under each alternative, and averaged; hatched is what no fitted target looks at."""
+    """Draw survival by group under each alternative, and averaged; hatched is what no target informs."""
     first = found.sides[0].survival
-    time, end = first.times, first.restricted_to
+    time, end = first.times, float(first.times[-1])
     n_columns = min(len(first.groups), 3)
     n_rows = math.ceil(len(first.groups) / n_columns)
     figure = figures.new_figure(7.0 if n_columns == 1 else 4.3 * n_columns, 1.0 + 3.0 * n_rows)
@@ -142,7 +142,7 @@ def alternatives(found: Comparison) -> Figure:
         handles.append(Line2D([], [], **line, label=_legend_of(found, k)))
     handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=":", label="averaged"))
     handles.append(Patch(color=INK, alpha=0.13, linewidth=0, label="95 % of draws, between thin lines"))
-    handles.append(assumed_patch("beyond the last time that a fitted target looks at"))
+    handles.append(assumed_patch("beyond the last time that a target informs"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
     return figure
 

@@ -112,7 +112,7 @@ def _survival(found: Comparison) -> Iterator[str]:
     mean = [*found.mean, found.averaged_mean] if several else list(found.mean)
     lines: list[tuple[str, ...]] = [("survival; median (95 %)", *head)]
     for g, group in enumerate(first.groups):
-        for time in (time for time in named_times(found.sides[0].fitted) if time <= first.restricted_to):
+        for time in (time for time in named_times(found.sides[0].fitted) if time <= first.times[-1]):
             t = int(np.argmin(np.abs(first.times - time)))
             mark = EXTRAPOLATED if found.extrapolated[g, t] else ""
             lines.append((f"{group}, {_time(time)}{mark}", *(_shares(each[:, g, t]) for each in share)))
@@ -127,7 +127,7 @@ def _survival(found: Comparison) -> Iterator[str]:
             f"{group}: {f'day {found.informed[group]:g}' if found.informed[group] else 'none'}"
             for group in first.groups
         )
-        said = f"{EXTRAPOLATED} extrapolated, beyond the last time at which a fitted target looks at survival ({last})"
+        said = f"{EXTRAPOLATED} extrapolated, beyond the last time at which a target informs survival ({last})"
         yield from _wrapped(said)
 
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from calibration.closed_forms import ClosedForms, NoClosedForm, SurvivalOf
 from calibration.draws import Draws
-from calibration.extrapolation import end_of_follow_up
 from calibration.fit import Fit, ReadingFit
 from calibration.parameters import ParameterSets
 from simulator.declaration.posterior import GROUP, KEYS, published_with
@@ -27,7 +26,7 @@ from simulator.tables import Floats, Integers
 from simulator.units import DAYS_PER
 
 LONGEST = 5 * DAYS_PER["y"]
-"""Curves are given, and means restricted, to five years, or to the horizon of the simulation where that is shorter."""
+"""Means are restricted to five years; curves go as far, or to the last printed landmark, and never past the horizon."""
 YEARS = (1, 2, 5)
 A_DAY = 1.0
 STEP = 14.0  # days between points of a curve
@@ -40,8 +39,8 @@ SIMULATED_DRAWS, SIMULATED_STUDIES = 200, 40
 class Survival:
     """Survival under n draws, of groups, at times in days since entry.
 
-    ``share``: alive, (n, groups, times). ``mean``: within ``restricted_to`` days, (n, groups). ``follow_up``: the end
-    of it. ``closed``: whether by closed forms, or else by simulation.
+    ``share``: alive, (n, groups, times). ``mean``: within ``restricted_to`` days, (n, groups). ``closed``: whether by
+    closed forms, or else by simulation.
     """
 
     groups: tuple[str, ...]
@@ -49,7 +48,6 @@ class Survival:
     share: Floats
     mean: Floats
     restricted_to: float
-    follow_up: float
     closed: bool
 
 
@@ -65,11 +63,12 @@ def survival_of(fitted: Fit, draws: Draws) -> Survival:
 def times_of(fitted: Fit) -> tuple[Floats, float]:
     """Return the times of curves, days, and the time to which means are restricted.
 
-    A grid, the printed landmarks, and one, two and five years, as far as they are within `LONGEST` and the horizon.
+    A grid, the printed landmarks, and one, two and five years, as far as they are within the horizon.
     """
-    end = min(LONGEST, float(fitted.readings[0].experiment.tables.horizon.min()))
-    grid = np.append(np.arange(0.0, end, STEP), end)
-    return np.unique(np.concatenate([grid, [time for time in named_times(fitted) if time <= end]])), end
+    horizon = float(fitted.readings[0].experiment.tables.horizon.min())
+    end, named = min(LONGEST, horizon), [time for time in named_times(fitted) if time <= horizon]
+    last = max(end, *named)
+    return np.unique(np.concatenate([np.arange(0.0, last, STEP), [end, last], named])), end
 
 
 def named_times(fitted: Fit) -> list[float]:
@@ -97,8 +96,7 @@ def _closed(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
             curve = np.exp(of_reading[stratum].log_survival(sets, fine))
             mean[mine, s] = np.trapezoid(curve, fine, axis=1)
     groups = strata if len(strata) > 1 else (EVERYBODY,)
-    follow_up = end_of_follow_up([reading.experiment for reading in fitted.readings])
-    return Survival(tuple(groups), times, share, mean, end, follow_up, closed=True)
+    return Survival(tuple(groups), times, share, mean, end, closed=True)
 
 
 def _curves(reading: ReadingFit) -> dict[str, SurvivalOf]:
@@ -110,19 +108,17 @@ def _curves(reading: ReadingFit) -> dict[str, SurvivalOf]:
 def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
     rows = np.arange(min(SIMULATED_DRAWS, draws.size))
     found: dict[int, Mapping[str, Variable]] = {}
-    experiments = []
     for number, reading in enumerate(fitted.readings):
         mine = rows[draws.reading[rows] == number]
         if mine.size:
-            experiment, kept, brought = simulated_draws(reading, draws, mine, SIMULATED_STUDIES)
-            experiments.append(experiment)
+            _, kept, brought = simulated_draws(reading, draws, mine, SIMULATED_STUDIES)
             found |= {int(mine[row]): each.statistics for row, each in zip(kept, brought, strict=True)}
     curves = [_counted(found[row], times, end) for row in sorted(found)]
     names = [str(name) for name in next(iter(found.values()))["group"].values]
     told = [i for i, name in enumerate(names) if name != EVERYBODY or len(names) == 1]
     share, mean = (np.stack(each)[:, told] for each in zip(*curves, strict=True))
     groups = tuple(names[i] for i in told)
-    return Survival(groups, times, share, mean, end, end_of_follow_up(experiments), closed=False)
+    return Survival(groups, times, share, mean, end, closed=False)
 
 
 def _counted(statistics: Mapping[str, Variable], times: Floats, end: float) -> tuple[Floats, Floats]:

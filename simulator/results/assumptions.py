@@ -11,10 +11,11 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import xarray as xr
 
+from simulator.declaration.reported import EvidenceEntry
 from simulator.study.statistics import EVERYBODY
 
 EVIDENCE = ("reported", "derived", "read", "calibrated")
@@ -24,6 +25,8 @@ _PREFIX = "parameters."
 LANDMARKS = ("kaplan_meier_landmark",)
 MEDIANS = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "naive_median")
 """Estimators that look at survival at one time: at the time itself, or until half of the patients are dead."""
+INFORMING = ("fitted", "used")
+"""Roles of targets that the numbers of a model were chosen by."""
 
 _NO_TIME = ("family", "observed", "solved_for", "response_effect", "probability")
 
@@ -51,29 +54,65 @@ class Basis:
         return Basis(*(tuple(dict.fromkeys(one + more)) for one, more in pairs))
 
 
+class Look(NamedTuple):
+    """That a number looks at survival: of which groups (as in the statistics: ``all``, strata, arms), until when.
+
+    ``until``, days: NaN of a number that compares two groups and looks at no time, such as a hazard ratio.
+    """
+
+    groups: tuple[str, ...]
+    until: float
+
+
 def looked_at_until(estimator: str, time: float, reported: float, half_width: float) -> float:
     """Return the last time, days, at which a printed number looks at survival; NaN where it is no point of the curve.
 
-    A landmark looks until its ``time``; a median until the upper end of what it was rounded from; a median of which a
-    bound was printed (``kaplan_meier_median, above``) until the bound.
+    A landmark and a restricted mean look until their ``time``, also where two groups are compared and at the ends of an
+    interval; a median until the upper end of what it was rounded from; a median of which a bound was printed
+    (``kaplan_meier_median, above``) until the bound.
     """
-    estimator = estimator.partition(",")[0]
-    if estimator in LANDMARKS:
+    what, _, name = estimator.partition(",")[0].rpartition(" of ")
+    if name in (*LANDMARKS, "restricted_mean"):
         return time
-    return reported + half_width if estimator in MEDIANS and math.isfinite(reported) else math.nan
+    point = name in MEDIANS and what not in ("difference", "ratio") and math.isfinite(reported)
+    return reported + half_width if point else math.nan
 
 
-def last_looks(looks: Iterable[tuple[str, float]], groups: Sequence[str]) -> dict[str, float]:
+def look_of(entry: EvidenceEntry) -> Look | None:
+    """Return how a target looks at survival; None where it does not.
+
+    Counts at the end of follow-up look at no time of their own, and a test says nothing of a curve. Narrower conditions
+    than stratum and arm, such as a status, are passed over.
+    """
+    statistic = entry.statistic
+    if statistic is None or statistic.column.kind not in ("survival", "follow_up"):
+        return None
+    time = math.nan if statistic.time is None else statistic.time
+    reported = math.nan if entry.reported is None else entry.reported
+    until = looked_at_until(entry.estimator_name or "", time, reported, entry.half_width or 0.0)
+    compared = statistic.against is not None and statistic.estimator != "log_rank_p"
+    if math.isnan(until) and not compared:
+        return None
+    wheres = [where for where in (statistic.where, statistic.against) if where is not None]
+    return Look(tuple(where.stratum or where.arm or EVERYBODY for where in wheres), until)
+
+
+def last_looks(looks: Iterable[Look], groups: Sequence[str]) -> dict[str, float]:
     """Return, for each group of patients, the last time, days, at which anything looks at its survival; 0: never.
 
-    ``looks``: the group that a number is about, and until when it looks (`looked_at_until`); NaN does not look. What is
-    said of everybody speaks of each group, and what is said of every group speaks of everybody.
+    What is said of all patients speaks of each group, and what is said of every group speaks of all patients. A
+    comparison that looks at no time carries over from one of its groups to the other what is known of that.
     """
-    known = [(about, until) for about, until in looks if math.isfinite(until)]
-    last = {}
-    for group in groups:
-        names = (EVERYBODY, group, group.removeprefix("arm."))
-        last[group] = max((until for about, until in known if about in names or len(groups) == 1), default=0.0)
+    known = list(looks)
+    places = {group: {EVERYBODY, group, group.removeprefix("arm.")} for group in groups}
+    last = dict.fromkeys(groups, 0.0)
+    for group, names in places.items():
+        until = [look.until for look in known if len(groups) == 1 or names & set(look.groups)]
+        last[group] = max((time for time in until if math.isfinite(time)), default=0.0)
+    for look in (look for look in known for _ in groups if math.isnan(look.until)):  # along chains of comparisons, too
+        tied = [group for group in groups if group != EVERYBODY and (places[group] - {EVERYBODY}) & set(look.groups)]
+        if len(tied) == len(look.groups):
+            last |= dict.fromkeys(tied, max(last[group] for group in tied))
     others = [last[group] for group in groups if group != EVERYBODY]
     if EVERYBODY in last and others:
         last[EVERYBODY] = max(last[EVERYBODY], min(others))

@@ -22,7 +22,7 @@ Region = tuple[slice, ...]
 VOCABULARY = frozenset(
     "scenario replicate arm patient group term time landmark target visit event state quantile history obs "
     "trajectory name printed unit stored_unit population estimator variable analysis_set provenance role scale "
-    "decimals half_width reported simulated median lower upper percentile overrides assumed "
+    "decimals half_width looks_until looks_at reported simulated median lower upper percentile overrides assumed "
     "estimate of_group against_group decision rule of_target interval_method interval_level decision_threshold".split()
 )
 """Names that dimensions, coordinates and variables of the results have: a swept key with one of them keeps its path."""

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from simulator import units
 from simulator.declaration.reported import EvidenceEntry
+from simulator.results.assumptions import Look, look_of
 from simulator.study.crossed import error_of_share, spreads
 from simulator.study.observe import StudyData
 from simulator.study.ranks import CENTRAL, TOLERANCE, as_printed, mid_rank, order_statistics
@@ -154,6 +155,7 @@ def _draw(draws: Sequence[int]) -> Column:
 def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, Column]:
     """Return what is known of each target, by the name of the coordinate, all along ``target``."""
     half_width = np.array([entry.half_width or 0.0 for entry in entries], dtype=np.float64)
+    looks = [look_of(entry) or Look((), np.nan) for entry in entries]
     return {
         "target": _of_target([entry.id for entry in entries], "evidence id", ""),
         **{
@@ -164,6 +166,8 @@ def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, Column]:
         "scale": _of_target([_scale(entry) for entry in entries], "printed units per stored unit", "1"),
         "decimals": _of_target([entry.decimals or 0 for entry in entries], "decimals as printed", "1"),
         "half_width": _of_target(half_width, "half a printed unit, half a patient if counted", STORED),
+        "looks_until": _of_target([look.until for look in looks], "last time at which it looks at survival", "d"),
+        "looks_at": _of_target([" ".join(look.groups) for look in looks], "groups whose survival it looks at", ""),
     }
 
 

@@ -21,9 +21,10 @@ from calibration.fit import Fit, fit
 from calibration.report import compared
 from calibration.survival import _simulated, named_times, survival_of, times_of
 from simulator.errors import ConfigError
-from simulator.results.assumptions import last_looks, looked_at_until
+from simulator.results.assumptions import Look, last_looks, looked_at_until
 from simulator.running.batch import run
 from simulator.views import figures as simulated_figures
+from tests import two_arms
 from tests.models import compiled, container
 from tests.unit.test_calibration_targets import entry, landmark, median, not_reached
 
@@ -275,7 +276,7 @@ def test_what_is_simulated_is_compared_only_where_it_is_asked_for():
     first, second = (side.fitted.readings[0].components[0] for side in full.sides)
     assert first.terms == second.terms  # the same is asked of studies, but the studies are not the same
     assert not np.array_equal(first.draws.log_likelihood[:100], second.draws.log_likelihood[:100])
-    assert full.informed["all"] == 6 * 365.25  # everything until the end of follow-up is looked at
+    assert full.informed["all"] == 365.25  # as in closed form
 
 
 @pytest.mark.parametrize("truth", ["weibull", "log_normal"])
@@ -334,7 +335,6 @@ def test_simulated_survival_is_the_closed_one_within_its_error():
     # the share between points of a grid of 7 days is read off a line: 0.005 at most where a curve bends so little
     assert np.abs(counted.share - closed.share)[:, :, at].max() < 5.5 * 0.5 / math.sqrt(800) + 0.005
     assert np.abs(counted.mean - closed.mean).max() < 5.5 * 913 / math.sqrt(800)
-    assert counted.follow_up == closed.follow_up == 6 * 365.25
 
 
 def test_a_landmark_of_a_year_is_told_once():
@@ -351,10 +351,17 @@ def test_a_number_looks_until_its_own_time_or_the_end_of_its_rounding():
     assert math.isnan(looked_at_until("ratio of kaplan_meier_median", math.nan, 1.5, 0.05))
     assert math.isnan(looked_at_until("kaplan_meier_median", math.nan, math.inf, 0.5))
     assert math.isnan(looked_at_until("proportion", math.nan, 0.3, 0.01))
+    assert looked_at_until("upper 95 % of kaplan_meier_median", math.nan, 500.0, 0.5) == 500.5
+    assert looked_at_until("difference of kaplan_meier_landmark", 365.0, 0.1, 0.005) == 365.0
+    assert math.isnan(looked_at_until("difference of kaplan_meier_median", math.nan, 60.0, 15.0))
 
 
-def test_what_is_said_of_everybody_speaks_of_each_and_what_is_said_of_each_of_everybody():
-    looks = [("colon", 500.0), ("rectum", 900.0), ("all", 300.0), ("new", 100.0), ("", math.nan)]
+def look(group: str, until: float) -> Look:
+    return Look((group,), until)
+
+
+def test_what_is_said_of_all_patients_speaks_of_each_and_what_is_said_of_each_of_all():
+    looks = [look("colon", 500.0), look("rectum", 900.0), look("all", 300.0), look("new", 100.0)]
     assert last_looks(looks, ("all", "colon", "rectum", "arm.new")) == {
         "all": 300.0,
         "colon": 500.0,
@@ -363,7 +370,35 @@ def test_what_is_said_of_everybody_speaks_of_each_and_what_is_said_of_each_of_ev
     }
     assert last_looks(looks[:2], ("all", "colon", "rectum"))["all"] == 500.0
     assert last_looks(looks[:1], ("all", "colon", "rectum")) == {"all": 0.0, "colon": 500.0, "rectum": 0.0}
-    assert last_looks(looks[:1], ("all",)) == {"all": 500.0}  # one stratum is everybody
+    assert last_looks(looks[:1], ("all",)) == {"all": 500.0}  # one stratum is all patients
+
+
+def test_a_comparison_carries_over_what_is_known_of_one_of_its_groups():
+    looks = [look("old", 400.0), Look(("new", "old"), math.nan), Look(("newest", "new"), math.nan)]
+    groups = ("all", "old", "arm.new", "newest", "other")
+    assert last_looks(looks, groups) == {"all": 0.0, "old": 400.0, "arm.new": 400.0, "newest": 400.0, "other": 0.0}
+    assert last_looks(looks[1:], groups) == dict.fromkeys(groups, 0.0)
+
+
+def test_a_simulated_target_looks_no_further_than_the_same_target_in_closed_form():
+    """A trial of two arms: a median of one, a hazard ratio; nothing is informed until the end of follow-up."""
+    made = two_arms.two_arms()
+    made["evidence"]["entries"] = [e for e in made["evidence"]["entries"] if e["id"] in ("median", "ratio")]
+    term = {"targets": {"median": "2 mo", "ratio": 0.2}, "replicates": 20, "regrouped": 0}
+    term["parameters"] = ["survival.median", "effect.death"]
+    search = {"draws": 100, "initial": 200}
+    found = fit(made, schema.load({**two_arms.CALIBRATION, "simulated": {"survival": term}, "search": search}))
+    until = 12.5 * 30.4375
+    assert informed_until(found, ("all", "standard", "added")) == {"all": until, "standard": until, "added": until}
+
+
+def test_a_landmark_at_ten_years_has_a_row():
+    made = config(median("K1", 900), landmark("K2", 15.0, at="10 y"))
+    made["study"]["horizon"] = "12 y"
+    said = compared(compare(*fitted(made, declared())))
+    assert "all, 10 y  " in said
+    assert "all, 5 y  " in said
+    assert "all, mean days within 5 y  " in said
 
 
 @pytest.mark.parametrize(
@@ -377,7 +412,7 @@ def test_what_is_said_of_everybody_speaks_of_each_and_what_is_said_of_each_of_ev
 )
 def test_the_last_informative_time_is_that_of_what_was_fitted(entries: Sequence[dict[str, Any]], more, until):
     found = fit(config(*entries), declared(**more))
-    assert informed_until(found, ("all",), 1000.0) == {"all": until}
+    assert informed_until(found, ("all",)) == {"all": until}
 
 
 # ------------------------------------------------------------------------------------------------ what is shown
@@ -415,7 +450,7 @@ def test_the_report_marks_what_is_extrapolated_and_says_since_when():
     assert "all, 1 y" in lines
     assert "all, 2 y*" in lines
     assert "all, mean days within 5 y*" in lines
-    assert "(all: day 365.25)" in said
+    assert "(all: day 365.25)" in " ".join(said.split())  # lines are wrapped
     assert lines["survival; median (95 %)"].split()[-4:] == [*FAMILIES, "averaged"]
     assert "Side by side: survival.family" in said
     assert said.count("0.33 before") == 3
@@ -430,7 +465,7 @@ def test_the_figure_shows_each_alternative_and_where_extrapolation_begins():
     (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels[0] == f"weibull, probability {found.probabilities[0]:.2f}"
-    assert "beyond the last time that a fitted target looks at" in labels
+    assert "beyond the last time that a target informs" in labels
     hatched = [c for c in panel.collections if c.get_hatch()]
     (beyond,) = hatched
     first = min(path.vertices[:, 0].min() for path in beyond.get_paths())

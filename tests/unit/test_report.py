@@ -262,7 +262,7 @@ def test_survival_is_hatched_where_nothing_speaks_of_it():
     said = section(page_of("pj203_mmc"), "survival").text
     # D26, D28 and D30 are of day 365; D27, 419 days of colorectal cancer, is rounded from up to 419.5.
     after = "day 365 (All patients, Stomach, Other); day 419.5 (Colorectal)"
-    assert f"Nothing was reported of survival after {after}: what is hatched is extrapolated." in said
+    assert f"No target informs survival after {after}: what is hatched is extrapolated." in said
     assert hatched(page_of("pj203_mmc"), "survival-0")
     assert "rests on assumption alone" not in said
     assert "Survival rests on assumption alone" in section(page_of("il2_hai_unresectable"), "survival").text

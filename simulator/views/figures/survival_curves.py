@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from simulator.results.assumptions import grounds_of, last_looks, looked_at_until
+from simulator.results.assumptions import INFORMING, Look, grounds_of, last_looks
 from simulator.units import DAYS_PER
 from simulator.views.figures.style import (
     ASSUMED,
@@ -58,7 +58,7 @@ def survival(
 
     Of a run over draws of a posterior: the mean over draws, how much survival varies between draws, and, apart from
     that, what one study would show of an average draw. Hatched below is what rests on assumption alone, by the
-    provenance classes in the run record, and what lies beyond the last time of which survival was reported.
+    provenance classes in the run record, and what lies beyond the last time at which a target informs survival.
 
     Without ``ax`` a figure is made with a panel for each group and the numbers at risk beneath it; with ``ax`` all
     groups are drawn there, and if ``annotated`` those of the first with their numbers at risk and the ids of reported
@@ -97,7 +97,7 @@ def survival(
 
 @dataclass(frozen=True)
 class Doubt:
-    """What of survival no evidence speaks of: all of it, or what comes after a time in days."""
+    """What of survival no evidence informs: all of it, or what comes after a time in days."""
 
     assumed: bool = False
     after: float = math.inf
@@ -105,20 +105,19 @@ class Doubt:
     @property
     def said(self) -> str:
         """Words for a legend."""
-        return "rests on assumption alone" if self.assumed else "beyond the last reported time"
+        return "rests on assumption alone" if self.assumed else "beyond the last time that a target informs"
 
 
 def doubts_of(tree: xr.DataTree, groups: Sequence[str]) -> dict[str, Doubt]:
-    """Return what of each group's survival no evidence speaks of; all that is known if the tree has no record.
+    """Return what of each group's survival no evidence informs; all that is known if the tree has no record.
 
-    Where no survival was reported at all, there is no last time.
+    A target informs that a calibration fitted, or that a value was chosen by. Where none does, there is no last time.
     """
     node = tree["targets"].to_dataset()
-    columns = ("variable", "group", "estimator", "time", "reported", "half_width")
-    rows = zip(*(node[name].values.tolist() for name in columns), strict=True)
-    looks = [(group, looked_at_until(*printed)) for variable, group, *printed in rows if variable == "survival"]
+    rows = zip(*(node[name].values.tolist() for name in ("looks_at", "looks_until", "role")), strict=True)
+    looks = [Look(tuple(groups.split()), until) for groups, until, role in rows if groups and role in INFORMING]
     assumed = grounds_of(tree).survival_is_assumed()
-    known = any(math.isfinite(until) for _, until in looks)
+    known = any(math.isfinite(look.until) for look in looks)
     return {group: Doubt(assumed, after if known else math.inf) for group, after in last_looks(looks, groups).items()}
 
 
@@ -134,7 +133,7 @@ class _Point:
     label: str
     note: str
     short_note: str
-    fitted: bool
+    informing: bool
 
 
 def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
@@ -151,7 +150,7 @@ def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
             note = name if math.isnan(percentile) else f"{name}, percentile {100 * percentile:.{decimals}f}"
             of = f" (of {population})" if population != "treated" else ""
             notes = literal(f"{note}{of}"), literal(f"{name}{of}")
-            points.append(_Point(name, group, time, share, *_MARKERS[estimator], *notes, role == "fitted"))
+            points.append(_Point(name, group, time, share, *_MARKERS[estimator], *notes, role in INFORMING))
     return points
 
 
@@ -236,9 +235,9 @@ def _legend(points: Sequence[_Point], doubt: Doubt | None, *, dotted: bool, draw
         ]
     for marker, label in dict.fromkeys((point.marker, point.label) for point in points):
         handles.append(Line2D([], [], linestyle="none", marker=marker, color=INK, label=label))
-    if any(point.fitted for point in points):
+    if any(point.informing for point in points):
         open_marker: Any = {"marker": "o", "color": "white", "markeredgecolor": INK, "markeredgewidth": 1.5}
-        handles.append(Line2D([], [], linestyle="none", label="open: used in calibration", **open_marker))
+        handles.append(Line2D([], [], linestyle="none", label="open: the model was chosen by it", **open_marker))
     if dotted:
         handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=":", label="fewer than one patient observed"))
     if doubt is not None:
@@ -272,7 +271,7 @@ def _draw_points(ax: Axes, points: Sequence[_Point], colour: str, *, notes: str,
     ordered = sorted(points, key=lambda point: (point.time, point.id))
     raised, size = 0, "x-small" if notes == "long" else "small"
     for point, following in reversed([*zip_longest(ordered, ordered[1:])]):
-        face = "white" if point.fitted else colour
+        face = "white" if point.informing else colour
         ax.plot(
             point.time, point.survival, point.marker, color=face, markeredgecolor=colour, markeredgewidth=1.5,
             markersize=7, zorder=5, clip_on=False,

@@ -97,9 +97,9 @@ def survival(run: Run) -> Iterator[Element]:
     doubt = next(iter(doubts.values()))  # all alike but for the time
     yield paragraph(
         "The line is simulated survival, the band what the Kaplan–Meier curve of one study would show (95 %), beneath "
-        "stand the patients of one study at risk, on average. Signs are reported numbers, open where they were used "
-        "in calibration: diamonds medians, squares medians without censoring, circles landmarks. Dotted where fewer "
-        "than one patient of a study is still observed."
+        "stand the patients of one study at risk, on average. Signs are reported numbers, open where numbers of the "
+        "model were chosen by them: diamonds medians, squares medians without censoring, circles landmarks. Dotted "
+        "where fewer than one patient of a study is still observed."
     )
     if "draw" in run.tree["targets"].sizes:
         yield paragraph(
@@ -113,7 +113,9 @@ def survival(run: Run) -> Iterator[Element]:
     elif math.isfinite(doubt.after):
         yield warning(f"{_silence(doubts)}: what is hatched is extrapolated.")
     else:
-        yield warning("No survival number was reported that these curves could be held against.")
+        reported = any(row.variable == "survival" for row in target_rows(run.tree))
+        held = "was reported that these curves could be held against"
+        yield warning(f"No survival number {'that was reported informs these curves' if reported else held}.")
     panels = [
         figure(
             picture(
@@ -305,14 +307,14 @@ def _said(node: Any, name: str, place: int) -> str:
 
 
 def _silence(doubts: Mapping[str, Doubt]) -> str:
-    """Say after which day nothing was reported, of whom where that differs."""
+    """Say after which day no target informs survival, of whom where that differs."""
     groups: dict[str, list[str]] = {}
     for group, doubt in doubts.items():
         groups.setdefault(f"day {doubt.after:g}", []).append(words(group))
     if len(groups) == 1:
-        return f"Nothing was reported of survival after {next(iter(groups))}"
+        return f"No target informs survival after {next(iter(groups))}"
     said = "; ".join(f"{day} ({', '.join(names)})" for day, names in groups.items())
-    return f"Nothing was reported of survival after {said}"
+    return f"No target informs survival after {said}"
 
 
 def _groups(run: Run) -> list[str]:
