@@ -226,9 +226,13 @@ def _search(fitted: Fit) -> Iterator[str]:
         yield from _wrapped(f"Likelihood by simulation; between {seeds} seeds {what}:")
     for targets, error in simulated.values():
         yield f"  {error.largest_shift:.2f}  {error.log_likelihood:.2f}  {', '.join(targets)}"
-    held = {term.name: term.held for c in components for term in c.terms if isinstance(term, Simulated) and term.held}
-    for name, names in held.items():
-        yield from _wrapped(f"Held at their declared values in {name}, though they move it: {', '.join(names)}")
+    terms = {term.name: term for c in components for term in c.terms if isinstance(term, Simulated)}
+    for name, term in terms.items():
+        if term.held:
+            yield from _wrapped(f"Held at their declared values in {name}, though they move it: {', '.join(term.held)}")
+        if term.untried:
+            names = ", ".join(term.untried)
+            yield from _wrapped(f"Held in {name}; the model cannot produce a trial of whether they move it: {names}")
     if not all(error.converged for _, error in simulated.values()):
         cure = "raise replicates or regrouped under calibration.simulated, or its tolerances"
         yield from _wrapped(f"NOT CONVERGED: they must be below {LARGEST_SHIFT:g} and {LARGEST_ERROR:g}; {cure}")
