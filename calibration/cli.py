@@ -99,8 +99,9 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.journal import journal_of
         from calibration.parameter_file import draws_table, parameters_of
         from calibration.predictive import predictive
-        from calibration.report import compared, diagnosed, joint, report
-        from calibration.results import predictive_tree, tree_of, units_of
+        from calibration.report import compared, diagnosed, joint, report, widened
+        from calibration.results import predictive_tree, tree_of, units_of, wider_node
+        from calibration.wider import wider
         from simulator.results.store import save
 
         told = _progress()
@@ -116,7 +117,11 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
         before = prior_draws(fitted, n)
         sides = compare(fitted, draws, depth=diagnostics, told=told, journal=journal)
-        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, comparison_nodes(sides))
+        more = dict(comparison_nodes(sides))
+        doubled = wider(fitted, told) if diagnostics == "full" else None
+        if doubled is not None:
+            more["wider_priors"] = wider_node(fitted, doubled)
+        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, more)
         save(tree, folder / RESULTS)
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
@@ -137,6 +142,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         print(joint(predicted), end="")
     if told_apart is not None:
         print("\n" + diagnosed(told_apart), end="")
+    if doubled is not None:
+        print("\n" + widened(doubled), end="")
     files = {
         RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",

@@ -94,7 +94,7 @@ def moves_of(experiment: Experiment, prior: Prior, looked_at: frozenset[str], *,
 def _of_block(block: Block, helped: Callable[[Move], int]) -> list[tuple[Move, int]]:
     """Return the places of one block that make sets possible, each with how many, the near ones first."""
     d = len(block.coordinates)
-    found = []
+    found: list[tuple[Move, int]] = []
     for scores in (FAR, NEAR):
         for score in scores:
             for coordinate in range(d):
