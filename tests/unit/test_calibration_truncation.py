@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from scipy import special, stats
 
 from calibration import feasibility, held
@@ -22,6 +23,7 @@ from calibration.sensitivity import CONFLICT, WEAK, distance, pressed, sensitivi
 from calibration.simulated import moved
 from calibration.truncation import truncated
 from calibration.wider import widened
+from simulator.cli.compose import shipped_folder
 from simulator.declaration.schema import Possible
 
 RATE = "response.probability"
@@ -151,6 +153,20 @@ def test_without_a_likelihood_outside_the_cut_it_is_not_defined(joint):
     one = truncated(replace(joint, readings=(other,)))[RATE]
     assert one.without is None
     assert one.much
+
+
+def test_the_shipped_stomach_response_says_what_it_is_without_the_cut():
+    # Case 11: 11 of 16 with Jeffreys' prior is Beta(11.5, 5.5), 0.684 (0.444–0.869). With a wide prior of progression
+    # about a quarter stays impossible and the median is about 0.65: said beside the number.
+    path = shipped_folder() / "parameters" / "pj203_mmc_calibrated.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    leaf, progression = content["response"]["probability"]["stomach"], content["progression"]["median"]
+    exact = stats.beta(11.5, 5.5)
+    assert 0.63 < leaf["value"] < exact.median()
+    assert f"without, {exact.median():.2f}" in leaf["note"]
+    assert "D08 and the prior say, in conflict with the visit scheme" in leaf["note"]
+    assert progression["provenance"] == "assumed"
+    assert float(progression["value"].removesuffix(" d")) > 205.0  # slower than the 200 d of its prior
 
 
 # --------------------------------------------------------------------------------------------- priors, bounds, power
