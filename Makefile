@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: run test lint bounds docs picture clean constraints posteriors
+.PHONY: run test lint bounds docs picture clean constraints posteriors posterior-table
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed-run
@@ -46,6 +46,10 @@ posteriors: $(VENV)/.installed-run
 		sed "s/^posterior: .*/posterior: $${cohort}_calibrated.csv/" "$$made/$$cohort/parameters.yaml" > "$$name.yaml"; \
 		cp "$$made/$$cohort/draws.csv" "$$name.csv"; \
 	done
+
+# Those posteriors beside those of a revision (SINCE=…), and beside the exact ones where these are known.
+posterior-table: $(VENV)/.installed-run
+	@$(PY) docs/posterior_table.py $(SINCE)
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

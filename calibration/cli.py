@@ -100,8 +100,9 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.journal import journal_of
         from calibration.parameter_file import draws_table, parameters_of
         from calibration.predictive import predictive
-        from calibration.report import blocks_checked, compared, diagnosed, joint, report
-        from calibration.results import blocks_node, predictive_tree, tree_of, units_of
+        from calibration.report import blocks_checked, compared, diagnosed, joint, report, widened
+        from calibration.results import blocks_node, predictive_tree, tree_of, units_of, wider_node
+        from calibration.wider import wider
         from simulator.results.store import save
 
         told = _progress()
@@ -117,8 +118,13 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
         before = prior_draws(fitted, n)
         sides = compare(fitted, draws, depth=diagnostics, told=told, journal=journal)
+        more = dict(comparison_nodes(sides))
         blocks = check_blocks(fitted, told) if diagnostics == "full" else []
-        more = comparison_nodes(sides) | ({"blocks": blocks_node(blocks)} if blocks else {})
+        doubled = wider(fitted, told) if diagnostics == "full" else None
+        if blocks:
+            more["blocks"] = blocks_node(blocks)
+        if doubled is not None:
+            more["wider_priors"] = wider_node(fitted, doubled)
         tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, more)
         save(tree, folder / RESULTS)
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
@@ -142,6 +148,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         print("\n" + diagnosed(told_apart), end="")
     if blocks:
         print("\n" + blocks_checked(blocks), end="")
+    if doubled is not None:
+        print("\n" + widened(doubled), end="")
     files = {
         RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",

@@ -78,11 +78,15 @@ class Component:
         """The same on the scales of `scaled`."""
         return self.prior.scaled(self.before)
 
+    def looking_at(self, name: str) -> tuple[Term, ...]:
+        """Return the terms that depend on a number; on a number of a prior by what it is the prior of."""
+        block = next(block for block in self.prior.blocks if name in block.names)
+        wanted = {name} if name in block.parameters else set(block.parameters)
+        return tuple(term for term in self.terms if wanted & term.parameters)
+
     def depends(self, name: str) -> bool:
         """Whether some target depends on a number."""
-        block = next(block for block in self.prior.blocks if name in block.names)
-        looked_at = frozenset[str]().union(*(term.parameters for term in self.terms))
-        return name in looked_at or (name not in block.parameters and bool(looked_at & set(block.parameters)))
+        return bool(self.looking_at(name))
 
 
 def components(prior: Prior, terms: Sequence[Term]) -> Iterator[tuple[Prior, tuple[Term, ...]]]:

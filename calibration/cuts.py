@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simulator.tables import Floats
 
@@ -15,7 +15,8 @@ class Cut:
 
     ``coordinates``: of each component, (k, d), equally weighted. ``simulated``: what studies of the first of them
     report, (s, studies, targets). ``reasons``: what was said of those that cannot be produced, without its numbers →
-    how often.
+    how often. ``undefined``: simulated terms without a likelihood at some draw of the prior, whatever the other
+    parameters are → the share of such draws.
     """
 
     coordinates: tuple[Floats, ...]
@@ -25,6 +26,7 @@ class Cut:
     prior_tried: int
     prior_refused: int
     reasons: Mapping[str, int]
+    undefined: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

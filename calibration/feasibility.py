@@ -25,6 +25,7 @@ from calibration.cuts import Cut
 from calibration.draws import allotted
 from calibration.fit import Fit, ReadingFit
 from calibration.schema import ROOT
+from calibration.simulated import Simulated
 from simulator.declaration.posterior import GROUP, KEYS, published_with
 from simulator.declaration.schema import Experiment, declare_possible
 from simulator.errors import ConfigError, DeclarationWarning, Problem
@@ -35,6 +36,8 @@ from simulator.tables import Flags, Floats
 
 MOST_DRAWS = 1000
 """Draws of the posterior that are declared, at most: each takes some ten milliseconds."""
+UNDEFINED_DRAWS = 50
+"""Draws of the prior at which it is seen whether a simulated term has a likelihood."""
 PRIOR_DRAWS = 200
 """Draws of the prior, the same scores under every reading, that say how much of it can be produced."""
 SIMULATED = 1000
@@ -127,6 +130,7 @@ class _Work:
         self.reading, self.studies, self.threads = reading, studies, threads
         self.tried = self.refused = self.prior_tried = self.prior_refused = 0
         self.reasons: Counter[str] = Counter()
+        self.undefined: dict[str, float] = {}
         self.coordinates: list[list[Floats]] = []
         self.simulated: list[Floats] = []
         experiment = reading.experiment
@@ -139,8 +143,14 @@ class _Work:
         return self.tried - self.refused
 
     def look_at_prior(self) -> None:
-        """Estimate the share of the prior that can be produced."""
-        possible, _, _ = self._tried(self.reading.prior_coordinates(PRIOR_DRAWS), 0)
+        """Estimate the share of the prior that can be produced, and where a simulated term has no likelihood."""
+        z = self.reading.prior_coordinates(PRIOR_DRAWS)
+        possible, _, _ = self._tried(z, 0)
+        for component, mine in zip(self.reading.components, z, strict=True):
+            sets = component.prior.parameter_sets(mine[:UNDEFINED_DRAWS])
+            for term in component.terms:
+                if isinstance(term, Simulated) and (share := float(term.undefined(sets).mean())):
+                    self.undefined[term.name] = share
         self.prior_tried, self.prior_refused = len(possible), int((~possible).sum())
 
     def more(self, needed: int, number: int, simulated: int) -> None:
@@ -161,7 +171,8 @@ class _Work:
         k = len(self.reading.components)
         coordinates = tuple(np.concatenate([part[i] for part in self.coordinates]) for i in range(k))
         counts = (self.tried, self.refused, self.prior_tried, self.prior_refused)
-        return replace(self.reading, cut=Cut(coordinates, np.concatenate(self.simulated), *counts, dict(self.reasons)))
+        found = Cut(coordinates, np.concatenate(self.simulated), *counts, dict(self.reasons), self.undefined)
+        return replace(self.reading, cut=found)
 
     def _tried(self, z: Sequence[Floats], simulated: int) -> tuple[Flags, Floats, list[str]]:
         """Declare draws: which of them can be produced, (n,); what studies report; what is said of the others.

@@ -148,6 +148,11 @@ class Fit:
         """Posterior probability of each reading."""
         return self.alternatives.probabilities([reading.log_evidence for reading in self.readings])
 
+    @property
+    def uncut(self) -> Fit:
+        """The same before it was cut to what the model can produce."""
+        return replace(self, readings=tuple(replace(reading, cut=None) for reading in self.readings))
+
     def rows(self) -> list[Row]:
         """Return the summary of every number over all readings, each weighing its posterior probability."""
         return _rows(self.readings, self.probabilities)

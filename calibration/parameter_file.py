@@ -3,7 +3,8 @@ and how they are written; computes no statistic but the medians it is given.
 
 The file is the cohort's own with its calibrated numbers replaced. A number that targets inform becomes the median of
 its posterior under the reading that a run takes if nothing is said; what other readings give stands under `under`.
-A number that no target informs becomes the median of its prior and says that it is an assumption. Shares that sum to
+A number that no target informs becomes the median of its prior and says that it is an assumption; where the cut to what
+the model can produce moves it, it becomes the median of what is left, since the others go with that. Shares that sum to
 one become their means, which do so too. Intervals are of the posterior, which draws have, beside those of the prior.
 """
 
@@ -23,6 +24,7 @@ from calibration.fit import Fit, ReadingFit
 from calibration.parameters import Dirichlet
 from calibration.results import UNITS, varied
 from calibration.summary import Interval, Row
+from calibration.truncation import Truncated, truncated
 from simulator.declaration.posterior import CUT, KEYS, READING
 from simulator.declaration.values import Leaf
 from simulator.tables import Floats
@@ -87,6 +89,7 @@ def _leaves(fitted: Fit) -> Iterator[str]:
 def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
     """Return what the file says of each calibrated parameter under one reading."""
     rows = {row.name: row for row in fitted.rows_of(reading)}
+    cut = {name: one for name, one in truncated(fitted, reading).items() if one.much}
     found: dict[str, Nested] = {}
     for component, summed in zip(reading.components, reading.summed, strict=True):
         centre = component.prior.parameter_sets(np.zeros((1, len(component.prior.coordinates)))).values
@@ -104,13 +107,28 @@ def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
                         "interval": _interval(row.posterior),
                         **_before(row),
                         "source": ", ".join(dict.fromkeys(sources)) or ", ".join(component.targets),
+                        **({"note": _without(cut[path])} if path in cut else {}),
                     }
                 else:
-                    value = means.get(path) or float(f"{centre[path][0]:.9g}")
+                    middle = row.posterior.median if path in cut else centre[path][0]
+                    value = means.get(path) or float(f"{middle:.{DIGITS if path in cut else 9}g}")
                     looked_at = any(path in term.parameters for term in component.terms)
                     why = _note(fitted, path) or (_LITTLE if looked_at else _NOTHING)
+                    if path in cut:
+                        why = f"{why}; {_without(cut[path])}"
                     found[path] = _assumption(leaf, row, value, unit, why)
     return found
+
+
+def _without(one: Truncated) -> str:
+    """Say what a number is without the cut to what the model can produce."""
+    if one.without is None:
+        return "cut to what the model can produce; what it is without is not defined"
+    lower, upper = _interval(one.without)
+    of = f"what {', '.join(one.targets)} and the prior say" if one.targets else "the prior"
+    without = f"{one.without.median:.3g} ({lower:g}–{upper:g})"
+    others = "in conflict with the visit scheme and what else is assumed"
+    return f"cut to what the model can produce; without, {without}: {of}, {others}"
 
 
 def _means(values: Mapping[str, Floats], weights: Floats, block: Dirichlet) -> dict[str, float]:
@@ -122,7 +140,9 @@ def _means(values: Mapping[str, Floats], weights: Floats, block: Dirichlet) -> d
 
 def _assumption(leaf: Leaf, row: Row, value: float, unit: str, why: str) -> Nested:
     """Say of a number that no target informs what is known of it, and where that comes from."""
-    provenance = "assumed" if leaf.provenance in ("calibrated", "reported", "derived") else leaf.provenance
+    same = _written(value, unit) == leaf.value and leaf.provenance != "calibrated"
+    changed = not same and leaf.provenance in ("calibrated", "reported", "derived")
+    provenance = "assumed" if changed else leaf.provenance
     said: Nested = {"value": _written(value, unit), "provenance": provenance, "interval": _interval(row.posterior)}
     said |= _before(row)
     if leaf.source and provenance == leaf.provenance:

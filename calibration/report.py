@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from calibration import feasibility
 from calibration.blocks import BlockCheck
+from calibration.choices import taken
 from calibration.comparison import Comparison
 from calibration.fit import Fit
 from calibration.identifiability import COLLINEAR, Diagnostics
 from calibration.predictive import Predictive
+from calibration.sensitivity import pressed, sensitivities
 from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, Simulated
 from calibration.summary import Interval, Row
 from calibration.survival import named_times
+from calibration.truncation import MUCH, Truncated, conflict, truncated
+from calibration.wider import Wider
 from simulator.tables import Floats
 from simulator.units import DAYS_PER
 
 WIDTH = 80  # of sentences; the table is as wide as the names of the parameters
 EXTRAPOLATED = "*"
+TRUNCATED = "†"
 ASSUMPTION = "assumption"
 """What a number is called that the data do not inform: its posterior is its prior."""
 
 
 def report(fitted: Fit) -> str:
     """Return what a person wants to know first: posterior, readings, what was fitted, what was not."""
+    cut = truncated(fitted)
     parts = (
-        _columns(fitted.rows()),
+        _columns(fitted.rows(), cut),
         _readings(fitted),
         _feasibility(fitted),
+        _truncated(fitted, cut),
+        _alarms(fitted),
         _targets(fitted),
         _search(fitted),
     )
@@ -96,6 +104,13 @@ def blocks_checked(found: Sequence[BlockCheck]) -> str:
 
 def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def widened(rows: Sequence[Wider]) -> str:
+    """Return the posterior under the declared priors beside that under priors twice as wide."""
+    cells = [("median (95 %)", "declared priors", "twice as wide")]
+    cells += [(row.name, _shown(row.declared), _shown(row.wider)) for row in rows]
+    return "\n".join(_aligned(cells)) + "\n"
 
 
 def compared(found: Comparison) -> str:
@@ -186,13 +201,17 @@ def _chance(p: float, error: float) -> str:
     return f"{p:.2f} ± {error:.1g}" if error > 0.0 else f"{p:.2f}"
 
 
-def _columns(rows: Sequence[Row]) -> Iterator[str]:
-    cells = [(row.name, _shown(row.prior), _shown(row.posterior), _contraction(row)) for row in rows]
+def _columns(rows: Sequence[Row], cut: Mapping[str, Truncated]) -> Iterator[str]:
+    marks = {name: TRUNCATED if one.much else "" for name, one in cut.items()}
+    after = [marks.get(row.name, "") + _shown(row.posterior) for row in rows]
+    cells = [(row.name, _shown(row.prior), a, _contraction(row)) for row, a in zip(rows, after, strict=True)]
     cells.insert(0, ("times in days; median (95 %)", "prior", "posterior", "contraction"))
     yield from _aligned(cells)
     yield "contraction: 1 − variance after/before, on a scale where the prior is normal"
     if any(not row.informed for row in rows):
         yield f"{ASSUMPTION}: the data say next to nothing; this is the prior"
+    if any(marks.values()):
+        yield f"{TRUNCATED}: cut to what the model can produce, which moves it; see below"
 
 
 def _contraction(row: Row) -> str:
@@ -224,6 +243,48 @@ def _feasibility(fitted: Fit) -> Iterator[str]:
         yield from _wrapped(feasibility.said(fitted) or "All draws of the posterior that were tried can be produced.")
 
 
+def _truncated(fitted: Fit, cut: Mapping[str, Truncated]) -> Iterator[str]:
+    """What the cut moves: each number with and without it, and what is in conflict."""
+    much = [one for one in cut.values() if one.much]
+    if not much:
+        return
+    share = 1.0 - feasibility.shares(fitted)[0]
+    yield from _wrapped(
+        f"TRUNCATED: {100 * share:.0f} % of the posterior cannot be produced; numbers that this moves by more than "
+        f"{MUCH:g} standard deviations, without the cut and with it; the distance in standard deviations of the former"
+    )
+    cells = [("", "without", "with", "distance")]
+    for one in much:
+        without = "not defined" if one.without is None else _shown(one.without)
+        distance = "" if math.isnan(one.distance) else f"{one.distance:+.2f}".replace("-", "−")
+        cells.append((one.name, without, _shown(one.joint), distance))
+    yield from _aligned(cells)
+    yield from _wrapped(conflict(much))
+    undefined = {name: s for r in fitted.readings if r.cut is not None for name, s in r.cut.undefined.items()}
+    for name, part in undefined.items():
+        yield from _wrapped(
+            f"{name} has no likelihood at {100 * part:.0f} % of the prior: the model cannot produce its own parameters "
+            "there, whatever the others are; so it is not known what it would say without the cut"
+        )
+
+
+def _alarms(fitted: Fit) -> Iterator[str]:
+    """Numbers that lean on a bound, and those whose prior matters, under the reading that a run takes."""
+    reading = fitted.readings[fitted.default]
+    for one in pressed(reading):
+        days = " d" if reading.kinds.get(one.name) == "time" else ""
+        yield from _wrapped(
+            f"PRESSED AGAINST A BOUND: {one.name}, {100 * one.share:.0f} % of the posterior lies close to "
+            f"{_figure(one.bound)}{days}, where its prior, or the model, ends"
+        )
+    said: dict[str, list[str]] = {}
+    for name, answer in sensitivities(reading).items():
+        if answer.said:
+            said.setdefault(answer.said, []).append(f"{name} ({answer.prior:.2f}, {answer.likelihood:.2f})")
+    for what, names in said.items():
+        yield from _wrapped(f"Power-scaling of prior and likelihood, {what}: {', '.join(names)}")
+
+
 def _targets(fitted: Fit) -> Iterator[str]:
     names = dict.fromkeys(name for c in fitted.readings[0].components for name in c.targets)
     yield from _wrapped(f"Fitted: {', '.join(sorted(names))}")
@@ -232,6 +293,9 @@ def _targets(fitted: Fit) -> Iterator[str]:
     others = [e.id for e in fitted.evidence.entries if e.role not in (None, "fitted")]
     if others:
         yield from _wrapped(f"Used, held out or borrowed, not fitted: {', '.join(others)}")
+    bare = [name for name, prior in taken(fitted.declared, fitted.config).parameters.items() if not prior.note]
+    if bare:
+        yield from _wrapped(f"Priors without a source, or a reason for their width (note): {', '.join(bare)}")
     for name, given in fitted.declared.survivors.items():
         yield from _wrapped(f"{name} taken as {given.count} alive: {given.because}")
 
@@ -249,9 +313,13 @@ def _search(fitted: Fit) -> Iterator[str]:
         yield from _wrapped(f"Likelihood by simulation; between {seeds} seeds {what}:")
     for targets, error in simulated.values():
         yield f"  {error.largest_shift:.2f}  {error.log_likelihood:.2f}  {', '.join(targets)}"
-    held = {term.name: term.held for c in components for term in c.terms if isinstance(term, Simulated) and term.held}
-    for name, names in held.items():
-        yield from _wrapped(f"Held at their declared values in {name}, though they move it: {', '.join(names)}")
+    terms = {term.name: term for c in components for term in c.terms if isinstance(term, Simulated)}
+    for name, term in terms.items():
+        if term.held:
+            yield from _wrapped(f"Held at their declared values in {name}, though they move it: {', '.join(term.held)}")
+        if term.untried:
+            names = ", ".join(term.untried)
+            yield from _wrapped(f"Held in {name}; the model cannot produce a trial of whether they move it: {names}")
     if not all(error.converged for _, error in simulated.values()):
         cure = "raise replicates or regrouped under calibration.simulated, or its tolerances"
         yield from _wrapped(f"NOT CONVERGED: they must be below {LARGEST_SHIFT:g} and {LARGEST_ERROR:g}; {cure}")

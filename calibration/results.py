@@ -26,7 +26,10 @@ from calibration.identifiability import Diagnostics
 from calibration.predictive import Predictive
 from calibration.rank_checks import LEVELS, Verdict, ecdf, ecdf_band, points_of
 from calibration.ranks import Ranks
+from calibration.sensitivity import Sensitivity, pressed, sensitivities
 from calibration.summary import Row
+from calibration.truncation import Truncated, truncated
+from calibration.wider import Wider
 from simulator.declaration.posterior import READING
 from simulator.results.provenance import record
 from simulator.results.tree import STORED, assembled, in_unit, target_coordinates, targets_over_draws
@@ -58,7 +61,7 @@ def tree_of(
         "observed_data": _observed(fitted),
         "sample_stats": _sample_stats(posterior),
         "log_likelihood": _log_likelihood(posterior),
-        "parameters": _parameters(fitted, rows),
+        "parameters": _parameters(fitted, rows, truncated(fitted)),
         "readings": _readings(fitted),
     }
     if predicted is not None:
@@ -292,8 +295,10 @@ def _log_likelihood(draws: Draws) -> xr.Dataset:
     return _dataset(variables, draws.size)
 
 
-def _parameters(fitted: Fit, rows: Sequence[Row]) -> xr.Dataset:
+def _parameters(fitted: Fit, rows: Sequence[Row], cut: Mapping[str, Truncated]) -> xr.Dataset:
     units = units_of(fitted)
+    reading = fitted.readings[fitted.default]
+    answers, leaning = sensitivities(reading), {one.name: one.bound for one in pressed(reading)}
     columns: dict[str, tuple[Sequence[Any], str, str]] = {
         "unit": ([units.get(row.name, "1") for row in rows], "unit of the quantiles", ""),
         "contraction": ([row.contraction for row in rows], "1 − variance after/before; NaN: fixed", "1"),
@@ -304,6 +309,28 @@ def _parameters(fitted: Fit, rows: Sequence[Row]) -> xr.Dataset:
         for level, share in (("lower", "2.5 %"), ("median", "50 %"), ("upper", "97.5 %")):
             values = [getattr(getattr(row, when), level) for row in rows]
             columns[f"{when}_{level}"] = (values, f"{share} quantile of the {when}", "see unit")
+    for level, share in (("lower", "2.5 %"), ("median", "50 %"), ("upper", "97.5 %")):
+        alone = [cut[row.name].without if row.name in cut else row.posterior for row in rows]
+        values = [np.nan if one is None else getattr(one, level) for one in alone]
+        said = f"{share} quantile of the posterior before it is cut to what the model can produce; NaN: not defined"
+        columns[f"without_cut_{level}"] = (values, said, "see unit")
+    unknown = Sensitivity(np.nan, np.nan)
+    of_each = [answers.get(row.name, unknown) for row in rows]
+    columns |= {
+        "cut_distance": (
+            [cut[row.name].distance if row.name in cut else 0.0 for row in rows],
+            "what the cut moves its mean by, standard deviations before the cut; NaN: not defined", "1",
+        ),
+        "bound": (
+            [leaning.get(row.name, np.nan) for row in rows],
+            "bound of its prior or of the model that the posterior is pressed against; NaN: none", "see unit",
+        ),
+        "prior_sensitivity": ([one.prior for one in of_each], "power-scaling sensitivity to the prior", "1"),
+        "likelihood_sensitivity": (
+            [one.likelihood for one in of_each], "power-scaling sensitivity to the likelihood", "1"
+        ),
+        "power_scaling": ([one.said for one in of_each], "what the power-scaling sensitivities mean", ""),
+    }  # fmt: skip
     variables = {
         name: ("parameter", _array(values), {"long_name": long_name, "units": unit})
         for name, (values, long_name, unit) in columns.items()
@@ -358,7 +385,26 @@ def _readings(fitted: Fit) -> xr.Dataset:
     ):
         values = [np.nan if one is None else getattr(one, value) for one in cuts]
         variables[name] = column(values, what)
+    variables["undefined"] = column(
+        ["" if one is None or not one.undefined else json.dumps(dict(one.undefined)) for one in cuts],
+        "simulated terms without a likelihood in some of the prior, whatever else is: the share of it, as JSON",
+        "",
+    )
     return xr.Dataset(variables, coords={"reading": column(names or [""], "alternatives of the text", "")})
+
+
+def wider_node(fitted: Fit, rows: Sequence[Wider]) -> xr.Dataset:
+    """Return the posterior under the declared priors and under priors twice as wide."""
+    units = units_of(fitted)
+    columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
+        "unit": (("parameter",), [units.get(row.name, "1") for row in rows], "unit of the quantiles", "")
+    }
+    for what, said in (("declared", "declared priors"), ("wider", "priors twice as wide")):
+        for level, share in (("lower", "2.5 %"), ("median", "50 %"), ("upper", "97.5 %")):
+            values = [getattr(getattr(row, what), level) for row in rows]
+            long_name = f"{share} quantile of the posterior under {said}"
+            columns[f"{what}_{level}"] = (("parameter",), values, long_name, "see unit")
+    return described(columns, parameter=([row.name for row in rows], "number that a target looks at"))
 
 
 def _engine(fitted: Fit) -> str:

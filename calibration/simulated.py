@@ -20,17 +20,20 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from calibration.parameters import ParameterSets, Prior
-from simulator.declaration.schema import Experiment, Possible, declare, declare_possible
+from calibration.held import Move, placed, possible
+from calibration.parameters import Block, ParameterSets, Prior
+from simulator.declaration.schema import Experiment, declare
 from simulator.errors import DeclarationWarning
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running import batch
-from simulator.tables import Floats
+from simulator.tables import Flags, Floats, Integers
 from simulator.units import SMALLEST
 
 ROUNDING = 1e-9
 QUARTILES = (-0.6744897501960817, 0.6744897501960817)
 """Of a standard normal score."""
+NEARER = (1.0, 0.5, 0.25, 0.125)
+"""Parts of the way from the prior's middle to a quartile that are tried in turn, where the whole is impossible."""
 SEEDS = 4
 LARGEST_SHIFT = 0.1
 LARGEST_ERROR = 0.5
@@ -65,8 +68,9 @@ class Simulated:
     """Statistics of simulated studies, together.
 
     ``parameters``: those that vary; all others have the value that ``experiment`` declares, also ``held``, which have a
-    prior and would move a target. The experiment's replicates are the simulated studies; ``regrouped`` times as many
-    are put together anew from their patients (`study.regrouped`).
+    prior and would move a target; of ``untried`` it is not known. ``moves``: of the others, for sets that cannot be
+    declared with these values (`held`). The experiment's replicates are the simulated studies; ``regrouped`` times as
+    many are put together anew from their patients (`study.regrouped`).
     Two terms are equal if the same is asked of the same studies, be it under different readings.
     """
 
@@ -76,6 +80,8 @@ class Simulated:
     experiment: Experiment = field(compare=False)
     regrouped: int
     held: tuple[str, ...] = field(default=(), compare=False)
+    untried: tuple[str, ...] = field(default=(), compare=False)
+    moves: tuple[Move, ...] = field(default=(), compare=False)
     asked: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,18 +95,29 @@ class Simulated:
         return tuple(one.target for one in self.printed)
 
     def log_density(self, sets: ParameterSets) -> Floats:
-        """Return the log probability of what was printed, (n,); −inf also where the model cannot produce a set."""
+        """Return the log probability of what was printed, (n,).
+
+        −inf also of a set that the model cannot produce wherever the other parameters are (`undefined`).
+        """
         found = np.full(sets.size, -np.inf)
-        made = possible(self.experiment, {name: sets[name] for name in sorted(self.parameters)})
-        if made.experiment is None:
-            return found
-        values = batch.targets(made.experiment, of=self.targets, regrouped=self.regrouped)
-        probability = np.ones(values.shape[:2])
-        for k, one in enumerate(self.printed):
-            probability *= one.probability(values[:, :, k])
-        with np.errstate(divide="ignore"):
-            found[list(made.rows)] = np.log(probability.mean(axis=1))
+        for rows, experiment in self._placed(sets):
+            values = batch.targets(experiment, of=self.targets, regrouped=self.regrouped)
+            probability = np.ones(values.shape[:2])
+            for k, one in enumerate(self.printed):
+                probability *= one.probability(values[:, :, k])
+            with np.errstate(divide="ignore"):
+                found[rows] = np.log(probability.mean(axis=1))
         return found
+
+    def undefined(self, sets: ParameterSets) -> Flags:
+        """Return at which sets there is no likelihood, (n,): the model cannot produce them, whatever the others are."""
+        missing = np.ones(sets.size, dtype=bool)
+        for rows, _ in self._placed(sets):
+            missing[rows] = False
+        return missing
+
+    def _placed(self, sets: ParameterSets) -> list[tuple[Integers, Experiment]]:
+        return placed(self.experiment, {name: sets[name] for name in sorted(self.parameters)}, self.moves, sets.size)
 
     def alone(self) -> list[Simulated]:
         """Return a term for each of its targets by itself."""
@@ -109,14 +126,6 @@ class Simulated:
     def with_other_luck(self, number: int) -> Simulated:
         """Return the same term under other random numbers, a number ≥ 1 for each."""
         return replace(self, experiment=with_luck(self.experiment, self.name, number))
-
-
-def possible(experiment: Experiment, values: Mapping[str, Floats]) -> Possible:
-    """Declare n parameter sets, ``values`` (n,) of each parameter in internal units; what is tiny counts as 0."""
-    columns = {name: np.where(np.abs(column) < SMALLEST, 0.0, column).tolist() for name, column in values.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
-        return declare_possible(experiment.config, columns, overrides=experiment.overrides)
 
 
 def with_luck(experiment: Experiment, name: str, number: int = 0, **study: Any) -> Experiment:
@@ -130,28 +139,40 @@ def with_luck(experiment: Experiment, name: str, number: int = 0, **study: Any) 
         return declare(container, overrides=experiment.overrides)
 
 
-def moved(term: Simulated, prior: Prior) -> frozenset[str]:
-    """Return the parameters that move a statistic of the term, in some study: what it has to look at.
+def moved(term: Simulated, prior: Prior) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the parameters that move a statistic of the term, in some study, and those of which it is not known.
 
     Each coordinate of the prior is set to both quartiles, those of its block to their medians, other blocks to their
-    declared values; since sets share their luck, what does not matter changes no bit. Blocks come whole. A set that
-    cannot be produced counts as moved.
+    declared values; since sets share their luck, what does not matter changes no bit. Blocks come whole. Where a set
+    cannot be produced, one nearer to the prior's middle is tried: a refusal says nothing of what a number moves. A
+    block of which some set cannot be produced however near it is, and no other moves a statistic, is not known.
     """
     usual = batch.targets(term.experiment, of=term.targets)[0]
     found: set[str] = set()
+    unknown: set[str] = set()
     for block in prior.blocks:
-        d = len(block.coordinates)
-        z = np.zeros((2 * d, d))
-        z[np.arange(2 * d), np.repeat(np.arange(d), 2)] = np.tile(QUARTILES, d)
-        numbers = block.values(z)
+        moves, refused = _moves(term, block, usual)
+        (found if moves else unknown if refused else set()).update(block.parameters)
+    return frozenset(found), frozenset(unknown)
+
+
+def _moves(term: Simulated, block: Block, usual: Floats) -> tuple[bool, bool]:
+    """Return whether a block moves a statistic of the term, and whether some trial of it was impossible."""
+    d = len(block.coordinates)
+    z = np.zeros((2 * d, d))
+    z[np.arange(2 * d), np.repeat(np.arange(d), 2)] = np.tile(QUARTILES, d)
+    left = np.arange(2 * d)
+    for part in NEARER:
+        numbers = block.values(part * z[left])
         made = possible(term.experiment, {name: numbers[name] for name in block.parameters})
-        if made.experiment is None or len(made.rows) < len(z):
-            found |= set(block.parameters)
-            continue
-        values = batch.targets(made.experiment, of=term.targets)
-        if not all(np.array_equal(one, usual, equal_nan=True) for one in values):
-            found |= set(block.parameters)
-    return frozenset(found)
+        if made.experiment is not None:
+            values = batch.targets(made.experiment, of=term.targets)
+            if not all(np.array_equal(one, usual, equal_nan=True) for one in values):
+                return True, False
+            left = np.delete(left, list(made.rows))
+        if not left.size:
+            return False, False
+    return False, True
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Row:
     "Calibrating model-based inferences and decisions", arXiv:1803.08393): 0 where the data say nothing, 1 where they
     say all, NaN for a fixed number. ``effective_size`` of the posterior draws. ``informed``: a target depends on the
     number, and its contraction is `LITTLE` or more even if it is found too large by a Monte-Carlo standard error.
+    ``middle``, ``spread``: mean and standard deviation of the posterior on that scale.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Row:
     contraction: float
     effective_size: float
     informed: bool
+    middle: float = math.nan
+    spread: float = math.nan
 
 
 def weighted_quantiles(values: Floats, weights: Floats, levels: tuple[float, ...] = LEVELS) -> Floats:
@@ -55,6 +58,12 @@ def weighted_quantiles(values: Floats, weights: Floats, levels: tuple[float, ...
     x, w = values[held][order], weights[held][order]
     position = (np.cumsum(w) - 0.5 * w) / np.sum(w)
     return np.asarray(np.interp(levels, position, x))
+
+
+def weighted_mean(values: Floats, weights: Floats) -> float:
+    """Return Σwx/Σw; draws without weight do not count, be they infinite."""
+    held = weights > 0
+    return float(np.sum(weights[held] * values[held]) / np.sum(weights[held]))
 
 
 def weighted_variance(values: Floats, weights: Floats) -> float:
@@ -97,7 +106,8 @@ def row(
     size : effective size of the posterior draws; None: that of the weights, if no two draws are the same.
     """
     before = weighted_variance(prior_scaled, np.ones(len(prior)))
-    contraction = 1.0 - weighted_variance(scaled, weights) / before if before > 0.0 else math.nan
+    variance = weighted_variance(scaled, weights)
+    contraction = 1.0 - variance / before if before > 0.0 else math.nan
     size = effective_size(weights) if size is None else size
     error = (1.0 - contraction) * math.sqrt(2.0 / size + 2.0 / len(prior))  # of a ratio of variances of normal draws
     return Row(
@@ -107,4 +117,6 @@ def row(
         contraction,
         size,
         depends and contraction - error >= LITTLE,
+        weighted_mean(scaled, weights),
+        math.sqrt(variance),
     )

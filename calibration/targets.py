@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from calibration.closed_forms import ClosedForms, NoClosedForm, ShareOf
 from calibration.entries import CURE, no_closed_form, statistic_of, wrong
+from calibration.held import moves_of
 from calibration.laws import Fixed
 from calibration.likelihoods import Outcomes, Proportion, Term
 from calibration.parameters import Prior, Single
@@ -64,12 +65,16 @@ def simulated_terms(
             continue
         study = with_luck(experiment, name, replicates=given.replicates)
         term = Simulated(name, tuple(p for p in printed if p is not None), looked_at, study, given.regrouped)
-        movers = moved(term, prior)
+        movers, untried = moved(term, prior)
         if given.parameters is None:
             term = replace(term, parameters=movers)
             if not movers:
                 problems.add(here, list(given.targets), f"no parameter with a prior moves these targets; {CURE}")
-        found.append(replace(term, held=tuple(sorted(movers - term.parameters))))
+                continue
+        mine = term.parameters
+        moves = moves_of(study, prior, mine, seed=int(study.config.get("seed", 0)), name=name)
+        held, unknown = (tuple(sorted(names - mine)) for names in (movers, untried))
+        found.append(replace(term, held=held, untried=unknown, moves=tuple(moves)))
     return tuple(found), problems.found
 
 

@@ -90,7 +90,8 @@ def test_draws_are_the_same_whatever_the_threads_and_are_simulated_with_a_luck_o
     assert np.array_equal(one.simulated, two.simulated, equal_nan=True)
     assert all(np.array_equal(a, b) for a, b in zip(one.coordinates, two.coordinates, strict=True))
     assert one.simulated.shape[1:] == (3, 1)
-    assert 70 <= len(one.simulated) <= one.size
+    # About two thirds of the first 80 can be produced: below 40 or above 68 in one of 1e5.
+    assert 40 <= len(one.simulated) <= min(68, one.size)
     # 25 patients: a share of responders in each study, and hardly the same in all.
     assert len(np.unique(one.simulated)) > 5
 

@@ -37,7 +37,7 @@ def calibrated(run: Run) -> Iterator[Element]:
         "say nothing, 1 where they say all."
     )
     if informed:
-        rows = [(*_known(run, row), str(_leaf(run, row).get("source", "")) or NOT_RECORDED) for row in informed]
+        rows = [(*_known(run, row), _fitted_to(_leaf(run, row))) for row in informed]
         yield table("Calibrated parameters", (*_KNOWN, "fitted to"), rows, numeric=(4,))
     if len(informed) < len(known):
         yield paragraph(
@@ -67,6 +67,11 @@ def calibrated(run: Run) -> Iterator[Element]:
 
 def _leaf(run: Run, row: CalibratedRow) -> Mapping[str, Any]:
     return run.grounds.declared[row.path]
+
+
+def _fitted_to(leaf: Mapping[str, Any]) -> str:
+    """The targets of a number, and what is said of it, such as what it is without a cut."""
+    return "; ".join(filter(None, (str(leaf.get("source", "")) or NOT_RECORDED, str(leaf.get("note", "")))))
 
 
 def _known(run: Run, row: CalibratedRow) -> tuple[Content, ...]:

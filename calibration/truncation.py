@@ -1,0 +1,91 @@
+"""What the cut of a posterior to what the model can produce does to each number. Knows a fit; prints nothing.
+
+A term's own posterior says what the targets say under the prior; the joint one is cut to what the model can produce
+(`feasibility`). Where they differ, an assumption of the model narrows a calibrated number: they are shown side by side.
+Power-scaling cannot see this, since an indicator to any power is itself (`sensitivity`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from calibration.fit import Fit, ReadingFit
+from calibration.simulated import Simulated
+from calibration.summary import Interval
+
+MUCH = 0.1
+"""Posterior standard deviations by which the cut moves a number that is named."""
+
+
+@dataclass(frozen=True)
+class Truncated:
+    """One number with and without the cut.
+
+    ``without``: its posterior before the cut; None where a simulated term that looks at it has no likelihood outside of
+    what the model can produce. ``distance``: from the mean of that posterior to that of the cut one, in standard
+    deviations of the former, on the scale where the prior is normal; NaN where there is none. ``targets``: those that
+    look at it; none of a number that only decides what can be produced.
+    """
+
+    name: str
+    without: Interval | None
+    distance: float
+    joint: Interval
+    targets: tuple[str, ...]
+
+    @property
+    def much(self) -> bool:
+        """Whether the cut moves it by more than `MUCH`, or by an unknown distance."""
+        return self.without is None or abs(self.distance) > MUCH
+
+
+def truncated(fitted: Fit, reading: ReadingFit | None = None) -> Mapping[str, Truncated]:
+    """Return what the cut does to every number, over all readings or under one; nothing where nothing was cut."""
+    readings = fitted.readings if reading is None else (reading,)
+    if all(one.cut is None or (one.cut.share == 1.0 and not one.cut.undefined) for one in readings):
+        return {}
+    if reading is None:
+        joint, alone = fitted.rows(), fitted.uncut.rows()
+    else:
+        place = next(i for i, one in enumerate(fitted.readings) if one is reading)
+        joint, alone = fitted.rows_of(reading), fitted.uncut.rows_of(fitted.uncut.readings[place])
+    before = {row.name: row for row in alone}
+    found = {}
+    for row in joint:
+        old, targets = before[row.name], _targets(readings, row.name)
+        if _undefined(readings, row.name):
+            found[row.name] = Truncated(row.name, None, math.nan, row.posterior, targets)
+        else:
+            distance = (row.middle - old.middle) / old.spread if old.spread > 0.0 else 0.0
+            found[row.name] = Truncated(row.name, old.posterior, distance, row.posterior, targets)
+    return found
+
+
+def _targets(readings: tuple[ReadingFit, ...], name: str) -> tuple[str, ...]:
+    """Return the targets that look at a number."""
+    components = [c for one in readings for c in one.components if name in c.prior.names]
+    terms = [term for component in components for term in component.looking_at(name)]
+    return tuple(dict.fromkeys(target for term in terms for target in term.targets))
+
+
+def _undefined(readings: tuple[ReadingFit, ...], name: str) -> bool:
+    """Return whether some term of the number's component has no likelihood somewhere."""
+    return any(
+        isinstance(term, Simulated) and term.name in one.cut.undefined
+        for one in readings if one.cut is not None
+        for c in one.components if name in c.prior.names
+        for term in c.terms
+    )  # fmt: skip
+
+
+def conflict(found: Sequence[Truncated]) -> str:
+    """Say which targets and which assumptions cannot all hold in what was cut off."""
+    targets = dict.fromkeys(target for one in found for target in one.targets)
+    assumed = [one.name for one in found if not one.targets]
+    others = f"the visit scheme and {', '.join(assumed) if assumed else 'what the model assumes besides'}"
+    return (
+        f"In conflict: {', '.join(targets) or 'no target'}; {others}. What is cut off is what the targets allow and "
+        "these do not: a number that has moved is what both say together, not what its target says"
+    )
