@@ -21,9 +21,9 @@ import numpy as np
 
 from calibration.parameters import Block, Prior
 from simulator.declaration.schema import Experiment, Possible, declare_possible
-from simulator.declaration.values import SMALLEST
 from simulator.errors import DeclarationWarning
 from simulator.tables import Floats, Integers
+from simulator.units import SMALLEST
 
 TRIED = 40
 """Draws of a term's own parameters at which it is seen which moves of the others help."""

@@ -27,7 +27,6 @@ from simulator.errors import DeclarationWarning
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running import batch
 from simulator.tables import Flags, Floats, Integers
-from simulator.units import SMALLEST
 
 ROUNDING = 1e-9
 QUARTILES = (-0.6744897501960817, 0.6744897501960817)
