@@ -4,8 +4,9 @@ and how they are written; computes no statistic but the medians it is given.
 The file is the cohort's own with its calibrated numbers replaced. A number that targets inform becomes the median of
 its posterior under the reading that a run takes if nothing is said; what other readings give stands under `under`.
 A number that no target informs becomes the median of its prior and says that it is an assumption; where the cut to what
-the model can produce moves it, it becomes the median of what is left, since the others go with that. Shares that sum to
-one become their means, which do so too. Intervals are of the posterior, which draws have, beside those of the prior.
+the model can produce moves it, it becomes the median of what is left, since the others go with that, unless it is
+borrowed. Shares that sum to one become their means, which do so too. Intervals are of the posterior, which draws have,
+beside those of the prior.
 """
 
 from __future__ import annotations
@@ -110,8 +111,9 @@ def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
                         **({"note": _without(cut[path])} if path in cut else {}),
                     }
                 else:
-                    middle = row.posterior.median if path in cut else centre[path][0]
-                    value = means.get(path) or float(f"{middle:.{DIGITS if path in cut else 9}g}")
+                    left = path in cut and leaf.provenance != "borrowed"  # which has its value from elsewhere
+                    middle, digits = (row.posterior.median, DIGITS) if left else (centre[path][0], 9)
+                    value = means.get(path) or float(f"{middle:.{digits}g}")
                     looked_at = any(path in term.parameters for term in component.terms)
                     why = _note(fitted, path) or (_LITTLE if looked_at else _NOTHING)
                     if path in cut:

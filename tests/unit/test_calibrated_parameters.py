@@ -67,16 +67,16 @@ def test_the_tree_has_the_groups_and_dimensions_of_arviz(folder):
         for each in node.to_dataset(inherit=False).variables.values():
             assert {"long_name", "comment" if each.attrs.get("comment") == STORED else "units"} <= set(each.attrs)
     assert tree["posterior"]["survival.median"].attrs["units"] == "d"
-    # Beta(19.5, 6.5): mean 0.75, standard deviation 0.0833, less the greatest 4 %: mean 0.743; 1,000 draws, effectively
-    # some 800; five standard errors.
-    assert float(tree["posterior"][RATE].mean()) == pytest.approx(0.743, abs=5 * 0.0833 / np.sqrt(800))
+    # Beta(19.5, 6.5) has the mean 0.75; cut together with progression and onset it has less: a regression value, with
+    # five standard errors of some 600 draws of standard deviation 0.08.
+    assert float(tree["posterior"][RATE].mean()) == pytest.approx(0.722, abs=5 * 0.08 / np.sqrt(600))
     assert float(tree["prior"][RATE].mean()) == pytest.approx(0.5, abs=5 * 0.354 / np.sqrt(1000))
 
 
 def test_draws_that_cannot_be_produced_are_replaced_and_said(folder):
     tree = simulator.open_results(folder)
     share = float(tree["readings"]["possible_share"].item())
-    assert 0.9 < share < 1.0
+    assert 0.5 < share < 0.8
     assert "of the posterior cannot be produced and is cut off" in tree.attrs["cut"]
     assert declared(folder)["posterior_cut"] == tree.attrs["cut"]
     factor = np.log(share / float(tree["readings"]["possible_prior_share"].item()))
@@ -164,6 +164,8 @@ def test_a_run_over_draws_has_each_draw_as_if_it_were_run_alone(folder, over_dra
     for number in over_draws["targets"]["draw"].values[:2]:
         row = rows[int(number)]
         values = [f"parameters.{path}={value}" for path, value in row.items()]
+        published = ("response.probability", "response.onset_median")  # of the published study, which draws set too
+        values += [f"parameters.reference.parameters.{path}={row[path]}" for path in published]
         alone = simulator.simulate([*COHORT, "parameters=start", *values, "study.replicates=30"])
         mine = over_draws["targets"]["simulated"].sel(draw=number)
         assert np.array_equal(mine, alone["targets"]["simulated"], equal_nan=True)

@@ -43,7 +43,7 @@ def test_a_cohort_is_calibrated_and_written_where_it_is_told(here, tmp_path, cap
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
     said, wrong = capsys.readouterr()
     assert wrong == ""
-    (response,) = (line for line in said.splitlines() if line.startswith("response.probability"))
+    response = next(line for line in said.splitlines() if line.startswith("response.probability"))
     # Beta(19.5, 6.5), EVIDENCE B8: 0.756 (0.571–0.893), less the third that cannot be seen
     assert any(f"†0.{median} (0.5" in response for median in range(720, 750))
     assert "In conflict: I04; the visit scheme and progression.median" in " ".join(said.split())
