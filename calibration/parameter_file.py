@@ -26,7 +26,7 @@ from calibration.parameters import Dirichlet
 from calibration.results import UNITS, varied
 from calibration.summary import Interval, Row
 from calibration.truncation import Truncated, truncated
-from simulator.declaration.posterior import CUT, KEYS, READING
+from simulator.declaration.posterior import CALIBRATED_ON, CUT, KEYS, READING
 from simulator.declaration.values import Leaf
 from simulator.tables import Floats
 from simulator.text import csv_text
@@ -59,11 +59,19 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
         under[name] = _with_published(_nested(others), others, base)
     head: Nested = {"start": start} if start else {}
     head["posterior"] = draws
+    head[CALIBRATED_ON] = _origin(fitted, default)
     if cut := feasibility.said(fitted):
         head[CUT] = cut
     if under:
         head["under"] = under
     return head | _laid_over(base, _with_published(_nested(points), points, base))
+
+
+def _origin(fitted: Fit, reading: ReadingFit) -> Nested:
+    """Return what the calibration was of: names of cohort and evidence, and the targets that it fitted as printed."""
+    names = {name for component in reading.components for name in component.targets}
+    targets = {entry.id: entry.printed for entry in fitted.evidence.entries if entry.id in names}
+    return {"cohort": reading.experiment.name, "evidence": fitted.evidence.name, "targets": targets}
 
 
 def draws_table(fitted: Fit, draws: Draws, n: int = DRAWS) -> str:

@@ -19,7 +19,8 @@ from calibration.likelihoods import Term
 from calibration.parameters import Prior
 from calibration.targets import simulated_terms, terms_of
 from simulator.declaration import evidence as evidence_file
-from simulator.declaration.evidence import EvidenceFile
+from simulator.declaration.base import keys_of
+from simulator.declaration.evidence import EvidenceFile, Selection, why_not
 from simulator.declaration.posterior import GROUP, published_with
 from simulator.declaration.schema import Experiment, declare
 from simulator.declaration.values import PREFIX
@@ -45,7 +46,7 @@ def prepare(container: Mapping[str, Any], declared: schema.Calibration, override
     """Return priors and likelihoods under every reading; the arguments and what is raised are those of `fit`."""
     evidence = evidence_file.load(container["evidence"])
     used = choices.taken(declared, container)
-    chosen, weights = _readings(declared, evidence, container.get("study", {}).get("reading"))
+    chosen, weights = _readings(declared, evidence, container, overrides)
     prepared = []
     problems: dict[str, tuple[Problem, list[str]]] = {}
     for alternatives in chosen:
@@ -60,6 +61,16 @@ def prepare(container: Mapping[str, Any], declared: schema.Calibration, override
         raise ConfigError([choices.located(problem, declared, container) for problem in said])
     _refuse_other_targets(chosen, [one.terms for one in prepared])
     return Prepared(evidence, tuple(chosen), tuple(weights), tuple(prepared))
+
+
+def chosen_in(evidence: EvidenceFile, container: Mapping[str, Any], overrides: Sequence[str]) -> Selection:
+    """Return the evidence as a run of the configuration reads it, with the readings that are not applied."""
+    return evidence.select(_given(container), by_hand=evidence_file.READING_KEY in keys_of(overrides))
+
+
+def _given(container: Mapping[str, Any]) -> list[Any]:
+    reading = container.get("study", {}).get("reading")
+    return [reading] if isinstance(reading, str) else list(reading) if isinstance(reading, Sequence) else []
 
 
 def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
@@ -81,11 +92,15 @@ def _under(problem: Problem, readings: Sequence[str], n_readings: int) -> Proble
 
 
 def _readings(
-    declared: schema.Calibration, evidence: EvidenceFile, by_hand: object
+    declared: schema.Calibration, evidence: EvidenceFile, container: Mapping[str, Any], overrides: Sequence[str]
 ) -> tuple[list[dict[str, str]], list[float]]:
-    """Return the alternatives of every reading to be fitted, and their prior weights."""
-    given = [by_hand] if isinstance(by_hand, str) else list(by_hand) if isinstance(by_hand, Sequence) else []
-    default = dict(evidence.select(given).chosen)
+    """Return the alternatives of every reading to be fitted, and their prior weights.
+
+    An alternative that a file closer to the run overrules changes nothing, so that it could not be told from the
+    default: it is refused, unless ``study.reading`` answers its question.
+    """
+    given = _given(container)
+    default = dict(chosen_in(evidence, container, overrides).chosen)
     owner = {name: question for question, r in evidence.readings.items() for name in r.alternatives}
     wrong = []
     options = []
@@ -94,10 +109,13 @@ def _readings(
         if question not in evidence.readings:
             wrong.append(unknown(key, question, evidence.readings, what="question of the evidence"))
             continue
-        for name in weights:
-            if name not in evidence.readings[question].alternatives:
-                known = evidence.readings[question].alternatives
+        known = evidence.readings[question].alternatives
+        for name, weight in weights.items():
+            if name not in known:
                 wrong.append(unknown(f"{key}.{name}", name, known, what=f"alternative of {question}"))
+            elif (why := why_not(known[name].overruled)) and question not in {owner[other] for other in given}:
+                allowed = f"cannot be fitted: {why}; leave {name} out, or name it with {evidence_file.READING_KEY}"
+                wrong.append(Problem(f"{key}.{name}", weight, allowed))
         if question not in {owner[name] for name in given}:
             options.append([(question, name, weight) for name, weight in weights.items()])
     if wrong:

@@ -15,6 +15,7 @@ from calibration.comparison import Comparison
 from calibration.fit import Fit
 from calibration.identifiability import COLLINEAR, Diagnostics
 from calibration.predictive import Predictive
+from calibration.readings import chosen_in
 from calibration.sensitivity import pressed, sensitivities
 from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, Simulated
 from calibration.summary import Interval, Row
@@ -236,6 +237,8 @@ def _readings(fitted: Fit) -> Iterator[str]:
     common = [f"{question} {min(names)}" for question, names in questions.items() if question not in several]
     if common:
         yield f"Read as: {', '.join(common)}"
+    for name, why in chosen_in(fitted.evidence, fitted.config, fitted.overrides).not_applied.items():
+        yield from _wrapped(f"Not applied: {name}, {why}")
 
 
 def _feasibility(fitted: Fit) -> Iterator[str]:

@@ -34,6 +34,8 @@ CONFLICT, WEAK = "prior–data conflict", "weak likelihood"
 TINY = 1e-300  # below it a mean of two shares may round to 0
 EDGE = 0.2
 """Part of the width of an interval next to a bound in which the posterior leans on it."""
+FALLS = 0.8
+"""A posterior with less of it next to a bound than so many times what is beside that falls towards the bound."""
 LEANS = 1.25
 """So many times as much of the posterior as of the prior is there, at least."""
 
@@ -133,8 +135,8 @@ class Pressed:
 def pressed(reading: ReadingFit) -> list[Pressed]:
     """Return the numbers that lean on a bound under one reading.
 
-    Next to the bound, within `EDGE` of the width of the central 95 %, there is at least as much of the posterior as
-    beside that, and `LEANS` times as much as of the prior.
+    Next to the bound, within `EDGE` of the width of the central 95 %, there is at least `FALLS` times as much of the
+    posterior as beside that, and `LEANS` times as much as of the prior.
     """
     found = []
     for component, summed in zip(reading.components, reading.summed, strict=True):
@@ -150,6 +152,6 @@ def pressed(reading: ReadingFit) -> list[Pressed]:
                 away, total = np.abs(values - bound), float(np.sum(weights))
                 near = float(np.sum(weights[away < edge])) / total
                 beside = float(np.sum(weights[away < 2.0 * edge])) / total - near
-                if near >= max(beside, LEANS * float(np.mean(np.abs(before - bound) < edge)), 1e-12):
+                if near >= max(FALLS * beside, LEANS * float(np.mean(np.abs(before - bound) < edge)), 1e-12):
                     found.append(Pressed(block.name, float(bound), near))
     return found

@@ -34,7 +34,7 @@ from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioEr
 from simulator.results.contrasts import contrast
 from simulator.results.layout import Axis
 from simulator.results.locks import WHOLE, closed, held
-from simulator.results.provenance import sweep_record, version
+from simulator.results.provenance import UNCERTAINTY, sweep_record, version
 from simulator.results.scenarios import MOST_RECORDS, RECORDS, records
 from simulator.results.store import save
 from simulator.results.sweep_store import (
@@ -58,6 +58,7 @@ from simulator.running.sweep import Job, Plan, plan
 from simulator.running.workers import processors
 from simulator.units import unit_of
 from simulator.views import decisions, estimates
+from simulator.views.tables import line
 
 STUDIES = "study.replicates"
 _OURS = {ARRAYS, EXTENDED, MANIFEST, SUMS, SUMMARY, CONTRAST, PAGE, "locks"}
@@ -125,7 +126,7 @@ def run_sweep(
         with closed(folder):
             settle(folder)
     extends = _what_is_there(folder, description, sweep)
-    drawn = {"parameter_uncertainty": "draws of the posterior, dimension draw"} if ONE_DRAW in sweep.names else {}
+    drawn = {UNCERTAINTY: "draws of the posterior, dimension draw"} if ONE_DRAW in sweep.names else {}
     attrs = sweep_record(description, sweep.configurations, title=sweep.title, **drawn)
     looked_at = CHECKED_DRY if dry else len(sweep)
     if sys.stderr.isatty() and not compiled.is_compiled():
@@ -156,11 +157,13 @@ def run_sweep(
 
 def _recorded(sweep: Sweep, planned: Plan) -> Plan:
     """Return the plan with the records of the first scenario of each set of group choices, for a page of the sweep."""
-    kept = []
+    kept, borrowed = [], dict[str, None]()
     for places, index in itertools.islice(sweep.firsts(), MOST_RECORDS):
         experiment = planned.known.get(index) or sweep.experiment(index)
         kept.append((places, record_of(experiment, engine=engine_of(experiment))))
-    attrs = {**planned.layout.attrs, RECORDS: records(kept)}
+        borrowed |= {experiment.borrowed: None} if experiment.borrowed else {}
+    said = {UNCERTAINTY: "; ".join([str(planned.layout.attrs[UNCERTAINTY]), *borrowed])}
+    attrs = {**planned.layout.attrs, **said, RECORDS: records(kept)}
     return replace(planned, layout=replace(planned.layout, attrs=attrs))
 
 
@@ -341,6 +344,8 @@ def _concluded(folder: Path, sweep: Sweep) -> Path:
         show(estimates.estimates_table(tree))
     if decisions.NODE in tree.children:
         show(decisions.decisions_table(tree))
+    if uncertainty := str(tree.attrs.get(UNCERTAINTY, "")):
+        show(line(f"Parameters: {uncertainty}"))
     print(f"\n{folder}{os.sep}")
     print(f'  {ARRAYS:12}  the results: simulator.open_results("{folder.as_posix()}")')
     if n_finished + len(failed) == n:

@@ -70,7 +70,7 @@ def _lines(experiment: Experiment) -> Iterator[str]:
     yield ""
     yield "Readings   " + (", ".join(f"{q}: {a}" for q, a in experiment.selection.chosen.items()) or "none to choose")
     yield from (f"           not applied: {name} ({why})" for name, why in experiment.not_applied.items())
-    yield "Parameters, with where they come from"
+    yield "Parameters, with where they come from" + (f"; {experiment.borrowed}" if experiment.borrowed else "")
     for path, leaf in experiment.parameters.items():
         yield f"  {path} = {leaf.value} [{leaf.provenance}]" + "".join(
             f" {said}" for said in (leaf.source, leaf.note) if said

@@ -6,6 +6,7 @@ A file of parameters may say, beside its parameters:
 |---|---|
 | ``start`` | name of the file of the values that calibration started from |
 | ``posterior`` | name of a table of draws beside the file; in a composed configuration the table itself, by column |
+| ``calibrated_on`` | names of ``cohort`` and ``evidence`` of the calibration; its fitted ``targets``: id → as printed |
 | ``posterior_cut`` | what was cut off the posterior, since the model cannot produce it, in words |
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
@@ -32,8 +33,12 @@ from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"
 START, POSTERIOR, CUT, UNDER, DRAWS, DRAW = "start", "posterior", "posterior_cut", "under", "draws", "draw"
-NOT_APPLIED, KEPT = "not_applied", "kept"
-KEYS = (START, POSTERIOR, CUT, UNDER, DRAWS, DRAW, NOT_APPLIED, KEPT)
+NOT_APPLIED, KEPT, CALIBRATED_ON = "not_applied", "kept", "calibrated_on"
+KEYS = (START, POSTERIOR, CALIBRATED_ON, CUT, UNDER, DRAWS, DRAW, NOT_APPLIED, KEPT)
+ORIGIN = ("cohort", "evidence", "targets")
+"""Keys of ``calibrated_on``."""
+NOT_FITTED = "not_fitted"
+"""Role that results show of a target with the role ``fitted`` that the calibration of the parameters did not fit."""
 READING = "reading:"
 """What the name of a column begins with that says how a question was read."""
 MOST_DRAWS = 100_000
@@ -54,6 +59,9 @@ def check(group: Mapping[str, Any], problems: Problems) -> None:
         problems.add(PREFIX + START, group[START], "must be the name of a file of parameters")
     if not isinstance(group.get(CUT), str | None):
         problems.add(PREFIX + CUT, group[CUT], "must be text: what was cut off the posterior")
+    if group.get(CALIBRATED_ON) is not None and _origin(group) is None:
+        allowed = "must have the names cohort and evidence that were calibrated, and targets: id → as printed"
+        problems.add(PREFIX + CALIBRATED_ON, group[CALIBRATED_ON], allowed)
     for key in (NOT_APPLIED, KEPT):
         if not isinstance(group.get(key) or {}, Mapping):
             problems.add(PREFIX + key, group[key], "is for a composed configuration to say; take it out")
@@ -65,6 +73,45 @@ def _is_table(given: object) -> bool:
     """Whether something is a table of draws by column."""
     columns = list(given.values()) if isinstance(given, Mapping) and DRAW in given else []
     return bool(columns) and all(isinstance(c, list | tuple) and len(c) == len(columns[0]) for c in columns)
+
+
+def _origin(group: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what a file says of the calibration of its parameters; None where it says nothing that can be read."""
+    given = group.get(CALIBRATED_ON)
+    if not isinstance(given, Mapping) or set(given) != set(ORIGIN):
+        return None
+    cohort, evidence, targets = (given[key] for key in ORIGIN)
+    sound = isinstance(cohort, str) and isinstance(evidence, str) and isinstance(targets, Mapping)
+    return given if sound else None
+
+
+def whose(group: Mapping[str, Any]) -> str:
+    """Say whose posterior a file of parameters has, as after "the posterior"; empty where it does not say."""
+    origin = _origin(group)
+    return f" of {origin['cohort']}" if origin is not None else ""
+
+
+def borrowed(group: Mapping[str, Any], *, cohort: str, evidence: str) -> str:
+    """Say whose posterior parameters are from where it is another cohort's, or of other evidence; else nothing."""
+    origin = _origin(group)
+    if origin is None or (origin["cohort"], origin["evidence"]) == (cohort, evidence):
+        return ""
+    return f"borrowed for {cohort}, calibrated for the cohort {origin['cohort']} on the evidence {origin['evidence']}"
+
+
+def role_shown(group: Mapping[str, Any], entry: tuple[str, str, str | None], evidence: str) -> str | None:
+    """Return the role that results show of an entry: its id, as it is printed, its role in the evidence of this name.
+
+    Only what the calibration of the parameters fitted of this evidence is ``fitted``. What it fitted as an entry of
+    other evidence, from which this one has it, is ``borrowed``; what it did not fit, `NOT_FITTED`.
+    """
+    id_, printed, role = entry
+    origin = _origin(group)
+    if role != "fitted" or origin is None:
+        return role
+    if str(origin["targets"].get(id_, "")) != printed:
+        return NOT_FITTED
+    return role if origin["evidence"] == evidence else "borrowed"
 
 
 def lay_reading_over(group: dict[str, Any], applied: Collection[str], by_hand: set[str]) -> None:
@@ -166,17 +213,21 @@ def one(table: Table, number: object, readings: Sequence[str], alternatives: Map
 def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a configuration whose table has one draw (`one`) with this draw's values in the place of point values.
 
-    ``draw`` keeps its number, which nothing reads but the record of a run.
+    ``draw`` keeps its number, which nothing reads but the record of a run. What a file says of a drawn parameter, such
+    as its interval, stays, as it is of the posterior; the parameter's note says that the value is a draw, and whose.
     """
     [design] = designs(container, overrides)
-    group = design.config[GROUP]
-    for path, [value] in design.values.items():
+    group, number = design.config[GROUP], design.numbers[0]
+    told = f"draw {number} of the posterior{whose(group)}; interval and source are the posterior's"
+    for path in design.drawn:
+        [value] = design.values[path]
         *above, last = path.split(".")
         node = group
         for step in above:
             node = node[step]
-        node[last] = {**node[last], "value": value} if isinstance(node[last], Mapping) else value
-    group[DRAW] = design.numbers[0]
+        said = node[last] if isinstance(node[last], Mapping) else {}
+        node[last] = {**said, "value": value, "note": "; ".join(filter(None, (told, said.get("note"))))}
+    group[DRAW] = number
     group |= {key: container[GROUP][key] for key in (NOT_APPLIED, KEPT) if key in container[GROUP]}
     return design.config
 
@@ -185,12 +236,14 @@ def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
 class Design:
     """Draws under one reading of the text: the configuration that they share, and the parameters that they set.
 
-    ``numbers`` of the draws; ``values``: path of a parameter → a value a draw, for `schema.declare_possible`.
+    ``numbers`` of the draws; ``values``: path of a parameter → a value a draw, for `schema.declare_possible`;
+    ``drawn``: the paths that have the draws' values, and not one that was set closer to the run.
     """
 
     config: dict[str, Any]
     numbers: tuple[int, ...]
     values: dict[str, list[Any]]
+    drawn: tuple[str, ...]
 
 
 def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Design]:
@@ -217,7 +270,7 @@ def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Desi
     paths = [name for name in table if not name.startswith(READING)]
     kept = group.get(KEPT) or {}
     drawn = [path for path in paths if path not in kept and not {PREFIX + path, f"{PREFIX}{path}.value"} & by_hand]
-    parameters = published_with(plain, drawn)
+    parameters = published_with(plain, drawn) | {key: group[key] for key in (CALIBRATED_ON,) if key in group}
     rows: dict[tuple[str, ...], list[int]] = {}
     for row in range(len(numbers)):
         rows.setdefault(tuple(str(table[name][row]) for name in questions), []).append(row)
@@ -227,7 +280,7 @@ def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Desi
         values = {path: [table[path][row] for row in mine] for path in drawn}
         values |= {path: [_value(plain, path)] * len(mine) for path in paths if path not in drawn}
         config = {**container, GROUP: parameters, "study": study}
-        found.append(Design(config, tuple(int(numbers[row]) for row in mine), values))
+        found.append(Design(config, tuple(int(numbers[row]) for row in mine), values, tuple(drawn)))
     return found
 
 

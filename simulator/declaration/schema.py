@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -103,10 +104,27 @@ class Experiment:
     kinds: Mapping[str, str] = field(default_factory=dict)  # key → what may stand there (`values.DIMENSIONS`)
     not_applied: Mapping[str, str] = field(default_factory=dict)  # readings that change nothing here → why
     size: str = ""  # where the evidence is of more or fewer patients than are simulated
+    borrowed: str = ""  # where the parameters are of a calibration of another cohort, or of other evidence: of which
 
     @property
     def name(self) -> str:
         return self.cohort.name
+
+    @cached_property
+    def entries(self) -> tuple[evidence_file.EvidenceEntry, ...]:
+        """The evidence as results show it: an entry is `fitted` where these parameters were calibrated on it."""
+        printed = {entry.id: entry.printed for entry in self.evidence.entries}  # a reading may say another number
+        group, name = self.config["parameters"], self.evidence.name
+        found = []
+        for entry in self.selection.entries:
+            role = posterior.role_shown(group, (entry.id, printed[entry.id], entry.role), name)
+            found.append(entry if role == entry.role else entry.model_copy(update={"role": role}))
+        return tuple(found)
+
+    @property
+    def targets(self) -> tuple[evidence_file.EvidenceEntry, ...]:
+        """Those of the `entries` that a simulated study computes."""
+        return tuple(entry for entry in self.entries if entry.is_target)
 
 
 def declare(
@@ -199,14 +217,15 @@ def declare(
     sized_by_hand = not keys_of(overrides).isdisjoint(("cohort.n_patients", "cohort.mix")) or any(
         key.startswith(("cohort.mix.", "cohort.arms")) for key in keys_of(overrides)
     )
-    drawn = kept if posterior.has_draws(container) or container["parameters"].get(posterior.DRAW) is not None else {}
+    one_draw = container["parameters"].get(posterior.DRAW) is not None
+    drawn = kept if posterior.has_draws(container) or one_draw else {}
     told = [
         *([size] if size and not sized_by_hand else []),
         *(f"the reading {name} is not applied: {why}" for name, why in not_applied.items()),
         *(f"{PREFIX}{path} is not drawn: it is set in {file}, closer to the run" for path, file in drawn.items()),
         *compiled.warnings,
         *evidence.doubts(),
-        *outside_interval(leaves),
+        *([] if one_draw else outside_interval(leaves)),
         *differing_by_case({name: group for name, group in groups.items() if name != "parameters"}),
         *differing_by_case(groups["parameters"], "parameters"),
         *beyond,
@@ -236,6 +255,7 @@ def declare(
         parameters.kinds,
         not_applied,
         size,
+        posterior.borrowed(container["parameters"], cohort=cohort.name, evidence=evidence.name),
     )
 
 

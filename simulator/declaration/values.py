@@ -232,7 +232,7 @@ def parameter_leaves(
 
 
 def outside_interval(leaves: Mapping[str, Leaf]) -> Iterator[str]:
-    """Yield the parameters whose value lies outside their own interval; a draw of a posterior may."""
+    """Yield the parameters whose value lies outside their own interval; what is calibrated may."""
     for path, leaf in leaves.items():
         if leaf.interval is None or leaf.provenance == "calibrated":
             continue

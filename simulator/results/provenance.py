@@ -29,6 +29,8 @@ SOFTWARE = "lobule"
 RESULTS_FORMAT = 1
 """Version of the layout of the tree; a reader refuses what is newer than itself."""
 
+UNCERTAINTY = "parameter_uncertainty"
+"""What a record says of the spread of parameters, and whose they are where they are borrowed."""
 POINT_VALUES = "no parameter uncertainty: point values"
 
 _PACKAGES = ("numpy", "numba", "scipy", "simpy", "xarray")

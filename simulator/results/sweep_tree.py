@@ -18,7 +18,7 @@ from simulator.results.layout import Blocks, Layout
 from simulator.results.manifest import Manifest, manifest
 from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
 from simulator.results.sweep_store import ARRAYS, EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
-from simulator.text import csv_text
+from simulator.text import csv_text, visible
 
 COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenarios_finished", "failed"
 UNFINISHED = "unfinished"
@@ -72,7 +72,7 @@ def open_sweep(folder: Path) -> xr.DataTree:
         tree.attrs[UNFINISHED] = json.dumps({"block": list(blocks.block), "numbers": missing})
     if n_finished < n_scenarios:
         less = f"{folder}: {n_finished:,} of {n_scenarios:,} scenarios are finished; the others show NaN"
-        warnings.warn(less + (f"; {len(failed)} failed" if failed else ""), IncompleteWarning, stacklevel=3)
+        warnings.warn(visible(less + (f"; {len(failed)} failed" if failed else "")), IncompleteWarning, stacklevel=3)
     return tree
 
 

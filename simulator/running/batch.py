@@ -196,7 +196,7 @@ def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experimen
     from simulator.results.decisions import decisions_dataset
     from simulator.results.estimates import estimates_dataset
 
-    output, targets = experiment.root.output, experiment.selection.targets
+    output, targets = experiment.root.output, experiment.targets
     asked, found, shares = dict(experiment.estimates), outcome.estimates, None
     if beside is not None:
         asked, found, shares = side_by_side(asked, found, beside[0].estimates, beside[1].estimates)

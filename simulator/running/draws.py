@@ -149,7 +149,7 @@ def tree_of(
     from simulator.results.estimates import estimates_dataset
 
     binned, draws, decisions = found[0].binned, declared.numbers, experiment.root.output.decisions
-    read = [one.selection.targets for one in declared.batches for _ in range(one.tables.n_sets)]
+    read = [one.targets for one in declared.batches for _ in range(one.tables.n_sets)]
     found, entries = ([each[k] for k in np.argsort(declared.places)] for each in (found, read))
     intervals, values = (np.stack([getattr(one, name) for one in found]) for name in ("decisions", "estimates"))
     asked, shares = dict(experiment.estimates), None

@@ -7,6 +7,7 @@ from typing import Any
 
 from simulator.declaration.assumption import assumption
 from simulator.declaration.posterior import DRAW, GROUP
+from simulator.declaration.reported import EvidenceEntry
 from simulator.declaration.schema import Experiment
 
 _KNOWN = ("interval", "prior", "contraction")  # what may be said of how well a parameter is known
@@ -17,7 +18,7 @@ def record_of(experiment: Experiment, *, engine: str, draws: Sequence[Experiment
 
     ``draws``: the experiments that were run instead, with draws of a posterior as their parameter sets.
     """
-    from simulator.results.provenance import record
+    from simulator.results.provenance import POINT_VALUES, record
 
     parameters = {
         path: {
@@ -29,16 +30,16 @@ def record_of(experiment: Experiment, *, engine: str, draws: Sequence[Experiment
         }
         for path, leaf in experiment.parameters.items()
     }
-    draw = (experiment.config.get(GROUP) or {}).get(DRAW)
-    if draw is not None:
-        facts = {"parameter_uncertainty": f"no parameter uncertainty: draw {draw} of the posterior", **facts}
+    draw = experiment.config[GROUP].get(DRAW)
+    said = POINT_VALUES if draw is None else f"no parameter uncertainty: draw {draw} of the posterior"
+    said = facts.pop("parameter_uncertainty", said) + (f"; {experiment.borrowed}" if experiment.borrowed else "")
     return record(
         experiment.config,
         seed=experiment.root.seed,
         evidence={
             "readings": dict(experiment.selection.chosen),
             "not_applied": dict(experiment.not_applied),
-            "entries": list(experiment.selection.entries),
+            "entries": [as_shown(entry) for entry in experiment.entries],
         },
         parameters={"declared": parameters, "solved": experiment.solved.values},
         engine=engine,
@@ -48,6 +49,12 @@ def record_of(experiment: Experiment, *, engine: str, draws: Sequence[Experiment
         n_patients=int(experiment.tables.patients.n_patients[0]),
         overrides="\n".join(experiment.overrides),
         assumed=assumption(*(draws or (experiment,))),
+        parameter_uncertainty=said,
         **({"size": experiment.size} if experiment.size else {}),
         **facts,
     )
+
+
+def as_shown(entry: EvidenceEntry) -> dict[str, Any]:
+    """Return an entry of the evidence as a record has it, with the role that results show (`Experiment.entries`)."""
+    return entry.model_copy(update={"role": None}).model_dump(mode="json") | {"role": entry.role}

@@ -32,6 +32,7 @@ from simulator.results.sweep_tree import Finished
 from simulator.results.tree import statistics_dataset, targets_dataset
 from simulator.running.batch import Begun, Outcome, outcomes
 from simulator.running.experiment import engine_of, time_grid
+from simulator.running.record import as_shown
 from simulator.study.pooling import EXACT_PATIENTS
 
 KEPT_EXPERIMENTS = 2_000
@@ -175,7 +176,7 @@ def _kind_key(experiment: Experiment) -> str:
     tables = experiment.tables
     names = (tables.states, tables.events, tables.strata, tables.arms, tables.causes, tables.course.terms)
     arrays = (tables.event_to, tables.absorbing, tables.horizon, tables.course.maximum, time_grid(experiment))
-    entries = [entry.model_dump(mode="json") for entry in experiment.selection.targets]
+    entries = [as_shown(entry) for entry in experiment.targets]
     binned = int(tables.patients.n_patients[0]) > EXACT_PATIENTS
     design = np.asarray(experiment.design["assessed"]).tolist()
     said = json.dumps([names, [a.tolist() for a in arrays], entries, binned, design, experiment.study.replicates])
@@ -199,7 +200,7 @@ def _kind(members: Iterable[Experiment]) -> Kind:
 def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
     """Return the nodes of a scenario, as those of a single run."""
     nodes = {
-        "targets": targets_dataset(experiment.selection.targets, outcome.targets, binned=outcome.binned),
+        "targets": targets_dataset(experiment.targets, outcome.targets, binned=outcome.binned),
         "statistics": statistics_dataset(outcome.statistics, binned=outcome.binned),
     }
     if experiment.estimates:

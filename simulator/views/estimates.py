@@ -42,7 +42,7 @@ def estimates_table(tree: xr.DataTree) -> RenderableType:
 
 MEANS = (
     "mean: over the studies in which it is finite; studies without: share in which it is undefined (undef.), as beyond "
-    "all follow-up, or not reached (n.r.)"
+    "all follow-up, or not reached (n.r.); −n.r.: a difference or ratio whose second group does not reach it"
 )
 
 
@@ -75,11 +75,16 @@ def estimate_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
         interval = f"{figure('lower')} – {figure('upper')}"
         told = significant(error) if np.isfinite(error) else "–"
         cells = figure("mean"), told, figure("median"), interval, str(one["stored_unit"].item())
-        yield str(name), *cells, _without(counts)
+        yield str(name), *cells, without(counts)
 
 
-def _without(counts: Mapping[str, float]) -> str:
-    """Shares of the studies in which a number is undefined or not reached; empty where there are none."""
+def without(counts: Mapping[str, float]) -> str:
+    """Return the shares of studies in which a number is undefined or not reached; empty where there are none."""
     total = sum(counts.values())
     shares = ((100 * counts[what] / total, said) for what, said in (("undefined", "undef."), ("not_reached", "n.r.")))
-    return ", ".join(f"{share:.2g} % {said}" for share, said in shares if share > 0)
+    return ", ".join(f"{_share(share)} % {said}" for share, said in shares if share > 0)
+
+
+def _share(percent: float) -> str:
+    """Two significant digits; 100 only of all."""
+    return ">99" if 99.5 <= percent < 100 else f"{float(f'{percent:.2g}'):g}"

@@ -223,11 +223,14 @@ def _as_printed(printed: str, unit: str) -> str:
 
 
 def supported(value: float, error: float, scale: float, decimals: int) -> str:
-    """Return a value in the printed unit, with the printed decimals or as many as its Monte-Carlo error supports."""
+    """Return a value in the printed unit, with the printed decimals or as many as its Monte-Carlo error supports.
+
+    What is not reached is `n.r.`; a difference or ratio whose second group does not reach it (−inf) is `−n.r.`
+    """
     if math.isnan(value):
         return "–"
     if math.isinf(value):
-        return _NOT_REACHED
+        return _NOT_REACHED if value > 0 else f"−{_NOT_REACHED}"
     shown = value * scale
     places = min(decimals, _places(error * scale, shown))
     return f"{_rounded(shown, places):,.{max(places, 0)}f}"

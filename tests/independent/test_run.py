@@ -171,7 +171,7 @@ def shows(text: str, value: float) -> bool:
     """Whether a printed figure is this value, rounded to the figures that are shown."""
     text = text.strip().rstrip("%*").strip()
     if math.isinf(value) or text == "n.r.":
-        return math.isinf(value) and text == "n.r."
+        return text == ("n.r." if value == math.inf else "−n.r." if value == -math.inf else None)
     digits = text.lstrip("-−")
     half = 0.5 * 10.0 ** -len(digits.partition(".")[2])
     zeros = len(digits) - len(digits.rstrip("0")) if "." not in digits and digits != "0" else 0

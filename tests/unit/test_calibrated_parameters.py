@@ -102,6 +102,11 @@ def test_results_of_a_simulation_are_no_calibration(folder, tmp_path):
         calibration.rerun(path)
 
 
+def test_the_file_says_what_it_was_calibrated_on(folder):
+    name = "il2_hai_unresectable"
+    assert declared(folder)["calibrated_on"] == {"cohort": name, "evidence": name, "targets": {"I04": "76%"}}
+
+
 def test_what_no_target_informs_keeps_its_prior_and_says_so(folder):
     content = declared(folder)
     assert content["response"]["probability"]["provenance"] == "calibrated"

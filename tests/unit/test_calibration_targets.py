@@ -17,6 +17,7 @@ from calibration.fit import fit
 from calibration.likelihoods import DeathCounts, Outcomes, Proportion
 from calibration.order_statistics import Cut, OrderStatistic
 from calibration.parameters import ParameterSets
+from calibration.report import report
 from calibration.targets import terms_of
 from simulator.errors import ConfigError
 from tests.models import compiled, container
@@ -611,6 +612,37 @@ def test_a_reading_chosen_by_hand_is_the_only_one():
     file = declared(readings={"size": {"twenty": 1, "twenty_two": 3}}, search=SMALL)
     made = config(landmark("K1", 50, "colon"), readings=READINGS, study__reading="twenty")
     assert [dict(reading.chosen) for reading in fit(made, file).readings] == [{"size": "twenty"}]
+
+
+def overruled(**study: str) -> dict[str, Any]:
+    """Readings of which a closer file overrules one, as composition says it."""
+    readings = copy.deepcopy(READINGS)
+    readings["size"]["alternatives"]["twenty_two"]["overruled"] = {"cohort.mix": "cohort/mine.yaml"}
+    return config(landmark("K1", 50, "colon"), readings=readings, **study)
+
+
+def test_a_reading_that_a_closer_file_overrules_is_refused_by_name():
+    file = declared(readings={"size": {"twenty": 1, "twenty_two": 3}}, search=SMALL)
+    said = r"readings\.size\.twenty_two = 3.*cannot be fitted: cohort/mine\.yaml, closer to the run, sets cohort\.mix"
+    with pytest.raises(ConfigError, match=said):
+        fit(overruled(), file)
+
+
+def test_an_overruled_reading_that_the_command_line_names_is_fitted():
+    file = declared(readings={"size": {"twenty": 1, "twenty_two": 3}}, search=SMALL)
+    named = overruled(study__reading="twenty_two")
+    (reading,) = fit(named, file, overrides=["study.reading=twenty_two"]).readings
+    assert reading.chosen == {"size": "twenty_two"}
+    assert reading.experiment.tables.patients.share[0][0] == pytest.approx(22 / 37)
+    assert not reading.experiment.not_applied
+
+
+def test_a_reading_that_is_not_applied_is_said_in_the_report():
+    made = overruled(study__reading="twenty_two")  # set by a file that is no closer than the reading
+    fitted = fit(made, declared(search=SMALL))
+    assert fitted.readings[0].chosen == {"size": "twenty"}
+    said = "Not applied: twenty_two, cohort/mine.yaml, closer to the run, sets cohort.mix"
+    assert said in " ".join(report(fitted).split())
 
 
 def test_readings_that_fit_other_targets_are_not_weighed():

@@ -14,6 +14,7 @@ import yaml
 
 import simulator
 from simulator.cli.preflight import prepare
+from simulator.declaration.explain import explain
 from simulator.errors import ConfigError, DeclarationWarning
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -177,6 +178,17 @@ def test_one_draw_takes_no_reading_that_the_cohort_overrules():
     assert made.experiment.tables.patients.share[0].tolist() == [1.0, 0.0, 0.0]
 
 
+def test_explain_says_the_mix_that_is_run(case_01):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeclarationWarning)
+        said = explain(prepare(["cohort=borrowed", "parameters=posterior"], config_dir=BORROWED).experiment)
+    assert "Patients   21 a study" in said
+    assert "Strata     colorectal 100.0%, stomach 0.0%, other 0.0%" in said
+    simulated_patients = case_01["statistics"]["n_patients"].mean("draw") / 20  # of 20 studies
+    of = dict(zip(case_01["statistics"]["group"].values, simulated_patients.values, strict=True))
+    assert (of["all"], of["colorectal"], of["stomach"], of["other"]) == (21, 21, 0, 0)
+
+
 # ---------------------------------------------------------------------------------------------------- aliases
 
 
@@ -191,23 +203,46 @@ def test_an_alias_is_refused_with_file_line_and_key(tmp_path):
 # -------------------------------------------------------------------------------------------- size of the study
 
 
-def of_size(folder: Path, n: int) -> None:
+def of_size(folder: Path, n: int, where: dict | None = None, **cohort) -> None:
     entry = {
         "id": "S1", "name": "responses", "printed": "28 of 80", "value": 28, "unit": "patients", "numerator": 28,
         "denominator": 80, "population": "all treated", "kind": "statistic", "provenance": "reported",
         "source": {"file": "invented.txt", "locator": "1"}, "role": "held_out",
-        "statistic": {"estimator": "proportion", "variable": "response"},
+        "statistic": {"estimator": "proportion", "variable": "response", **({"where": where} if where else {})},
     }  # fmt: skip
     sources = [{"file": "invented.txt", "citation": "Invented"}]
     written(folder, "evidence/sized", {"name": "sized", "title": "Invented", "sources": sources, "entries": [entry]})
     defaults = ["pj203_mmc", "_self_", {"override /evidence": "sized"}]
-    written(folder, "cohort/mine", {"defaults": defaults, "n_patients": n})
+    written(folder, "cohort/mine", {"defaults": defaults, "n_patients": n, **cohort})
 
 
 def test_a_study_of_another_size_than_the_evidence_is_told(tmp_path):
     of_size(tmp_path, 60)
     with pytest.warns(DeclarationWarning, match=r"80 treated in the evidence, 60 of cohort\.n_patients = 60"):
         prepare(["cohort=mine"], config_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("n_in_arm", "said"),
+    [(60, "80 treated in arm A in the evidence, 60 of cohort.n_patients = 140 simulated (S1)"), (80, None)],
+)
+def test_the_size_of_an_arm_is_held_against_its_evidence(tmp_path, n_in_arm, said):
+    arms = {"A": {"n_patients": n_in_arm}, "B": {"n_patients": 80, "reference": True}}
+    of_size(tmp_path, n_in_arm + 80, {"arm": "A"}, arms=arms)
+    assert declared(tmp_path).size == (f"the size of the study is not the published one: {said}" if said else "")
+
+
+@pytest.mark.parametrize(
+    ("colorectal", "said"),
+    [
+        (40, "80 treated in stratum colorectal in the evidence, 40 of cohort.n_patients = 100 simulated (S1)"),
+        (80, None),
+    ],
+)
+def test_the_size_of_a_stratum_is_held_against_its_evidence(tmp_path, colorectal, said):
+    mix = {"colorectal": colorectal, "stomach": 100 - colorectal, "other": 0}
+    of_size(tmp_path, 100, {"stratum": "colorectal"}, mix=mix)
+    assert declared(tmp_path).size == (f"the size of the study is not the published one: {said}" if said else "")
 
 
 def test_a_size_set_by_hand_is_told_without_a_warning(tmp_path):

@@ -11,6 +11,8 @@ import xarray as xr
 import simulator
 from simulator.cli.commands import main
 from simulator.errors import ConfigError
+from simulator.views.report.comparisons import _rows
+from simulator.views.report.sweep import sweep_of
 
 WORDS = ["cohort=il2_hai_adjuvant", "study.replicates=200", "parameters.recurrence.probability=0.2,0.36,0.5"]
 
@@ -49,6 +51,29 @@ def test_the_error_of_a_ratio_is_that_of_the_delta_method(folder: Path) -> None:
     ratio, mean = here.mean() / there.mean(), there.mean()
     expected = np.sqrt((xx + ratio**2 * yy - 2 * ratio * xy) / mean**2 / 200)
     assert one["ratio_standard_error"].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_page_shows_pairs_that_are_left_out_and_scenarios_without_any(tmp_path: Path) -> None:
+    # studies of 3 with a median survival beyond half of the horizon: some medians are not reached, or none is
+    words = ["cohort=il2_hai_adjuvant", "cohort.n_patients=3", "study.replicates=40", "study.horizon='6 y'",
+             "parameters.recurrence.probability=0.01,0.5,0.9", "output.contrast={probability: 0.9}",
+             "output.estimates={m: {estimator: kaplan_meier_median, variable: survival}}"]  # fmt: skip
+    assert main(["--multirun", *words, f"hydra.sweep.dir={tmp_path}"]) == 0
+    with simulator.open_results(tmp_path) as tree:
+        made = simulator.contrast(tree, {"probability": 0.9})["estimates"].to_dataset().sel(estimate="m")
+        sweep = sweep_of(tree, "", {"probability": 0.9})
+        outcome = next(each for each in sweep.outcomes if each.id == "estimate.m")
+        cells = [
+            list(row) for row in _rows(sweep.tree, simulator.contrast(tree, sweep.against), outcome, sweep.against)
+        ]
+    assert [row[0] for row in cells] == ["0.01", "0.5"]
+    for row in cells:
+        one = made.sel(probability=float(row[0]))
+        pairs, left, undefined = (int(one[f"n_{what}"]) for what in ("pairs", "not_reached", "undefined"))
+        assert (row[-2], pairs + left + undefined) == (str(pairs), 40)
+        share, said = row[-1].split(maxsplit=1)
+        assert (float(share), said) == (pytest.approx(100 * left / 40, abs=0.5), "% n.r.")
+    assert (cells[0][1], cells[0][-2:]) == ("–", ["0", "100 % n.r."])
 
 
 def test_the_reference_differs_from_itself_by_nothing(folder: Path) -> None:

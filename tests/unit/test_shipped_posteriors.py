@@ -54,7 +54,8 @@ def test_they_are_what_calibration_makes_today(cohort):
     shipped = yaml.safe_load(path.read_text(encoding="utf-8"))
     fitted = calibration.calibrate([f"cohort={cohort}"])
     made = parameters_of(fitted, start=cohort, draws=f"{cohort}_calibrated.csv")
-    assert [shipped[key] for key in ("start", "posterior")] == [made[key] for key in ("start", "posterior")]
+    said = ("start", "posterior", "calibrated_on")
+    assert [shipped[key] for key in said] == [made[key] for key in said]
     before, now = (leaves({k: v for k, v in each.items() if k not in (*KEYS, "reference")}) for each in (shipped, made))
     assert before.keys() == now.keys()
     for name, leaf in before.items():

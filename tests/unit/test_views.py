@@ -189,6 +189,7 @@ def test_numbers_are_in_the_printed_unit():
         (435.0, np.inf, 1, 0, "400"),
         (0.0, np.inf, 1, 0, "0"),
         (np.inf, np.nan, 1, 0, "n.r."),
+        (-np.inf, np.nan, 1, 0, "−n.r."),
         (np.nan, np.nan, 1, 0, "–"),
     ],
 )

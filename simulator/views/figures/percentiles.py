@@ -19,6 +19,7 @@ _ROLES = {
     "used": ("#56B4E9", "D"),
     "fitted": ("#FFFFFF", "o"),
     "borrowed": ("#E69F00", "^"),
+    "not_fitted": ("#E69F00", "v"),
 }
 
 

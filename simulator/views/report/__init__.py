@@ -24,7 +24,7 @@ from simulator.views.report import sweep_background as background
 from simulator.views.report import sweep_results as swept
 from simulator.views.report.calibrated import calibrated
 from simulator.views.report.markup import Element, element, written
-from simulator.views.report.record import Run, run_of
+from simulator.views.report.record import Run, run_of, sentence
 from simulator.views.report.sweep import SweepRun, summary, sweep_of
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing runs
@@ -200,7 +200,7 @@ def _contents(sections: Sequence[Element]) -> Element:
 def _summary(run: Run) -> str:
     draws = run.tree["targets"].sizes.get("draw")
     of_draws = f"{draws} draws of the parameters, each in " if draws else ""
-    spread = "" if draws else f" {run.said('parameter_uncertainty').capitalize()}."
+    spread = "" if draws else f" {sentence(run.said('parameter_uncertainty'))}."
     return (
         f"{of_draws}{int(run.said('n_replicates')):,} simulated studies of {int(run.said('n_patients')):,} patients "
         f"(cohort {run.said('cohort')}, seed {run.said('seed')}, Lobule {run.said('software_version')}).{spread}"

@@ -28,6 +28,8 @@ def calibrated(run: Run) -> Iterator[Element]:
         f"{len(informed)} of {len(run.grounds.declared)} parameters are calibrated: fitted to the evidence that is "
         f"named. This run: {run.said('parameter_uncertainty')}."
     )
+    if run.group("parameters").get("draw") is not None:
+        yield paragraph("Point values are those of one draw; intervals, contractions and sources are the posterior's.")
     if cut := run.group("parameters").get("posterior_cut"):
         yield warning(f"{cut}.")
         yield paragraph("Posteriors and contractions are of what is left; priors are as they were declared.")

@@ -13,6 +13,7 @@ from simulator.results.contrasts import NO_EFFECT, Slices, contrast, one_way
 from simulator.results.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, difference
 from simulator.results.scenarios import COHORT, part, share_caused, swept, thinned
 from simulator.views import figures
+from simulator.views.estimates import without
 from simulator.views.figures.scenarios import WIDE_ERROR
 from simulator.views.report.markup import Content, Element, element, table
 from simulator.views.report.pictures import picture
@@ -46,7 +47,8 @@ def contrasts(sweep: SweepRun) -> Iterator[Element]:
         f"Mean of each scenario less that of the reference, {named} ({said}). Intervals are of Monte Carlo (95 %): how "
         "sure the difference is, given the model; they shrink with more studies. What studies report is compared study "
         "by study, as they share luck: the factor tells how many times more independent studies the same error would "
-        "take. Pooled statistics have the error of independent runs, which is too wide."
+        "take. Pairs without: those in which a value is undefined (undef.) or not reached (n.r.), left out. Pooled "
+        "statistics have the error of independent runs, which is too wide."
     )
     for number, each in enumerate(_outcomes(sweep, first=TARGETS)):
         rows = [*_rows(cut, made, each, against)]
@@ -125,21 +127,29 @@ def _moves(outcome: Outcome, slices: Slices) -> bool:
 def _rows(
     cut: xr.DataTree, made: xr.DataTree, outcome: Outcome, against: Mapping[str, Any]
 ) -> Iterator[tuple[Content, ...]]:
-    """Yield the labels of a scenario, difference, interval, ratio, factor and number of pairs."""
+    """Yield labels of a scenario, difference, interval, ratio, factor, number of pairs, and the share of others.
+
+    A scenario of which no pair of studies has both values has a row, and one that has no such outcome has none.
+    """
     found, ratios = difference(made, outcome), difference(made, outcome, "ratio")
     if found is None or ratios is None:
         return
     axes = swept(cut)
     dims = [axis.name for axis in axes]
     gap, error, ratio, error_of_ratio = (each.transpose(*dims).values for each in (*found, *ratios))
-    node = made[outcome.node].to_dataset()
-    factor, pairs = (
-        (node[name].isel(outcome.at, drop=True).transpose(*dims).values if outcome.paired else None)
-        for name in ("variance_reduction", "n_pairs")
-    )
+
+    def column(of: xr.DataTree, name: str) -> Any:
+        node = of[outcome.node].to_dataset()
+        return node[name].isel(outcome.at, drop=True).transpose(*dims).values
+
+    counts, present = {}, np.isfinite(gap)
+    if outcome.paired:
+        counts = {what: column(made, f"n_{what}") for what in ("pairs", "not_reached", "undefined")}
+        present = sum(column(cut, f"n_{what}") for what in ("finite", "not_reached", "undefined")) > 0
+        factor = column(made, "variance_reduction")
     for place in np.ndindex(*gap.shape):
         labels = {axis.name: axis.labels[at] for axis, at in zip(axes, place, strict=True)}
-        if all(labels[name] == label for name, label in against.items()) or not np.isfinite(gap[place]):
+        if all(labels[name] == label for name, label in against.items()) or not present[place]:
             continue
         value, wrong = float(gap[place]), float(error[place])
         low, high = (supported(value + side * WIDE_ERROR * wrong, wrong, 1.0, _DIGITS) for side in (-1, 1))
@@ -148,15 +158,16 @@ def _rows(
             supported(value, wrong, 1.0, _DIGITS),
             f"{low} to {high}" if np.isfinite(wrong) else "–",
             supported(float(ratio[place]), float(error_of_ratio[place]), 1.0, _DIGITS),
-            significant(float(factor[place])) if factor is not None and np.isfinite(factor[place]) else "–",
-            f"{int(pairs[place]):,}" if pairs is not None else "independent",
+            significant(float(factor[place])) if outcome.paired and np.isfinite(factor[place]) else "–",
+            f"{int(counts['pairs'][place]):,}" if outcome.paired else "independent",
+            without({what: float(each[place]) for what, each in counts.items()}) if outcome.paired else "",
         )
 
 
 def _opened(outcome: Outcome, rows: list[tuple[Content, ...]], dims: list[str], *, first: bool) -> Element:
     """Return a table of contrasts that can be opened, the first one open."""
     head = (*dims, f"difference{f' ({outcome.unit})' if outcome.unit else ''}", "95 % interval", "ratio",
-            "variance reduction", "pairs of studies")  # fmt: skip
+            "variance reduction", "pairs of studies", "pairs without")  # fmt: skip
     places = thinned(len(rows), MOST_ROWS)
     more = f" ({len(places)} of {len(rows):,} rows)" if len(places) < len(rows) else ""
     grid = table(f"{outcome.label}: contrasts{more}", head, [rows[place] for place in places],

@@ -69,6 +69,11 @@ def parsed(tree: xr.DataTree) -> Run:
     )
 
 
+def sentence(text: str) -> str:
+    """Return text that begins with a capital letter; names within it stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def ends(interval: Sequence[Any] | None) -> str:
     """Return an interval of two declared values in words; empty if none is declared."""
     return f"{in_a_line(interval[0])} to {in_a_line(interval[1])}" if interval else ""

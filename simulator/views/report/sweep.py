@@ -23,7 +23,7 @@ from simulator.results.scenarios import (
     swept,
 )
 from simulator.views.arrangement import Arrangement, arranged, shown
-from simulator.views.report.record import NOT_RECORDED, Run, parsed
+from simulator.views.report.record import NOT_RECORDED, Run, parsed, sentence
 
 MOST_LABELS = 24
 
@@ -108,7 +108,7 @@ def summary(sweep: SweepRun) -> str:
     studies = sweep.tree["targets"].sizes.get("replicate", 0)
     return (
         f"{done}, {studies:,} simulated studies each; swept: {', '.join(each.key for each in sweep.dimensions)} "
-        f"(Lobule {sweep.said('software_version')}). {sweep.said('parameter_uncertainty').capitalize()}."
+        f"(Lobule {sweep.said('software_version')}). {sentence(sweep.said('parameter_uncertainty'))}."
     )
 
 
