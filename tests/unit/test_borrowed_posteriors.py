@@ -121,7 +121,7 @@ def test_the_value_of_one_draw_says_which_draw_of_whose_posterior_it_is():
     assert drawn.provenance == "calibrated"
     told = experiment.parameters["response.hazard_ratio"].note
     assert told.startswith("draw 3 of the posterior of pj203_mmc; interval and source are the posterior's; assumption")
-    assert "draw" not in (experiment.parameters["progression.median"].note or "")
+    assert "draw" not in (experiment.parameters["adverse_events.frailty"].note or "")
 
 
 def test_a_value_set_by_hand_is_no_draw():

@@ -101,7 +101,7 @@ def prior_from_what_is_held_out(entries: dict[str, Any], file: dict[str, Any]) -
         (lambda e, f: e["L.small"]["statistic"].update(time="6 y"), (), "must be before the horizon, day 1826.25"),
         (
             lambda e, f: None,
-            ("study.data_cut=300",),
+            ("study.data_cut=500", "+study.accrual={uniform: [0, 200]}"),
             "L.small = 47%: a censored curve has no closed form: patients are",
         ),
         (lambda e, f: f["parameters"].update({"survival.medain": {"fixed": 3}}), (), "did you mean 'survival.median'?"),
@@ -203,5 +203,5 @@ def test_priors_far_from_the_data_are_refused_though_nothing_is_impossible(
 )
 def test_only_what_no_study_prints_is_beyond_follow_up(estimator, bound, limits, time, refused):
     entry = SimpleNamespace(limits=limits, bound=bound, time=True)
-    statistic = SimpleNamespace(against=None, column=SimpleNamespace(kind="died"), time=time, named=estimator)
+    statistic = SimpleNamespace(against=None, column=SimpleNamespace(kind="died"), time=time, named=estimator, extend=False)
     assert (beyond_follow_up(entry, statistic, 1000.0) is not None) == refused
