@@ -203,5 +203,7 @@ def test_priors_far_from_the_data_are_refused_though_nothing_is_impossible(
 )
 def test_only_what_no_study_prints_is_beyond_follow_up(estimator, bound, limits, time, refused):
     entry = SimpleNamespace(limits=limits, bound=bound, time=True)
-    statistic = SimpleNamespace(against=None, column=SimpleNamespace(kind="died"), time=time, named=estimator, extend=False)
+    statistic = SimpleNamespace(
+        against=None, column=SimpleNamespace(kind="died"), time=time, named=estimator, extend=False
+    )
     assert (beyond_follow_up(entry, statistic, 1000.0) is not None) == refused

@@ -132,10 +132,6 @@ def test_an_alternative_that_there_is_not_ends_with_two_and_leaves_nothing(here,
             ["study.reading=split_42_25_14"],
             "config error: evidence.entries.D28 = 51.0%: a censored curve has no closed form: no count of 42 prints it",
         ),
-        (
-            ["parameters.survival.response_effect=causal"],
-            "config error: evidence.entries.D25 = 277 days: survival has no closed form: response_effect of death is",
-        ),
     ],
 )
 def test_bad_input_ends_with_two_and_says_what_is_allowed(here, capsys, arguments, said):

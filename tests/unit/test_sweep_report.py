@@ -261,6 +261,7 @@ def killed(folder: Path, to: Path, *, n: int) -> Path:
     shutil.copytree(folder, to)
     for path in sorted((to / "manifest").glob("block-*.json"))[-n:]:
         path.unlink()
+    (to / "manifest/finished.json").unlink()
     (to / PAGE).unlink()
     return to
 
@@ -291,8 +292,9 @@ def test_what_is_missing_or_failed_is_said_and_the_rest_is_drawn(folders, tmp_pa
 def test_a_store_of_which_nothing_is_finished_has_a_page(folders, tmp_path):
     folder = tmp_path / "begun"
     shutil.copytree(folders["one key"], folder)
-    for path in (folder / "manifest").glob("block-*.json"):
-        path.unlink()
+    for path in (folder / "manifest").glob("*.json"):
+        if path.name.startswith("block-") or path.name == "finished.json":
+            path.unlink()
     for chunks in (folder / "sweep.zarr").glob("*/*/c"):
         if chunks.parent.name in FILLED:
             shutil.rmtree(chunks)
@@ -400,9 +402,9 @@ def test_numbers_are_those_of_the_store(trees):
 
 
 def test_the_reference_is_the_value_of_the_files_where_it_is_swept(trees):
-    first = {"probability": 0.2, "horizon": "10 y"}  # of probabilities none is the file's 0.3604, so the first
+    first = {"probability": 0.2, "horizon": 3652.5}  # of probabilities none is the file's 0.3604, so the first
     assert reference(trees["two keys"]) == first
-    assert trees["two keys"]["horizon"].values.tolist() == ["6 y", "10 y"]
+    assert trees["two keys"]["horizon"].values.tolist() == [2191.5, 3652.5]
     assert reference(trees["two keys"], {"probability": 0.5})["probability"] == 0.5
     assert reference(trees["three keys"]) == {"interval": 10, "assessment_interval": 7, "family": "weibull"}
     with pytest.raises(ConfigError, match=r"at.probability = 0.4: must be one of 0.2, 0.36, 0.5"):
@@ -453,7 +455,7 @@ def test_figures_of_a_sweep_refuse_a_run_and_draw_on_given_axes(trees):
     ax = figure.add_subplot()
     assert simulator.figures.outcome(trees["two keys"], ax, of="I11", at={"horizon": "6 y"}) is figure
     [line] = [each for each in ax.lines if each.get_label() == "simulated"]
-    expected = trees["two keys"]["targets"]["median"].sel(target="I11", horizon="6 y")
+    expected = trees["two keys"]["targets"]["median"].sel(target="I11", horizon=2191.5)
     np.testing.assert_allclose(line.get_xdata(), [0.2, 0.36, 0.5])
     scale = float(trees["two keys"]["targets"]["scale"].sel(target="I11"))
     np.testing.assert_allclose(line.get_ydata(), expected.values * scale)
