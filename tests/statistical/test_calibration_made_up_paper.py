@@ -161,5 +161,5 @@ def test_the_command_line_does_the_same(own, capsys, tmp_path, monkeypatch):
     assert main(["cohort=meadow", "--config-dir", str(own)]) == 0
     said = capsys.readouterr().out
     assert "Fitted: M1, M2, M3, M4, M5" in said
-    (line,) = (line for line in said.splitlines() if line.startswith("response.probability.oat"))
+    line = next(line for line in said.splitlines() if line.startswith("response.probability.oat"))
     assert line.endswith("assumption")
