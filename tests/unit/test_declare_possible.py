@@ -31,7 +31,7 @@ def alone(experiment, values, row):
 
 
 def test_sets_that_the_model_cannot_produce_are_refused_with_their_reasons_and_the_others_kept(experiment):
-    values = {STOMACH: [0.5, 0.9, 0.6, 0.8, 0.9], MEDIAN: ["216 d", "216 d", "200 d", "216 d", "216 d"]}
+    values = {STOMACH: [0.5, 0.9, 0.6, 0.88, 0.9], MEDIAN: ["216 d", "216 d", "200 d", "216 d", "216 d"]}
     found = possible(experiment, values)
     assert found.rows == (0, 2)
     assert set(found.refused) == {1, 3, 4}  # 4 repeats 1: what was refused once is refused again

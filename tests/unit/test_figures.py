@@ -96,7 +96,7 @@ def test_the_legend_of_survival_is_whole_and_names_what_is_hatched(overrides):
     figure = figures.survival(tree_of(*overrides))
     figure.canvas.draw()
     (legend,) = figure.legends
-    said = "beyond the last reported time" if "pj203" in overrides[0] else "rests on assumption alone"
+    said = "beyond the last time that a target informs" if "pj203" in overrides[0] else "rests on assumption alone"
     assert said in [text.get_text() for text in legend.get_texts()]
     place = legend.get_window_extent()
     assert place.x0 >= 0
