@@ -27,10 +27,8 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
-from simulator.cli.closeness import Closeness
 from simulator.cli.files import ConfigFile, read
-from simulator.declaration.base import is_leaf, laid_over_leaf, replaces
-from simulator.declaration.values import SET_BY_USER
+from simulator.declaration.base import SET_BY_USER, is_leaf, laid_over_leaf, replaces
 from simulator.errors import MISSING, ConfigError, Problem, unknown
 
 PRIMARY = "simulate"
@@ -232,6 +230,8 @@ def compose_files(library: Library, choices: Mapping[str, str]) -> Composition:
             source.problems.append(_defaults_problem(str(error), choices))
     if source.problems:
         raise ConfigError(source.problems)
+    from simulator.cli.closeness import Closeness  # reads declarations, which bad input need not wait for
+
     container: dict[str, Any] = {}
     closeness = Closeness(library, choices)
     for default in resolved.defaults:

@@ -14,6 +14,7 @@ from simulator.cli.compose import COHORT, EXPERIMENT, NAMED_BY_COHORT, Library
 from simulator.cli.overrides import read_overrides
 from simulator.cli.parameters import composed_with_parameters
 from simulator.cli.preflight import open_library
+from simulator.declaration.posterior import CALIBRATED_ON
 from simulator.errors import ConfigError
 
 MOST_SHOWN = 60
@@ -54,7 +55,10 @@ def _settings(container: Mapping[str, Any], library: Library) -> Iterator[tuple[
     named = [group for group in (COHORT, "course", "study", "parameters") if group in container]
     roots = [key for key in container if key not in library.groups]
     for key in (*roots, *named):
-        yield from _below(key, container[key], depth=4 if key == "parameters" else 3)
+        group = container[key]
+        if key == "parameters":
+            group = {name: value for name, value in group.items() if name != CALIBRATED_ON}  # what is so, not a choice
+        yield from _below(key, group, depth=4 if key == "parameters" else 3)
 
 
 def _below(key: str, value: Any, *, depth: int) -> Iterator[tuple[str, str]]:

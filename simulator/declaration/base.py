@@ -16,6 +16,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from simulator import units
 
+SET_BY_USER = "set by the user"
+"""Note of a value that the user set."""
+
 
 class Declared(BaseModel):
     """Strict, immutable: no unknown keys, no silent conversion of text to numbers."""

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from simulator import units
-from simulator.declaration.base import EXCEPT
+from simulator.declaration.base import EXCEPT, SET_BY_USER
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 from simulator.kernels.quantiles import DISTRIBUTIONS, PARAMETERS
 from simulator.tables import Floats
 
 PREFIX = "parameters."
 PROVENANCES = ("reported", "derived", "read", "borrowed", "assumed", "calibrated")
-SET_BY_USER = "set by the user"
 
 NAMED_SHARES = {"prognostic": 0.0, "causal": 1.0}
 """Names of the ends of a share of mediation: the advantage of responders is announced, or caused, by response."""

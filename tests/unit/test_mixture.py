@@ -185,7 +185,7 @@ def test_what_cannot_be_seen_is_named_alike_quickly_and_with_care(monkeypatch):
     config = prepare([]).container
     experiment = declare({**config, "parameters": published_with(config["parameters"], ["response.probability"])})
     values = {
-        "response.probability.stomach": [0.75, 0.5, 0.85, 0.9, 0.69],
+        "response.probability.stomach": [0.86, 0.5, 0.85, 0.9, 0.69],
         "response.probability.other": [0.3, 0.3, 0.9, 0.05, 0.3],
         "survival.median.stomach": ["150 d", "216 d", "300 d", "120 d", "150 d"],
     }
