@@ -114,6 +114,7 @@ def wanted(estimator, variable, population="treated", time=None, value=None, **w
     return SimpleNamespace(
         estimator=estimator, variable=variable, population=population, time=time, value=value,
         where=SimpleNamespace(**{**none, **where}), against=None, comparison=None, confidence=None,
+        extend=False,
     )  # fmt: skip
 
 

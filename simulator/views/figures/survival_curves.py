@@ -114,7 +114,9 @@ def doubts_of(tree: xr.DataTree, groups: Sequence[str]) -> dict[str, Doubt]:
     A target informs that a calibration fitted, or that a value was chosen by. Where none does, there is no last time.
     """
     node = tree["targets"].to_dataset()
-    rows = zip(*(node[name].values.tolist() for name in ("looks_at", "looks_until", "role")), strict=True)
+    columns = ("looks_at", "looks_until", "role")
+    told = set(columns) <= set(node.variables)  # results of an older version do not say it
+    rows = zip(*(node[name].values.tolist() for name in columns), strict=True) if told else ()
     looks = [Look(tuple(groups.split()), until) for groups, until, role in rows if groups and role in INFORMING]
     assumed = grounds_of(tree).survival_is_assumed()
     known = any(math.isfinite(look.until) for look in looks)
