@@ -171,7 +171,7 @@ DEFECTS = [
              "tests/unit/test_calibration_likelihoods.py"),
     upstream("evidence: the truncation divides", "calibration/cuts.py",
              "math.log(self.share / self.prior_share)", "math.log(self.prior_share / self.share)",
-             "tests/unit/test_calibration_feasibility.py"),
+             "tests/independent/test_calibration.py"),
     upstream("search: weights without the prior", "calibration/samplers/imis.py",
              "log_weight = likelihood + log_prior - log_sum", "log_weight = likelihood - log_sum",
              "tests/unit/test_calibration_imis.py"),

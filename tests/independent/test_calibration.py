@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
+from calibration.cuts import Cut
 from calibration.draws import posterior_draws
 from calibration.fit import Fit, fit
 from calibration.parameter_file import draws_table
@@ -82,3 +83,11 @@ def test_the_report_shows_the_rounded_summary(fitted):
     prior = stats.beta(0.5, 0.5).ppf([0.5, 0.025, 0.975])
     expected = [*prior, *AFTER.ppf([0.5, 0.025, 0.975]), contraction()]
     assert shown == pytest.approx(expected, abs=0.02)
+
+
+def test_truncation_moves_the_evidence_by_the_ratio_of_its_shares():
+    """∫ L·π over what can be produced, over π of that: the share of the posterior over the share of the prior."""
+    cut = Cut(
+        (np.empty((50, 1)),), np.empty((0, 1, 1)), tried=100, refused=50, prior_tried=200, prior_refused=40, reasons={}
+    )
+    assert cut.log_factor == pytest.approx(math.log(0.5 / 0.8))

@@ -294,6 +294,7 @@ def test_pooled_statistics_are_shares_and_means_of_all_patients(run):
             error = math.sqrt(alive * (1 - alive) / n)
             assert float(at["overall_survival_standard_error"]) == pytest.approx(error, abs=1e-12)
             assert float(at["state_occupancy"].sel(state="dead")) == pytest.approx(1 - alive, abs=1e-12)
+            assert float(at["state_occupancy"].sel(state="alive")) == pytest.approx(alive, abs=1e-12)
             happened = float(np.mean(onset <= t))
             assert float(at["cumulative_incidence"].sel(event="response")) == pytest.approx(happened, abs=1e-12)
             watched = [int((one.x[part] >= t).sum()) for one, part in zip(run.studies, parts, strict=True)]

@@ -480,6 +480,18 @@ def test_an_empty_group_is_undefined_and_an_unreached_median_is_infinite():
     assert estimate(data, wanted("kaplan_meier_median", "survival", status="alive"))[0] == INF
 
 
+def test_what_happens_at_entry_is_seen_at_the_first_visit_and_not_before():
+    timer = {"family": "fixed", "delay": 0.0}
+    events = {"onset": {"from": ["alive"], "set": ["ill"], "hazard": timer}, "death": models.death(900.0)}
+    study = {"assessed": ["onset"], "assessment_interval": {"uniform": [10, 20]}}
+    config = models.container(events, markers=["ill"], study=study, n_patients=200, horizon=1000.0)
+    experiment = models.compiled(config, quiet=True)
+    data = observe(models.simulated(experiment, seed=1), design_of(experiment), seed=1)
+    seen = data.seen(experiment.tables.events.index("onset"))
+    assert ((seen >= 10.0) & ((seen <= 20.0) | np.isinf(seen))).all()
+    assert np.isfinite(seen).mean() > 0.9
+
+
 def test_pooled_statistics_of_a_group_nobody_is_in_are_undefined():
     events = {
         "progression": {"from": ["alive"], "set": ["ill"], "hazard": {"family": "exponential", "mean": 100.0}},
