@@ -119,7 +119,7 @@ class Selection:
         A target by which a value was chosen is not held out. An id counts as named where it stands as a word of its
         own; one without a digit, such as ``response``, may be an ordinary word and is never recognised.
         """
-        words = {word.strip(".") for text in texts if text for word in _WORD.findall(text)}
+        words = {word.strip(".") for text in texts if isinstance(text, str) for word in _WORD.findall(text)}
         for entry in self.targets:
             if entry.role == "held_out" and entry.id in words and _DIGIT.search(entry.id):
                 allowed = f"cites {entry.id}, which is held out: a target that a value is chosen by has the role used"

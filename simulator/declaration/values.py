@@ -195,6 +195,9 @@ def parameter_leaves(
         if f"{key}.value" in by_hand and f"{key}.provenance" not in by_hand and not by_composition:
             leaves[here] = Leaf(here, child["value"], "assumed", note=SET_BY_USER)
             return
+        for name in ("note", "source", "citation", "formula"):
+            if not isinstance(child.get(name), str | None):
+                problems.add(f"{key}.{name}", child[name], "must be text")
         interval, prior = (_ends(child.get(name), f"{key}.{name}") for name in ("interval", "prior"))
         contraction = child.get("contraction")
         if contraction is not None:

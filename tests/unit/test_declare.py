@@ -59,6 +59,7 @@ REFUSED = [
     ("parameters.survival.median.colorectal.interval=[3 furlong, 9 mo]", "must be a list of two values in order"),
     ("+parameters.survival.median.colorectal.contraction=1.5", "colorectal.contraction = 1.5: must be a finite number"),
     ("+parameters.survival.median.colorectal.contraction=big", "colorectal.contraction = big: must be a finite number"),
+    ("+parameters.survival.median.colorectal.source=0.5", "median.colorectal.source = 0.5: must be text"),
     ("+parameters.survival.median.colorectal.priors=[1, 2]", "did you mean 'prior'?"),
     ("parameters.survival.family=weibul", "did you mean 'weibull'?"),
     ("parameters.survival.response_effect=both", "response_effect = both: must be a share between 0 and 1, or a name"),
