@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 import simulator
 from calibration.schema import Calibration, load
-from simulator.cli.commands import claimed, exit_code_of, show, tell_files
-from simulator.cli.compose import shipped_folder
-from simulator.cli.files import dump, read
-from simulator.cli.preflight import RUN, Arguments, Prepared, prepare, read_arguments
+from simulator.cli.arguments import RUN, Arguments, read_arguments
+from simulator.cli.console import claimed, exit_code_of, show, tell_files
+from simulator.configuration.files import dump, read
+from simulator.configuration.library import shipped_folder
 from simulator.errors import MISSING, ConfigError, Problem, unknown
+from simulator.experiment.preparation import Prepared, prepare
 
 if TYPE_CHECKING:
-    from calibration.fit import Fit
-    from calibration.journal import Journal
+    from calibration.posterior.fit import Fit
+    from calibration.posterior.journal import Journal
 
 GROUP = "calibration"
 FOLDER = "outputs/calibration/${hydra:runtime.choices.cohort}/${now:%Y-%m-%d_%H-%M-%S-%f}"
@@ -90,19 +91,19 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
     """Calibrate, print what was found, write it into a folder of its own. Returns the folder."""
     assert prepared.folder is not None  # prepared with an output folder
     with claimed(prepared.folder, PARAMETERS) as folder, ExitStack() as held:
-        from calibration.blocks import check_blocks
-        from calibration.comparison import check, compare
-        from calibration.comparison_tree import comparison_nodes
-        from calibration.draws import posterior_draws, prior_draws
-        from calibration.feasibility import STUDIES, cut, draws_of
-        from calibration.fit import fit
-        from calibration.identifiability import diagnose
-        from calibration.journal import journal_of
-        from calibration.parameter_file import draws_table, parameters_of
-        from calibration.predictive import predictive
-        from calibration.report import blocks_checked, compared, diagnosed, joint, report, widened
-        from calibration.results import blocks_node, predictive_tree, tree_of, units_of, wider_node
-        from calibration.wider import wider
+        from calibration.diagnostics.blocks import check_blocks
+        from calibration.diagnostics.comparison import check, compare
+        from calibration.diagnostics.identifiability import diagnose
+        from calibration.diagnostics.wider import wider
+        from calibration.output.comparison_tree import comparison_nodes
+        from calibration.output.parameter_file import draws_table, parameters_of
+        from calibration.output.report import blocks_checked, compared, diagnosed, joint, report, widened
+        from calibration.output.results import blocks_node, predictive_tree, tree_of, units_of, wider_node
+        from calibration.posterior.draws import posterior_draws, prior_draws
+        from calibration.posterior.feasibility import STUDIES, cut, draws_of
+        from calibration.posterior.fit import fit
+        from calibration.posterior.journal import journal_of
+        from calibration.prediction.predictive import predictive
         from simulator.results.store import save
 
         told = _progress()
@@ -132,7 +133,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
         pictures = {}
         if predicted is not None:
-            from calibration import figures
+            from calibration.output import figures
 
             shown = predictive_tree(fitted, predicted)
             pictures = figures.write(folder, fitted, fitted.rows(), before, draws, units_of(fitted), shown, sides)
@@ -192,8 +193,8 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     ConfigError
         With every problem of the input.
     """
-    from calibration.feasibility import cut, draws_of
-    from calibration.fit import fit
+    from calibration.posterior.feasibility import cut, draws_of
+    from calibration.posterior.fit import fit
 
     prepared, declared = preparation(overrides, config_dir)
     fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
@@ -208,10 +209,10 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     ConfigError
         If there is no calibration at the path, or what it records is no valid one for this version.
     """
-    from calibration.feasibility import cut, draws_of
-    from calibration.fit import fit
+    from calibration.posterior.feasibility import cut, draws_of
+    from calibration.posterior.fit import fit
     from simulator.results.provenance import config_of
-    from simulator.results.store import open_results
+    from simulator.sweep.opening import open_results
 
     tree = open_results(path)
     config, overrides = config_of(tree), str(tree.attrs.get("overrides", "")).split("\n")

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from calibration.laws import Beta, Fixed, HalfNormal, Law, Normal, Uniform, log_normal, logit_normal
-from calibration.parameters import Block, Dirichlet, Pooled, Prior, Single
+from calibration.priors.laws import Beta, Fixed, HalfNormal, Law, Normal, Uniform, log_normal, logit_normal
+from calibration.priors.parameters import Block, Dirichlet, Pooled, Prior, Single
 from simulator import units
-from simulator.declaration.base import Declared, Name, Text
-from simulator.declaration.messages import Wrong, validated
-from simulator.declaration.values import DIMENSIONS, Leaf, Problems
+from simulator.configuration.fields import Declared, Name, Text
+from simulator.configuration.messages import Wrong, validated
+from simulator.configuration.values import DIMENSIONS, Leaf, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 ROOT = "calibration"

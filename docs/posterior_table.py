@@ -21,11 +21,11 @@ import numpy as np
 from scipy import stats
 
 from calibration.cli import preparation
-from calibration.components import components
-from calibration.readings import prepare
-from calibration.simulated import Simulated
-from calibration.summary import Interval, interval
-from calibration.truncation import MUCH
+from calibration.diagnostics.truncation import MUCH
+from calibration.likelihoods.simulated import Simulated
+from calibration.posterior.components import components
+from calibration.posterior.readings import prepare
+from calibration.samplers.summary import Interval, interval
 
 FOLDER = Path("configs/parameters")
 GRID = 4001

@@ -20,15 +20,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from calibration.schema import Calibration, Located, Positive
-from simulator.declaration.base import Declared, Expression, Kind, Name, Number, Text, Time
-from simulator.declaration.cohort import Cohort
-from simulator.declaration.course import Course
-from simulator.declaration.evidence import EvidenceFile
-from simulator.declaration.model import TABLES, Model
-from simulator.declaration.schema import Root
-from simulator.declaration.study import Study
-from simulator.declaration.values import DIMENSIONS
+from simulator.configuration.fields import Declared, Expression, Kind, Name, Number, Text, Time
+from simulator.configuration.values import DIMENSIONS
+from simulator.evidence.evidence import EvidenceFile
+from simulator.experiment.root import Root
 from simulator.kernels import hazards, quantiles
+from simulator.model.cohort import Cohort
+from simulator.model.course import Course
+from simulator.model.model import TABLES, Model
+from simulator.model.study import Study
 
 GROUPS: dict[str, tuple[type[Declared], str]] = {
     "": (Root, "Keys outside the groups"),

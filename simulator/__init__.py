@@ -20,8 +20,8 @@ from simulator.errors import (
 if TYPE_CHECKING:
     import simulator.views.figures as figures
     from simulator.cli.api import rerun, simulate
-    from simulator.results.contrasts import contrast
-    from simulator.results.store import open_results
+    from simulator.sweep.contrasts import contrast
+    from simulator.sweep.opening import open_results
 
 __version__ = "0.1.0"
 
@@ -42,8 +42,8 @@ __all__ = [
 _HOME = {
     "simulate": ("simulator.cli.api", "simulate"),
     "rerun": ("simulator.cli.api", "rerun"),
-    "open_results": ("simulator.results.store", "open_results"),
-    "contrast": ("simulator.results.contrasts", "contrast"),
+    "open_results": ("simulator.sweep.opening", "open_results"),
+    "contrast": ("simulator.sweep.contrasts", "contrast"),
     "figures": ("simulator.views.figures", None),
 }
 

@@ -19,11 +19,12 @@ import xarray as xr
 
 from simulator.errors import ConfigError, IncompleteWarning
 from simulator.kernels import compilation
-from simulator.results.store import open_results, save
-from simulator.results.sweep_store import SweepStore
-from simulator.results.sweep_tree import open_sweep, write_summary
-from simulator.results.verification import verify
-from tests.unit.test_sweep_store import run, small
+from simulator.results.store import save
+from simulator.sweep.opening import open_results
+from simulator.sweep.store import SweepStore
+from simulator.sweep.tree import open_sweep, write_summary
+from simulator.sweep.verification import verify
+from tests.unit.sweep.test_store import run, small
 
 KINDS = ("flip", "truncate", "delete", "swap")
 REFUSED = "refused"

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from simulator.cli.compose import shipped_folder
-from simulator.cli.files import read
-from simulator.cli.preflight import prepare
-from simulator.declaration.explain import explain
-from simulator.declaration.posterior import draws_of
-from simulator.declaration.schema import Experiment
+from simulator.configuration.draws import draws_of
+from simulator.configuration.files import read
+from simulator.configuration.library import shipped_folder
 from simulator.errors import ConfigError, DeclarationWarning, SimulationError
+from simulator.experiment.explain import explain
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import Experiment
 from simulator.running import batch, draws
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 
-from simulator.declaration.schema import Experiment, declare
 from simulator.errors import DeclarationWarning
+from simulator.experiment.schema import Experiment, declare
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.tables import ModelTables
 from simulator.trajectories import Trajectories, concatenate

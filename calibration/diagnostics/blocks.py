@@ -22,22 +22,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import special
 
-from calibration import feasibility
-from calibration.closed_forms import ClosedForms, NoClosedForm, SurvivalOf, Value
-from calibration.components import components, searched
-from calibration.draws import prior_draws
-from calibration.entries import statistic_of
-from calibration.fit import Fit, ReadingFit, fit
-from calibration.identifiability import REFITTED, percentile, without
-from calibration.likelihoods import Term
-from calibration.parameters import Block as PriorBlock
-from calibration.parameters import Pooled, Prior, Single
-from calibration.predictive import Predictive, distance, normal_scores, predictive
-from calibration.printed_curves import PrintedCurves
-from calibration.survival import simulated_draws
-from simulator.declaration.reported import EvidenceEntry
-from simulator.declaration.values import Problems
+from calibration.diagnostics.identifiability import REFITTED, percentile, without
+from calibration.likelihoods.closed_forms import ClosedForms, NoClosedForm, SurvivalOf, Value, statistic_of
+from calibration.likelihoods.printed_curves import PrintedCurves
+from calibration.likelihoods.terms import Term
+from calibration.posterior import feasibility
+from calibration.posterior.components import components, searched
+from calibration.posterior.draws import prior_draws
+from calibration.posterior.fit import Fit, ReadingFit, fit
+from calibration.prediction.predictive import Predictive, distance, normal_scores, predictive
+from calibration.prediction.survival import simulated_draws
+from calibration.priors.parameters import Block as PriorBlock
+from calibration.priors.parameters import Pooled, Prior, Single
+from simulator.configuration.values import Problems
 from simulator.errors import ConfigError
+from simulator.evidence.entries import EvidenceEntry
 from simulator.results.assumptions import LANDMARKS, MEDIANS
 from simulator.study.crossed import error_of_share
 

@@ -18,19 +18,19 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from calibration.choices import Combination, combinations, held, reworded
-from calibration.draws import Draws, posterior_draws
-from calibration.extrapolation import informed_until
-from calibration.feasibility import cut
-from calibration.fit import Fit, fit
-from calibration.journal import Journal
-from calibration.parameters import Alternatives
-from calibration.readings import prepare
+from calibration.posterior.choices import Combination, combinations, held, reworded
+from calibration.posterior.draws import Draws, posterior_draws
+from calibration.posterior.feasibility import cut
+from calibration.posterior.fit import Fit, fit
+from calibration.posterior.journal import Journal
+from calibration.posterior.readings import prepare
+from calibration.prediction.extrapolation import informed_until
+from calibration.prediction.survival import Survival, survival_of
+from calibration.priors.parameters import Alternatives
+from calibration.samplers.summary import LEVELS, Row, weighted_quantiles
 from calibration.schema import ROOT, Calibration
-from calibration.summary import LEVELS, Row, weighted_quantiles
-from calibration.survival import Survival, survival_of
-from simulator.declaration.schema import declare
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
+from simulator.experiment.schema import declare
 from simulator.study.statistics import EVERYBODY
 from simulator.tables import Flags, Floats
 

@@ -3,7 +3,7 @@
 Knows a fit; knows no file. The first three look at one component of the posterior under one reading. They begin at its
 weighted draws and ask for the likelihood at some thousand more points at most, since a term may simulate.
 
-Points are scores of the prior (see `calibration.laws`), where the prior is standard normal. Optimisation is in units of
+Points are scores of the prior (see `priors.laws`), where the prior is standard normal. Optimisation is in units of
 the posterior: z = middle + L·y with LLᵀ its covariance, so that a quadratic likelihood is nearly round.
 """
 
@@ -17,18 +17,18 @@ import numpy as np
 from scipy import optimize, stats
 from scipy.spatial import cKDTree
 
-from calibration import feasibility
-from calibration.closed_forms import ClosedForms
-from calibration.components import Component
-from calibration.fit import Fit, ReadingFit, fit
-from calibration.likelihoods import Term
-from calibration.parameters import Dirichlet, ParameterSets, Pooled, standard_normal_log_density
-from calibration.predictive import Predictive, predictive
+from calibration.likelihoods.closed_forms import ClosedForms
+from calibration.likelihoods.simulated import Simulated
+from calibration.likelihoods.targets import simulated_ids, terms_of
+from calibration.likelihoods.terms import Term
+from calibration.posterior import feasibility
+from calibration.posterior.components import Component
+from calibration.posterior.fit import Fit, ReadingFit, fit
+from calibration.prediction.predictive import Predictive, predictive
+from calibration.priors.parameters import Dirichlet, ParameterSets, Pooled, standard_normal_log_density
 from calibration.samplers.imis import resampled
+from calibration.samplers.summary import effective_size, weighted_variance
 from calibration.schema import Calibration
-from calibration.simulated import Simulated
-from calibration.summary import effective_size, weighted_variance
-from calibration.targets import simulated_ids, terms_of
 from simulator.errors import ConfigError
 from simulator.study.ranks import TOLERANCE, as_printed
 from simulator.tables import Floats, Integers

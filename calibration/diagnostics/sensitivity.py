@@ -20,11 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from calibration.components import Component
-from calibration.fit import ReadingFit
-from calibration.laws import Beta, HalfNormal, Law, Normal
-from calibration.parameters import Block, Dirichlet, Pooled, Single
-from calibration.summary import weighted_quantiles
+from calibration.posterior.components import Component
+from calibration.posterior.fit import ReadingFit
+from calibration.priors.laws import Beta, HalfNormal, Law, Normal
+from calibration.priors.parameters import Block, Dirichlet, Pooled, Single
+from calibration.samplers.summary import weighted_quantiles
 from simulator.tables import Floats
 
 POWERS = (0.8, 1.25)

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from calibration.fit import Fit, ReadingFit
-from calibration.simulated import Simulated
-from calibration.summary import Interval
+from calibration.likelihoods.simulated import Simulated
+from calibration.posterior.fit import Fit, ReadingFit
+from calibration.samplers.summary import Interval
 
 MUCH = 0.1
 """Posterior standard deviations by which the cut moves a number that is named."""

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from calibration import feasibility
-from calibration.choices import taken
-from calibration.fit import Fit, fit
+from calibration.posterior import feasibility
+from calibration.posterior.choices import taken
+from calibration.posterior.fit import Fit, fit
+from calibration.samplers.summary import Interval
 from calibration.schema import Calibration, LawPrior
-from calibration.summary import Interval
 
 DRAWS = 400
 """Draws of the posterior under the wider priors, at most."""

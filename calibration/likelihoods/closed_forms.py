@@ -19,17 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from calibration.entries import narrowed
-from calibration.parameters import ParameterSets
-from simulator.declaration.events import by_administration
-from simulator.declaration.follow_up import EARLIEST, LATEST, potential_follow_up
-from simulator.declaration.model import Event, Hazard, references
-from simulator.declaration.schema import Experiment
-from simulator.declaration.statistic import Statistic
-from simulator.declaration.values import PREFIX, Parameters, Problems, Resolver
+from calibration.priors.parameters import ParameterSets
+from simulator.configuration.values import PREFIX, Parameters, Problems, Resolver
+from simulator.evidence.entries import EvidenceEntry
+from simulator.evidence.statistic import Statistic
+from simulator.experiment.follow_up import EARLIEST, LATEST, potential_follow_up
+from simulator.experiment.schema import Experiment
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
+from simulator.model.events import by_administration
+from simulator.model.model import Event, Hazard, references
 from simulator.tables import Floats
 
+CURE = "name it, with the reason, under calibration.left_out, or give it the role used or held_out"
+SIMULATE = "find its likelihood by simulation, under calibration.simulated"
 TABLES = ("tabulated", "piecewise_exponential", "fixed")
 
 
@@ -290,3 +292,30 @@ class ClosedForms:
                 self.kinds[path] = kind
             found.append(Value(path if calibrated else None, float(constant)))
         return tuple(found)
+
+
+# ------------------------------------------------------------------------- entries of the evidence as targets
+
+
+def statistic_of(entry: EvidenceEntry) -> Statistic:
+    """Return the statistic of a target."""
+    if entry.statistic is None:
+        raise RuntimeError(f"{entry.id} is no target")
+    return entry.statistic
+
+
+def narrowed(statistic: Statistic) -> str | None:
+    """Return the first condition, other than a stratum, that the statistic's patients must meet; None without one."""
+    keys = ("arm", "status", "ever", "never", "landmark")
+    return next((key for key in keys if getattr(statistic.where, key) is not None), None)
+
+
+def wrong(problems: Problems, entry: EvidenceEntry, allowed: str) -> None:
+    """Add a problem of one entry."""
+    problems.add(f"evidence.entries.{entry.id}", entry.printed, allowed)
+
+
+def no_closed_form(problems: Problems, entry: EvidenceEntry, what: str, why: str = "") -> None:
+    """Refuse a target by name: ``what`` has no closed form, since ``why``."""
+    reason = f": {why}" if why else ""
+    wrong(problems, entry, f"{what} has no closed form{reason}; {SIMULATE}, or {CURE}")

@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from calibration.parameters import Block, Prior
-from simulator.declaration.schema import Experiment, Possible, declare_possible
+from calibration.priors.parameters import Block, Prior
 from simulator.errors import DeclarationWarning
+from simulator.experiment.schema import Experiment, Possible, declare_possible
 from simulator.tables import Floats, Integers
 from simulator.units import SMALLEST
 

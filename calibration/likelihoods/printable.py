@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from calibration.simulated import with_luck
-from simulator.declaration.reported import EvidenceEntry
-from simulator.declaration.schema import Experiment
-from simulator.declaration.statistic import Statistic
+from calibration.likelihoods.simulated import with_luck
+from simulator.evidence.entries import EvidenceEntry
+from simulator.evidence.statistic import Statistic
+from simulator.experiment.schema import Experiment
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import counts, members
 from simulator.study.observe import StudyData, observe

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from calibration.entries import CURE, narrowed, no_closed_form, statistic_of, wrong
-from calibration.likelihoods import DeathCounts, Sample, Survival, Term
-from calibration.order_statistics import Cut, OrderStatistic, median_rank, merged, paths_of
-from simulator.declaration.reported import EvidenceEntry, listed
-from simulator.declaration.values import Problems
+from calibration.likelihoods.closed_forms import CURE, narrowed, no_closed_form, statistic_of, wrong
+from calibration.likelihoods.order_statistics import Cut, OrderStatistic, median_rank, merged, paths_of
+from calibration.likelihoods.terms import DeathCounts, Sample, Survival, Term
+from simulator.configuration.values import Problems
 from simulator.errors import MISSING
+from simulator.evidence.entries import EvidenceEntry, listed
 
 ALL = None
 """The stratum of what was printed of everybody, in a cohort of several strata."""

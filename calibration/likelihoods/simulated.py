@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from calibration.held import Move, placed, possible
-from calibration.parameters import Block, ParameterSets, Prior
-from simulator.declaration.schema import Experiment, declare
+from calibration.likelihoods.held import Move, placed, possible
+from calibration.priors.parameters import Block, ParameterSets, Prior
 from simulator.errors import DeclarationWarning
+from simulator.experiment.schema import Experiment, declare
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running import batch
 from simulator.tables import Flags, Floats, Integers

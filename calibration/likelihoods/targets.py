@@ -12,22 +12,29 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from calibration.closed_forms import ClosedForms, NoClosedForm, ShareOf
-from calibration.entries import CURE, no_closed_form, statistic_of, wrong
-from calibration.held import moves_of
-from calibration.laws import Fixed
-from calibration.likelihoods import Outcomes, Proportion, Term
-from calibration.parameters import Prior, Single
-from calibration.printable import beyond_follow_up, unprinted_shares
-from calibration.printed_curves import PrintedCurves
+from calibration.likelihoods.closed_forms import (
+    CURE,
+    ClosedForms,
+    NoClosedForm,
+    ShareOf,
+    no_closed_form,
+    statistic_of,
+    wrong,
+)
+from calibration.likelihoods.held import moves_of
+from calibration.likelihoods.printable import beyond_follow_up, unprinted_shares
+from calibration.likelihoods.printed_curves import PrintedCurves
+from calibration.likelihoods.simulated import Printed, Simulated, moved, with_luck
+from calibration.likelihoods.terms import Outcomes, Proportion, Term
+from calibration.priors.laws import Fixed
+from calibration.priors.parameters import Prior, Single
 from calibration.schema import EXACT, ROOT, Calibration
-from calibration.simulated import Printed, Simulated, moved, with_luck
-from simulator.declaration.posterior import published_with
-from simulator.declaration.reported import EvidenceEntry, listed
-from simulator.declaration.schema import Experiment
-from simulator.declaration.statistic import Statistic
-from simulator.declaration.values import DIMENSIONS, Problems
+from simulator.configuration.draws import published_with
+from simulator.configuration.values import DIMENSIONS, Problems
 from simulator.errors import Problem
+from simulator.evidence.entries import EvidenceEntry, listed
+from simulator.evidence.statistic import Statistic
+from simulator.experiment.schema import Experiment
 
 TOLERATE = "give it a tolerance under calibration.simulated"
 SURVIVAL = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark")

@@ -21,7 +21,7 @@ from typing import Protocol
 import numpy as np
 from scipy import special
 
-from calibration.order_statistics import (
+from calibration.likelihoods.order_statistics import (
     Cut,
     OrderStatistic,
     log_path_probabilities,
@@ -29,7 +29,7 @@ from calibration.order_statistics import (
     merged,
     paths_of,
 )
-from calibration.parameters import ParameterSets
+from calibration.priors.parameters import ParameterSets
 from simulator.tables import Floats
 
 TINY = 1e-12

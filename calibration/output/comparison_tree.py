@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from calibration.comparison import Comparison
-from calibration.fit import Fit
-from calibration.results import described, units_of
-from calibration.summary import LEVELS
+from calibration.diagnostics.comparison import Comparison
+from calibration.output.results import described, units_of
+from calibration.posterior.fit import Fit
+from calibration.samplers.summary import LEVELS
 
 _ENDS = ("lower", "median", "upper")
 ALONE = "calibration"

@@ -18,12 +18,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from calibration.comparison import Comparison
-from calibration.draws import Draws
-from calibration.fit import Fit
-from calibration.report import ASSUMPTION
-from calibration.summary import Row
-from calibration.survival import simulated_draws
+from calibration.diagnostics.comparison import Comparison
+from calibration.output.report import ASSUMPTION
+from calibration.posterior.draws import Draws
+from calibration.posterior.fit import Fit
+from calibration.prediction.survival import simulated_draws
+from calibration.samplers.summary import Row
 from simulator.running.draws import tree_of
 from simulator.tables import Floats
 from simulator.views import figures

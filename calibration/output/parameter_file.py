@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from calibration import feasibility
-from calibration.choices import taken
-from calibration.draws import Draws
-from calibration.fit import Fit, ReadingFit
-from calibration.parameters import Dirichlet
-from calibration.results import UNITS, varied
-from calibration.summary import Interval, Row
-from calibration.truncation import Truncated, truncated
-from simulator.declaration.posterior import CALIBRATED_ON, CUT, KEYS, READING
-from simulator.declaration.values import Leaf
+from calibration.diagnostics.truncation import Truncated, truncated
+from calibration.output.results import UNITS, varied
+from calibration.posterior import feasibility
+from calibration.posterior.choices import taken
+from calibration.posterior.draws import Draws
+from calibration.posterior.fit import Fit, ReadingFit
+from calibration.priors.parameters import Dirichlet
+from calibration.samplers.summary import Interval, Row
+from simulator.configuration.draws import CALIBRATED_ON, CUT, KEYS, READING
+from simulator.configuration.values import Leaf
 from simulator.tables import Floats
 from simulator.text import csv_text
 

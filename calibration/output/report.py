@@ -8,20 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from calibration import feasibility
-from calibration.blocks import BlockCheck
-from calibration.choices import taken
-from calibration.comparison import Comparison
-from calibration.fit import Fit
-from calibration.identifiability import COLLINEAR, Diagnostics
-from calibration.predictive import Predictive
-from calibration.readings import chosen_in
-from calibration.sensitivity import pressed, sensitivities
-from calibration.simulated import LARGEST_ERROR, LARGEST_SHIFT, Simulated
-from calibration.summary import Interval, Row
-from calibration.survival import named_times
-from calibration.truncation import MUCH, Truncated, conflict, truncated
-from calibration.wider import Wider
+from calibration.diagnostics.blocks import BlockCheck
+from calibration.diagnostics.comparison import Comparison
+from calibration.diagnostics.identifiability import COLLINEAR, Diagnostics
+from calibration.diagnostics.sensitivity import pressed, sensitivities
+from calibration.diagnostics.truncation import MUCH, Truncated, conflict, truncated
+from calibration.diagnostics.wider import Wider
+from calibration.likelihoods.simulated import LARGEST_ERROR, LARGEST_SHIFT, Simulated
+from calibration.posterior import feasibility
+from calibration.posterior.choices import taken
+from calibration.posterior.fit import Fit
+from calibration.posterior.readings import chosen_in
+from calibration.prediction.predictive import Predictive
+from calibration.prediction.survival import named_times
+from calibration.samplers.summary import Interval, Row
 from simulator.tables import Floats
 from simulator.units import DAYS_PER
 

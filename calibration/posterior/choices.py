@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from calibration.schema import ROOT, Calibration
-from simulator.declaration.posterior import GROUP, KEYS, published_with
-from simulator.declaration.values import PREFIX
+from simulator.configuration.draws import GROUP, KEYS, published_with
+from simulator.configuration.values import PREFIX
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUPS = ("cohort", "model", "course", "study", GROUP)

@@ -15,10 +15,10 @@ from functools import cached_property
 import numpy as np
 
 from calibration import schema
-from calibration.likelihoods import Term
-from calibration.parameters import Prior
+from calibration.likelihoods.simulated import Simulated, SimulationError, simulation_error
+from calibration.likelihoods.terms import Term
+from calibration.priors.parameters import Prior
 from calibration.samplers.imis import LogLikelihood, WeightedDraws, imis, resampled
-from calibration.simulated import Simulated, SimulationError, simulation_error
 from simulator.errors import MISSING, ConfigError, Problem
 from simulator.tables import Floats
 

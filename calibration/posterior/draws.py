@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.components import Component
-from calibration.fit import Fit, ReadingFit
-from calibration.parameters import standard_normal_log_density
+from calibration.posterior.components import Component
+from calibration.posterior.fit import Fit, ReadingFit
+from calibration.priors.parameters import standard_normal_log_density
 from simulator.tables import Floats, Integers
 
 

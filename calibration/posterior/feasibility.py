@@ -21,14 +21,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from calibration.cuts import Cut
-from calibration.draws import allotted
-from calibration.fit import Fit, ReadingFit
+from calibration.likelihoods.simulated import Simulated
+from calibration.posterior.cuts import Cut
+from calibration.posterior.draws import allotted
+from calibration.posterior.fit import Fit, ReadingFit
 from calibration.schema import ROOT
-from calibration.simulated import Simulated
-from simulator.declaration.posterior import GROUP, KEYS, published_with
-from simulator.declaration.schema import Experiment, declare_possible
+from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import ConfigError, DeclarationWarning, Problem
+from simulator.experiment.schema import Experiment, declare_possible
 from simulator.running import batch
 from simulator.running.draws import TOGETHER
 from simulator.running.workers import in_order, processors

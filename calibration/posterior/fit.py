@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 
 from calibration import schema
-from calibration.components import Component, components, searched, stream_of
-from calibration.cuts import Cut
-from calibration.journal import Journal
-from calibration.likelihoods import Term
-from calibration.parameters import Alternatives, Prior, normal_scores
-from calibration.readings import prepare
+from calibration.likelihoods.terms import Term
+from calibration.posterior.components import Component, components, searched, stream_of
+from calibration.posterior.cuts import Cut
+from calibration.posterior.journal import Journal
+from calibration.posterior.readings import prepare
+from calibration.priors.parameters import Alternatives, Prior, normal_scores
 from calibration.samplers.imis import LogLikelihood, resampled
-from calibration.summary import Row, row
-from simulator.declaration.evidence import EvidenceFile
-from simulator.declaration.schema import Experiment
+from calibration.samplers.summary import Row, row
 from simulator.errors import ConfigError, DeclarationWarning, Problem
+from simulator.evidence.evidence import EvidenceFile
+from simulator.experiment.schema import Experiment
 from simulator.running.workers import processors
 from simulator.tables import Floats
 
@@ -177,7 +177,7 @@ def fit(
 
     Parameters
     ----------
-    container : the composed configuration, as `simulator.declaration.schema.declare` takes it; its ``seed`` is used.
+    container : the composed configuration, as `simulator.experiment.schema.declare` takes it; its ``seed`` is used.
     declared : the calibration file.
     overrides : the user's ``key=value`` texts, as for `declare`.
     told : is called with one line for each component that was searched.

@@ -104,7 +104,7 @@ def _read(path: Path) -> dict[bytes, Floats]:
 def _sources() -> bytes:
     """Hash of the sources that run."""
     digest = hashlib.blake2s(digest_size=HASH)
-    for folder in (Path(str(simulator.__file__)).parent, Path(__file__).parent):
+    for folder in (Path(str(simulator.__file__)).parent, Path(__file__).parents[1]):
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.relative_to(folder).as_posix().encode() + b"\n" + path.read_bytes())
     return digest.digest()

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from calibration import choices, schema
-from calibration.closed_forms import ClosedForms
-from calibration.likelihoods import Term
-from calibration.parameters import Prior
-from calibration.targets import simulated_terms, terms_of
-from simulator.declaration import evidence as evidence_file
-from simulator.declaration.base import keys_of
-from simulator.declaration.evidence import EvidenceFile, Selection, why_not
-from simulator.declaration.posterior import GROUP, published_with
-from simulator.declaration.schema import Experiment, declare
-from simulator.declaration.values import PREFIX
+from calibration import schema
+from calibration.likelihoods.closed_forms import ClosedForms
+from calibration.likelihoods.targets import simulated_terms, terms_of
+from calibration.likelihoods.terms import Term
+from calibration.posterior import choices
+from calibration.priors.parameters import Prior
+from simulator.configuration.draws import GROUP, published_with
+from simulator.configuration.layers import keys_of, why_not
+from simulator.configuration.values import PREFIX
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
+from simulator.evidence import evidence as evidence_file
+from simulator.evidence.evidence import EvidenceFile, Selection
+from simulator.experiment.schema import Experiment, declare
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from calibration.fit import Fit
+from calibration.posterior.fit import Fit
 from simulator.results.assumptions import INFORMING, last_looks, look_of
 
 

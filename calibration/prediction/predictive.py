@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from calibration.draws import allotted
-from calibration.fit import Fit
-from simulator.declaration.reported import EvidenceEntry
+from calibration.posterior.draws import allotted
+from calibration.posterior.fit import Fit
+from simulator.evidence.entries import EvidenceEntry
 from simulator.study.crossed import error_of_share
 from simulator.study.ranks import TOLERANCE, as_printed
 from simulator.tables import Floats, Integers

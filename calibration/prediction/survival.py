@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.closed_forms import ClosedForms, NoClosedForm, SurvivalOf
-from calibration.draws import Draws
-from calibration.fit import Fit, ReadingFit
-from calibration.parameters import ParameterSets
-from simulator.declaration.posterior import GROUP, KEYS, published_with
-from simulator.declaration.schema import Experiment, declare_possible
+from calibration.likelihoods.closed_forms import ClosedForms, NoClosedForm, SurvivalOf
+from calibration.posterior.draws import Draws
+from calibration.posterior.fit import Fit, ReadingFit
+from calibration.priors.parameters import ParameterSets
+from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import DeclarationWarning
+from simulator.experiment.schema import Experiment, declare_possible
 from simulator.running.batch import Outcome, outcomes
 from simulator.study.statistics import EVERYBODY, Variable
 from simulator.tables import Floats, Integers

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from scipy import special
 
-from calibration.laws import SCALES, Beta, Law, Normal
+from calibration.priors.laws import SCALES, Beta, Law, Normal
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.tables import Floats
 

@@ -1,1 +1,1 @@
-"""Samplers, one small file an algorithm. Know a log density; know nothing of parameters or papers."""
+"""Searches of a posterior, and summaries of weighted draws."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.parameters import normal_scores, standard_normal_log_density
+from calibration.priors.parameters import normal_scores, standard_normal_log_density
 from calibration.samplers.imis import LogLikelihood
 from simulator.tables import Floats
 

@@ -8,7 +8,7 @@ by prior·likelihood over the density of the whole mixture q = (N₀·prior + B�
 stays in the mixture, so that weights are bounded and a mode that the components miss is still seen. The mean weight
 estimates the evidence. (A mixture with the prior in it: Hesterberg 1995, Technometrics 37:185.)
 
-Here the prior is standard normal in every coordinate (see `calibration.laws`), so distances to a point are plain.
+Here the prior is standard normal in every coordinate (see `priors.laws`), so distances to a point are plain.
 All randomness has an address (seed, stream, stage, row, column), and every density is computed row by row: the result
 is the same to the bit whatever the batches in which the likelihood is evaluated.
 """
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.parameters import LOG_2PI, normal_scores, standard_normal_log_density
-from calibration.summary import effective_size
+from calibration.priors.parameters import LOG_2PI, normal_scores, standard_normal_log_density
+from calibration.samplers.summary import effective_size
 from simulator.tables import Floats
 
 LogLikelihood = Callable[[Floats], Floats]

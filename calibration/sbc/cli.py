@@ -15,15 +15,16 @@ from pydantic import Field
 import simulator
 from calibration.cli import preparation, refuse_other_commands
 from calibration.schema import Calibration, Search
-from simulator.cli.commands import DONE, OUR_ERROR, claimed, exit_code_of, tell_files
-from simulator.cli.preflight import Prepared, read_arguments
+from simulator.cli.arguments import read_arguments
+from simulator.cli.console import DONE, OUR_ERROR, claimed, exit_code_of, tell_files
 from simulator.cli.terminal import raw_of
-from simulator.declaration.base import Declared
-from simulator.declaration.messages import validated
+from simulator.configuration.fields import Declared
+from simulator.configuration.messages import validated
 from simulator.errors import ConfigError, Problem
+from simulator.experiment.preparation import Prepared
 
 if TYPE_CHECKING:
-    from calibration.rank_checks import Verdict
+    from calibration.sbc.rank_checks import Verdict
 
 FOLDER = "outputs/sbc/${hydra:runtime.choices.cohort}/${now:%Y-%m-%d_%H-%M-%S-%f}"
 RESULTS = "sbc.nc"
@@ -115,10 +116,10 @@ def check_and_write(prepared: Prepared, declared: Calibration, settings: Setting
     assert prepared.folder is not None  # prepared with an output folder
     told = _Progress(settings.papers)
     with claimed(prepared.folder, RESULTS) as folder:
-        from calibration.rank_checks import verdict
-        from calibration.rank_report import rank_report
-        from calibration.ranks import ranks
-        from calibration.results import ranks_tree
+        from calibration.sbc.rank_checks import verdict
+        from calibration.sbc.rank_report import rank_report
+        from calibration.sbc.ranks import ranks
+        from calibration.sbc.tree import ranks_tree
         from simulator.results.store import save
 
         try:
@@ -163,7 +164,3 @@ class _Progress:
         if sys.stderr.isatty():
             end = "\n" if done == self.papers else ""
             print(f"\r{done:,} of {self.papers:,} papers", end=end, file=raw_of(sys.stderr))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

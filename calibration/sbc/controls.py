@@ -19,10 +19,10 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-from calibration.components import Component, searched
-from calibration.likelihoods import DeathCounts, Survival
-from calibration.order_statistics import Cut, OrderStatistic
-from calibration.parameters import LOG_2PI, ParameterSets
+from calibration.likelihoods.order_statistics import Cut, OrderStatistic
+from calibration.likelihoods.terms import DeathCounts, Survival
+from calibration.posterior.components import Component, searched
+from calibration.priors.parameters import LOG_2PI, ParameterSets
 from calibration.schema import Search
 from simulator.tables import Floats
 

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.declaration.reported import EvidenceEntry
-from simulator.declaration.statistic import Statistic
+from simulator.evidence.entries import EvidenceEntry
+from simulator.evidence.statistic import Statistic
 from simulator.study.estimators import counts, estimate, members
 from simulator.study.observe import StudyData
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from calibration.rank_checks import Coverage, QuantityChecks, Verdict
-from calibration.ranks import Ranks
+from calibration.sbc.rank_checks import Coverage, QuantityChecks, Verdict
+from calibration.sbc.ranks import Ranks
 
 FAILS = "*"
 """Stands beside the checks that failed."""

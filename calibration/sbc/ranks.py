@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from calibration.controls import CONTROLS
-from calibration.fit import Fit, ReadingFit, fit
-from calibration.parameters import ParameterSets
+from calibration.posterior.fit import Fit, ReadingFit, fit
+from calibration.priors.parameters import ParameterSets
+from calibration.sbc.controls import CONTROLS
+from calibration.sbc.simulated_papers import Paper, SimulatedPapers, Truth
 from calibration.schema import ROOT, Calibration, Search
-from calibration.simulated_papers import Paper, SimulatedPapers, Truth
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.workers import in_order, processors

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from calibration.closed_forms import ClosedForms
-from calibration.fit import Fit, ReadingFit
-from calibration.printed_figures import Printed, Printing
+from calibration.likelihoods.closed_forms import ClosedForms
+from calibration.likelihoods.targets import simulated_ids
+from calibration.posterior.fit import Fit, ReadingFit
+from calibration.sbc.printed_figures import Printed, Printing
 from calibration.schema import ROOT, Calibration
-from calibration.targets import simulated_ids
-from simulator.declaration.posterior import published_with
-from simulator.declaration.schema import Experiment, declare, declare_many, declare_possible
+from simulator.configuration.draws import published_with
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
+from simulator.experiment.schema import Experiment, declare, declare_many, declare_possible
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.observe import observe

@@ -27,7 +27,7 @@ def simulate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str
     ConfigError
         With every problem of the input.
     """
-    from simulator.cli.preflight import prepare
+    from simulator.experiment.preparation import prepare
 
     prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False)
     from simulator.running.draws import run
@@ -43,10 +43,10 @@ def rerun(path: str | os.PathLike[str]) -> DataTree:
     ConfigError
         If there are no results at the path, or what they record is no valid experiment for this version.
     """
-    from simulator.declaration.schema import declare
+    from simulator.experiment.schema import declare
     from simulator.results.provenance import config_of
-    from simulator.results.store import open_results
     from simulator.running.draws import run
+    from simulator.sweep.opening import open_results
 
     tree = open_results(path)
     try:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import simulator
-from simulator.cli.compose import COHORT, EXPERIMENT, NAMED_BY_COHORT, Library
-from simulator.cli.overrides import read_overrides
-from simulator.cli.parameters import composed_with_parameters
-from simulator.cli.preflight import open_library
-from simulator.declaration.posterior import CALIBRATED_ON
+from simulator.configuration.draws import CALIBRATED_ON
+from simulator.configuration.library import COHORT, EXPERIMENT, NAMED_BY_COHORT, Library
+from simulator.configuration.overrides import read_overrides
+from simulator.configuration.parameters import composed_with_parameters
 from simulator.errors import ConfigError
+from simulator.experiment.preparation import open_library
 
 MOST_SHOWN = 60
 """Characters of a value that is shown whole."""

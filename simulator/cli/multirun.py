@@ -19,25 +19,30 @@ from typing import Any
 
 import numpy as np
 
-from simulator.cli.axes import SCENARIO, meaning, quantity
-from simulator.cli.both_ends import both_ends
-from simulator.cli.commands import CONTRAST, PAGE, listen, show
-from simulator.cli.files import dump
-from simulator.cli.foresight import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
-from simulator.cli.parameters import ONE_DRAW
+from simulator.cli.console import CONTRAST, PAGE, listen, show
 from simulator.cli.progress import Told, say
-from simulator.cli.sweep_words import read_sweep
-from simulator.cli.sweeps import Running, Sweep, fingerprint
-from simulator.declaration.schema import Experiment
+from simulator.configuration.files import dump
+from simulator.configuration.parameters import ONE_DRAW
 from simulator.engines import compiled
 from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioError
-from simulator.results.contrasts import contrast
-from simulator.results.layout import Axis
-from simulator.results.locks import WHOLE, closed, held
+from simulator.experiment.schema import Experiment
 from simulator.results.provenance import UNCERTAINTY, sweep_record, version
-from simulator.results.scenarios import MOST_RECORDS, RECORDS, records
 from simulator.results.store import save
-from simulator.results.sweep_store import (
+from simulator.running.experiment import engine_of
+from simulator.running.record import record_of
+from simulator.running.workers import processors
+from simulator.sweep import launchers
+from simulator.sweep.axes import SCENARIO, meaning, quantity
+from simulator.sweep.both_ends import both_ends
+from simulator.sweep.contrasts import contrast
+from simulator.sweep.design import Running, Sweep, fingerprint
+from simulator.sweep.grammar import read_sweep
+from simulator.sweep.jobs import Job, Plan, plan
+from simulator.sweep.layout import Axis
+from simulator.sweep.locks import WHOLE, closed, held
+from simulator.sweep.requirements import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
+from simulator.sweep.scenarios import MOST_RECORDS, RECORDS, records
+from simulator.sweep.store import (
     ARRAYS,
     EXTENDED,
     MANIFEST,
@@ -50,12 +55,7 @@ from simulator.results.sweep_store import (
     settle,
     sweep_away,
 )
-from simulator.results.sweep_tree import FAILED, N_FINISHED, N_SCENARIOS, open_sweep, write_summary
-from simulator.running import launchers
-from simulator.running.experiment import engine_of
-from simulator.running.record import record_of
-from simulator.running.sweep import Job, Plan, plan
-from simulator.running.workers import processors
+from simulator.sweep.tree import FAILED, N_FINISHED, N_SCENARIOS, open_sweep, write_summary
 from simulator.units import unit_of
 from simulator.views import decisions, estimates
 from simulator.views.tables import line
@@ -116,7 +116,10 @@ def run_sweep(
         print(dump(sweep.composed(0).container), end="")
         return None
     refuse_too_many(sweep)
-    if more := both_ends(sweep):
+    more, said = both_ends(sweep)
+    if said:
+        say(said)
+    if more:
         words = [*words, more]
         sweep, hydra = read_sweep(words, config_dir=config_dir)
         refuse_too_many(sweep)

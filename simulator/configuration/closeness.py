@@ -8,19 +8,16 @@ wins over a file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from simulator.declaration.base import is_leaf
-from simulator.declaration.evidence import GROUPS, OVERRULED
-from simulator.declaration.posterior import GROUP as PARAMETERS
-from simulator.declaration.posterior import KEPT, POSTERIOR, UNDER
-from simulator.declaration.posterior import KEYS as OF_POSTERIOR
+from simulator.configuration.draws import GROUP as PARAMETERS
+from simulator.configuration.draws import KEPT, POSTERIOR, UNDER
+from simulator.configuration.draws import KEYS as OF_POSTERIOR
+from simulator.configuration.layers import OVERRULED, READING_GROUPS, is_leaf
+from simulator.configuration.library import COHORT, Library
 from simulator.errors import ConfigError
 
-if TYPE_CHECKING:
-    from simulator.cli.compose import Library
-
-COHORT, EVIDENCE = "cohort", "evidence"
+EVIDENCE = "evidence"
 Level = tuple[int, int]
 """How far a file is from the run: steps from cohort to cohort (0: the command line), then from file to file."""
 
@@ -31,7 +28,9 @@ class Closeness:
     def __init__(self, library: Library, choices: Mapping[str, str]) -> None:
         self._library = library
         self._levels = self._levels_of(dict(choices))
-        self._set_by: dict[str, dict[str, str]] = {group: {} for group in GROUPS}  # dotted key: the file that set it
+        self._set_by: dict[str, dict[str, str]] = {
+            group: {} for group in READING_GROUPS
+        }  # dotted key: the file that set it
         self._declared: dict[tuple[str, str], str] = {}  # question and alternative: the file of the evidence
 
     def take(self, config_path: str, content: Mapping[str, Any]) -> None:
@@ -54,7 +53,7 @@ class Closeness:
             study = container.get("study")
             if isinstance(study, Mapping) and name in _listed(study.get("reading")):
                 level = min(level, self._level(self._set_by["study"].get("study.reading")))
-            patched = [key for group in GROUPS for key in _keys(alternative.get(group), group)]
+            patched = [key for group in READING_GROUPS for key in _keys(alternative.get(group), group)]
             found = {key: f"{file}.yaml" for key in patched for file in self._closer(key, level)}
             if found:
                 _put(made, (EVIDENCE, "readings", question, "alternatives", name, OVERRULED), found)

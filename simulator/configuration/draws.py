@@ -27,8 +27,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.declaration.base import keys_of, lay_over
-from simulator.declaration.values import PREFIX, Problems
+from simulator.configuration.layers import keys_of, lay_over
+from simulator.configuration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"

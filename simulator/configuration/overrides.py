@@ -18,10 +18,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString, Sweep
 from hydra.errors import HydraException
 
-from simulator.cli.compose import COHORT, EXPERIMENT, PARAMETERS, Library, hydra_lock
-from simulator.cli.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
+from simulator.configuration.compose import hydra_lock
+from simulator.configuration.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
+from simulator.configuration.library import COHORT, EXPERIMENT, PARAMETERS, Library
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 
+COMMANDS = ("explain", "evidence", "report", "verify")
+"""Commands, one of which a text without `=` may have been meant for."""
 LONGEST = 2000
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose")
 SWEEPS = ("choice", "range", "interval", "glob", "sort", "shuffle", "tag")
@@ -62,15 +65,12 @@ class _Refused(Exception):
     """A reason, on its way through Hydra's parser."""
 
 
-def read_overrides(texts: Sequence[str], library: Library, *, commands: Sequence[str] = ()) -> Overrides:
-    """Read ``key=value`` texts. Nothing is raised: problems are collected beside what could be read.
-
-    `commands` are the words that a text without ``=`` may have been meant for.
-    """
+def read_overrides(texts: Sequence[str], library: Library) -> Overrides:
+    """Read ``key=value`` texts. Nothing is raised: problems are collected beside what could be read."""
     made = Overrides()
     seen: dict[str, str] = {}
     for text in texts:
-        problem = _argument_problem(text, commands)
+        problem = _argument_problem(text)
         if problem is None:
             key, given = split(text)
             if key in seen and seen[key] != given:
@@ -89,7 +89,7 @@ def split(text: str) -> tuple[str, str]:
     return _SIGN.sub("", key, count=1).strip(), value.strip()
 
 
-def _argument_problem(text: str, commands: Sequence[str]) -> Problem | None:
+def _argument_problem(text: str) -> Problem | None:
     """Return what is wrong with an argument before its key is looked at."""
     if any("\ud800" <= character <= "\udfff" for character in text):
         return Problem("argument", ascii(text), "is not UTF-8 text")
@@ -99,7 +99,7 @@ def _argument_problem(text: str, commands: Sequence[str]) -> Problem | None:
         return Problem(text, MISSING, "nothing can be deleted from a configuration; set a key with key=value")
     if "=" not in text:
         return Problem(text, MISSING, "must be key=value, such as cohort=ilp or course.interval=21",
-                       nearest(text, commands))  # fmt: skip
+                       nearest(text, COMMANDS))  # fmt: skip
     if len(text) > LONGEST:
         key, value = split(text)
         return Problem(key[:80], value[:80] + "…", f"is {len(text):,} characters long; at most {LONGEST:,}")

@@ -20,12 +20,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from simulator.cli.closeness import alternatives, below
-from simulator.cli.compose import PARAMETERS, Composition, Library, compose, compose_files
-from simulator.cli.files import contents
-from simulator.cli.overrides import CALIBRATED, POSTERIOR, START, Overrides
-from simulator.declaration import posterior as table_of_draws
-from simulator.declaration.evidence import OVERRULED, why_not
+from simulator.configuration import draws as table_of_draws
+from simulator.configuration.closeness import alternatives, below
+from simulator.configuration.compose import Composition, compose, compose_files
+from simulator.configuration.files import contents
+from simulator.configuration.layers import OVERRULED, why_not
+from simulator.configuration.library import PARAMETERS, Library
+from simulator.configuration.overrides import CALIBRATED, POSTERIOR, START, Overrides
 from simulator.errors import ConfigError, Problem
 
 DRAWS = 100

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulator import units
-from simulator.declaration.base import EXCEPT, SET_BY_USER
+from simulator.configuration.layers import EXCEPT, SET_BY_USER
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 from simulator.kernels.quantiles import DISTRIBUTIONS, PARAMETERS
 from simulator.tables import Floats

@@ -8,11 +8,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from simulator.declaration.base import Declared, Text
-from simulator.declaration.messages import Wrong
-from simulator.declaration.reported import TINY, Check, Count, EvidenceEntry, check_of, listed
-from simulator.declaration.statistic import Where
+from simulator.configuration.fields import Declared, Text
+from simulator.configuration.messages import Wrong
 from simulator.errors import MISSING, Problem, unknown
+from simulator.evidence.entries import TINY, Check, Count, EvidenceEntry, check_of, listed
+from simulator.evidence.statistic import Where
 
 FIELDS = ("numerator", "denominator", "value", "at")
 ENDS = {"min": "max", "lower": "upper"}

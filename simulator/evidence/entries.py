@@ -14,11 +14,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from simulator import units
-from simulator.declaration.base import Declared, Number, Text
-from simulator.declaration.messages import Wrong
-from simulator.declaration.printed import Figure, figures, has_percent
-from simulator.declaration.statistic import DOTTED, Estimator, Statistic
+from simulator.configuration.fields import Declared, Number, Text
+from simulator.configuration.messages import Wrong
 from simulator.errors import MISSING, Problem
+from simulator.evidence.printed import Figure, figures, has_percent
+from simulator.evidence.statistic import DOTTED, Estimator, Statistic
 
 ROOT = "evidence"
 Label = Estimator | Literal["range", "not_reached"]

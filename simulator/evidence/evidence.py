@@ -12,9 +12,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from simulator.declaration.base import Declared, Name, Text
-from simulator.declaration.messages import Wrong, problems_of
-from simulator.declaration.relations import (
+from simulator.configuration.fields import Declared, Name, Text
+from simulator.configuration.layers import READING_GROUPS, why_not
+from simulator.configuration.messages import Wrong, problems_of
+from simulator.errors import MISSING, ConfigError, Problem, unknown
+from simulator.evidence.checks import (
     Relation,
     count_checks,
     curve_checks,
@@ -22,15 +24,14 @@ from simulator.declaration.relations import (
     range_checks,
     same_statistic_checks,
 )
-from simulator.declaration.reported import (
+from simulator.evidence.entries import (
     ROOT,
     Check,
     EvidenceEntry,
     Source,
     listed,
 )
-from simulator.declaration.statistic import Statistic, Variable, Where, variable
-from simulator.errors import MISSING, ConfigError, Problem, unknown
+from simulator.evidence.statistic import Statistic, Variable, Where, variable
 
 __all__ = [
     "Check",
@@ -49,11 +50,8 @@ __all__ = [
     "variable",
 ]
 
-GROUPS = ("cohort", "study", "parameters", "course")
 _WORD, _DIGIT = re.compile(r"[\w.]+"), re.compile(r"\d")
 READING_KEY = "study.reading"
-OVERRULED = "overruled"
-"""Key of an alternative: what closer files set, see `ReadingAlternative`."""
 
 
 class SourceFile(Declared):
@@ -242,7 +240,7 @@ class EvidenceFile(Declared):
                     break
                 not_applied[name] = why
         chosen = {question: chosen[question] for question in self.readings}
-        patches: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, "entries")}
+        patches: dict[str, dict[str, Any]] = {group: {} for group in (*READING_GROUPS, "entries")}
         for question, name in chosen.items():
             alternative = self.readings[question].alternatives[name]
             for group, patch in patches.items() if name not in not_applied else ():
@@ -255,14 +253,6 @@ class EvidenceFile(Declared):
         changed = patches.pop("entries")
         entries = (_patched(e, changed[e.id]) if e.id in changed else e for e in self.entries)
         return Selection(chosen=chosen, entries=tuple(entries), **patches, not_applied=not_applied)
-
-
-def why_not(overruled: Mapping[str, str]) -> str:
-    """Return why an alternative changes nothing unless it is named by hand; empty where no file overrules it."""
-    by_file: dict[str, list[str]] = {}
-    for key, file in overruled.items():
-        by_file.setdefault(file, []).append(key)
-    return "; ".join(f"{file}, closer to the run, sets {', '.join(keys)}" for file, keys in by_file.items())
 
 
 REMEMBERED = 8

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from simulator.declaration.base import Declared, Name, Number, Text, Time
-from simulator.declaration.messages import Wrong
+from simulator.configuration.fields import Declared, Name, Number, Text, Time
+from simulator.configuration.messages import Wrong
 from simulator.errors import MISSING, Problem
 
 Estimator = Literal[

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from simulator.declaration.statistic import Statistic
-from simulator.declaration.values import Problems
+from simulator.configuration.values import Problems
+from simulator.evidence.statistic import Statistic
 
 ARM = "arm"
 KEY = "output.contrast"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simulator.declaration.model import Hazard
-from simulator.declaration.schema import Experiment
-from simulator.declaration.values import PREFIX
+from simulator.configuration.values import PREFIX
+from simulator.experiment.schema import Experiment
+from simulator.model.model import Hazard
 from simulator.tables import NONE
 
 

@@ -9,8 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from simulator.declaration.base import Declared, Expression, Name, lay_over
-from simulator.declaration.baseline import (
+from simulator.configuration.fields import Declared, Expression, Name
+from simulator.configuration.layers import lay_over
+from simulator.configuration.messages import validated
+from simulator.configuration.values import PREFIX, Parameters, Problems, Resolver, nearest_to_the_run
+from simulator.errors import MISSING, ConfigError, Problem
+from simulator.experiment.plausibility import suspicions
+from simulator.kernels.hazards import FAMILIES
+from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
+from simulator.model.cohort import Cohort, compile_patients
+from simulator.model.course import MOST_ADMINISTRATIONS, Course, compile_course, term_rates
+from simulator.model.events import CompiledEvents, compile_events
+from simulator.model.model import Event, Model, references
+from simulator.model.study import Study
+from simulator.solving.baseline import (
     Reference,
     Solved,
     calibrated_death,
@@ -20,19 +32,8 @@ from simulator.declaration.baseline import (
     solve,
     structure_of,
 )
-from simulator.declaration.cohort import Cohort, compile_patients
-from simulator.declaration.course import MOST_ADMINISTRATIONS, Course, compile_course, term_rates
-from simulator.declaration.events import CompiledEvents, compile_events
-from simulator.declaration.interventions import ArmEffects
-from simulator.declaration.latent import STEP, Design, Task
-from simulator.declaration.messages import validated
-from simulator.declaration.model import Event, Model, references
-from simulator.declaration.plausibility import suspicions
-from simulator.declaration.study import Study
-from simulator.declaration.values import PREFIX, Parameters, Problems, Resolver, nearest_to_the_run
-from simulator.errors import MISSING, ConfigError, Problem
-from simulator.kernels.hazards import FAMILIES
-from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
+from simulator.solving.interventions import ArmEffects
+from simulator.solving.latent import STEP, Design, Task
 from simulator.tables import NONE, CourseTables, Driver, Floats, ModelTables, PatientTable
 
 LONGEST_SOLVED = 73_050.0

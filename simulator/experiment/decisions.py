@@ -10,12 +10,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from simulator.declaration.base import Declared, Name, Number, Text
-from simulator.declaration.messages import Wrong
-from simulator.declaration.reported import EvidenceEntry
-from simulator.declaration.statistic import Statistic
-from simulator.declaration.values import Problems
+from simulator.configuration.fields import Declared, Name, Number, Text
+from simulator.configuration.messages import Wrong
+from simulator.configuration.values import Problems
 from simulator.errors import MISSING, Problem
+from simulator.evidence.entries import EvidenceEntry
+from simulator.evidence.statistic import Statistic
 
 PROPORTIONS = ("proportion", "mode_share")
 """Estimators that have a count and a denominator, so that an interval can be taken of them."""

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from simulator.declaration.assumption import assumption
-from simulator.declaration.model import Model
-from simulator.declaration.schema import Experiment
+from simulator.experiment.assumption import assumption
+from simulator.experiment.schema import Experiment
 from simulator.kernels.elementary import normal_cdf
 from simulator.kernels.hazards import FAMILIES, cumulative_hazard, inverse_cumulative_hazard
+from simulator.model.model import Model
 from simulator.tables import NONE, Clock, Driver, ModelTables
 
 CONFIGURATIONS = 100_000

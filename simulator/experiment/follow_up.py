@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from simulator.declaration.statistic import Statistic
-from simulator.declaration.values import Problems
+from simulator.configuration.values import Problems
+from simulator.evidence.statistic import Statistic
 from simulator.kernels.quantiles import quantile
 from simulator.tables import Floats
 

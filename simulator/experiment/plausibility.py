@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from simulator.declaration.cohort import Cohort
-from simulator.declaration.model import Model
-from simulator.declaration.values import Resolver
+from simulator.configuration.values import Resolver
+from simulator.model.cohort import Cohort
+from simulator.model.model import Model
 from simulator.tables import Floats
 from simulator.units import days
 

@@ -5,7 +5,6 @@ Knows arguments, the order of checks and where a run may write; imports neither 
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import warnings
@@ -13,42 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, nearest, unknown
 
 if TYPE_CHECKING:
-    from simulator.cli.compose import Composition, Library
-    from simulator.cli.overrides import Overrides
-    from simulator.declaration.schema import Experiment
-
-RUN, EXPLAIN, EVIDENCE, REPORT, VERIFY = "run", "explain", "evidence", "report", "verify"
-COMMANDS = (EXPLAIN, EVIDENCE, REPORT, VERIFY)
-OF_RESULTS = (REPORT, VERIFY)
-"""Commands that take the path of results, and nothing else."""
-
-_REFUSED_OPTIONS = {
-    ("--config-path", "-cp", "--config-name", "-cn"): "cannot be set; your own files go into a folder given "
-    "with --config-dir",
-    ("--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--package", "-p",
-     "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
-}  # fmt: skip
-_TAKES = "takes one path: a results.nc, or the folder that holds one"
-_OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun", "--dry-run")
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """The command line, taken apart but not yet judged."""
-
-    command: str = RUN
-    overrides: tuple[str, ...] = ()
-    config_dir: str | None = None
-    cfg: bool = False
-    help: bool = False
-    version: bool = False
-    multirun: bool = False
-    dry: bool = False
+    from simulator.configuration.compose import Composition
+    from simulator.configuration.library import Library
+    from simulator.configuration.overrides import Overrides
+    from simulator.experiment.schema import Experiment
 
 
 @dataclass(frozen=True)
@@ -62,80 +34,6 @@ class Prepared:
     parameters: str | None = None  # name of the file of parameters that was taken; None if it was given by a path
     folder: Path | None = None
     verbose: str = "false"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(_option_problem(message))
-
-
-def read_arguments(argv: Sequence[str]) -> Arguments:
-    """Take a command line apart. Raises ConfigError."""
-    for argument in argv:
-        if any("\ud800" <= character <= "\udfff" for character in argument):
-            raise ConfigError(Problem("argument", ascii(argument), "is not UTF-8 text"))
-    given = dict.fromkeys(argument.partition("=")[0] for argument in argv)
-    if barred := [option for option in given if any(option in options for options in _REFUSED_OPTIONS)]:
-        raise ConfigError([_option_problem(option) for option in barred])
-    parser = _Parser(prog="python -m simulator", add_help=False, allow_abbrev=False)
-    parser.add_argument("words", nargs="*")
-    parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--version", action="store_true")
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--dry-run", dest="dry", action="store_true")
-    parser.add_argument("--run", "-r", action="store_true")
-    parser.add_argument("--cfg", "-c")
-    parser.add_argument("--config-dir", "-cd", dest="config_dir")
-    known, rest = parser.parse_known_intermixed_args(list(argv))
-    problems = [_option_problem(argument) for argument in rest]
-    words: list[str] = known.words
-    if words[:1] and words[0] in OF_RESULTS:  # a folder may be called like a command
-        commands, words = words[:1], words[1:]
-    else:
-        commands = [word for word in words if word in COMMANDS]
-        words = [word for word in words if word not in COMMANDS]
-    command = commands[0] if commands else RUN
-    if len(commands) > 1:
-        problems.append(Problem(" ".join(commands), MISSING, "one command at a time"))
-    if known.cfg not in (None, "job"):
-        problems.append(Problem("--cfg", known.cfg, "must be job: the composed configuration"))
-    if known.multirun and commands:
-        problems.append(Problem("--multirun", MISSING, f"sweeps simulations; {command} takes one scenario"))
-    if known.dry and not known.multirun:
-        problems.append(Problem("--dry-run", MISSING, "belongs to a sweep: add --multirun"))
-    if command in OF_RESULTS and len(words) != 1:
-        problems.append(Problem(command, " ".join(words) or MISSING, _TAKES))
-    if command in OF_RESULTS:
-        for option, given in (("--cfg", known.cfg), ("--config-dir", known.config_dir)):
-            if given is not None:
-                problems.append(Problem(option, given, f"says nothing of finished results; {command} {_TAKES}"))
-    if problems and not (known.help or known.version):
-        raise ConfigError(problems)
-    return Arguments(
-        command,
-        tuple(words),
-        known.config_dir,
-        cfg=bool(known.cfg),
-        help=known.help,
-        version=known.version,
-        multirun=known.multirun,
-        dry=known.dry,
-    )
-
-
-def _option_problem(said: str) -> Problem:
-    """Return the problem of an option, or of what argparse says of one."""
-    if found := re.match(r"argument (\S+?)(?:/\S+)*: expected one argument", said):
-        example = "--cfg job" if "cfg" in found[1] else "--config-dir FOLDER"
-        return Problem(found[1], MISSING, f"needs a value: {example}")
-    if said.startswith("-"):
-        option = said.partition("=")[0]
-        for options, allowed in _REFUSED_OPTIONS.items():
-            if option in options:
-                return Problem(option, MISSING, allowed)
-        known = f"unknown option; known: {', '.join(_OPTIONS)}"
-        return Problem(option, MISSING, known, nearest(option, _OPTIONS))
-    return Problem("arguments", MISSING, said)
 
 
 def prepare(
@@ -155,14 +53,14 @@ def prepare(
     ConfigError
         With every problem found: of the arguments, the files, the declaration and the output folder.
     """
-    from simulator.cli.overrides import read_overrides
+    from simulator.configuration.overrides import read_overrides
 
     library = open_library(config_dir)
-    made = read_overrides(texts, library, commands=COMMANDS)
+    made = read_overrides(texts, library)
     problems = [*library.problems(), *made.problems]
     composed = None
     if not misleads(problems, library):
-        from simulator.cli.parameters import composed_with_parameters
+        from simulator.configuration.parameters import composed_with_parameters
 
         try:
             composed = composed_with_parameters(library, made)
@@ -199,7 +97,7 @@ def prepare(
 
 def declared(composed: Composition, texts: Sequence[str]) -> tuple[Experiment | None, list[Problem]]:
     """Return the experiment of a composition that these overrides were set in, and every problem of it."""
-    from simulator.declaration.schema import declare
+    from simulator.experiment.schema import declare
 
     problems = list(_unknown_strata(composed))
     try:
@@ -220,7 +118,7 @@ def _flattening(key: str, names: Sequence[str]) -> str:
 
 def open_library(config_dir: str | os.PathLike[str] | None) -> Library:
     """Return the configurations there are. Raises ConfigError on an empty `config_dir`."""
-    from simulator.cli.compose import Library
+    from simulator.configuration.library import Library
 
     if config_dir is None:
         return Library()

@@ -7,28 +7,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
-from simulator.declaration import decisions as decision_rules
-from simulator.declaration import evidence as evidence_file
-from simulator.declaration import posterior, sizes
-from simulator.declaration.arms import contrasts as between_arms
-from simulator.declaration.base import Declared, Name, Time, key_of, keys_of, lay_over
-from simulator.declaration.baseline import Solved
-from simulator.declaration.cohort import Cohort
-from simulator.declaration.compilation import Compilation
-from simulator.declaration.course import Course
-from simulator.declaration.decisions import Decision
-from simulator.declaration.follow_up import EARLIEST, MEDIAN, potential_follow_up, refuse_beyond
-from simulator.declaration.messages import validated
-from simulator.declaration.model import Model, references
-from simulator.declaration.plausibility import differing_by_case
-from simulator.declaration.statistic import Statistic
-from simulator.declaration.study import Study
-from simulator.declaration.values import (
+from simulator.configuration import draws as posterior
+from simulator.configuration.layers import key_of, keys_of, lay_over
+from simulator.configuration.messages import validated
+from simulator.configuration.values import (
     PREFIX,
     Leaf,
     Parameters,
@@ -38,6 +24,20 @@ from simulator.declaration.values import (
     parameter_leaves,
 )
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
+from simulator.evidence import evidence as evidence_file
+from simulator.evidence.statistic import Statistic
+from simulator.experiment import decisions as decision_rules
+from simulator.experiment import sizes
+from simulator.experiment.arms import contrasts as between_arms
+from simulator.experiment.compilation import Compilation
+from simulator.experiment.follow_up import EARLIEST, MEDIAN, potential_follow_up, refuse_beyond
+from simulator.experiment.plausibility import differing_by_case
+from simulator.experiment.root import Root
+from simulator.model.cohort import Cohort
+from simulator.model.course import Course
+from simulator.model.model import Model, references
+from simulator.model.study import Study
+from simulator.solving.baseline import Solved
 from simulator.tables import NONE, ModelTables
 from simulator.text import visible
 
@@ -45,38 +45,6 @@ GROUPS = ("cohort", "model", "course", "study")
 OPEN = ("cohort", "study", "parameters", "course")
 """Groups that a reading may patch."""
 OF_A_READING = "set by a reading of the evidence"
-
-
-class Output(Declared):
-    """What to keep, and what to write of it."""
-
-    patients: bool = False
-    """Keep a row for each simulated patient, in node `patients`."""
-    events: bool = False
-    """Keep every event of every history, in node `events`."""
-    report: bool = True
-    """Write a page, `report.html`."""
-    time_step: Time = Field(default=7.0, gt=0)
-    """Time between the points of curves."""
-    decisions: dict[Name, Decision] = {}
-    """By a name of yours: questions about intervals of proportions, answered in every study."""
-    estimates: dict[Name, Statistic] = {}
-    """By a name of yours: statistics without a reported value."""
-    contrast: dict[str, Any] = {}
-    """What all else is compared with: `{arm: NAME}`, or in a sweep a scenario by its labels."""
-
-
-class Root(Declared):
-    """Keys at the top of a configuration, beside the groups."""
-
-    seed: int = Field(default=0, ge=0, lt=2**64)
-    """Where all random numbers come from; the command line's default is in `configs/simulate.yaml`."""
-    engine: Literal["auto", "reference", "compiled"] = "auto"
-    """`reference` (SimPy), `compiled`, or `auto`: compiled wherever it has room for the model."""
-    launcher: Literal["local"] = "local"
-    """Where the work is done; sweeps have more of them."""
-    output: Output = Output()
-    """What to keep, and what to write of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -525,9 +493,7 @@ def _check_statistics(
 __all__ = [
     "GROUPS",
     "Experiment",
-    "Output",
     "Possible",
-    "Root",
     "declare",
     "declare_many",
     "declare_possible",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from simulator.declaration.study import Study
-from simulator.declaration.values import Problems, nearest_to_the_run
+from simulator.configuration.values import Problems, nearest_to_the_run
+from simulator.experiment.root import Output
+from simulator.model.study import Study
 from simulator.tables import ModelTables
-
-if TYPE_CHECKING:
-    from simulator.declaration.schema import Output
 
 MOST_BYTES = 16e9
 """Bytes of the largest array of results."""

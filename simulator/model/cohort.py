@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from simulator.declaration.base import Declared, Expression, Kind, Name
-from simulator.declaration.values import Problems, Resolver
+from simulator.configuration.fields import Declared, Expression, Kind, Name
+from simulator.configuration.values import Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.rng import stream_numbers
 from simulator.tables import NONE, Allocation, Floats, PatientTable

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from simulator.declaration.base import Declared, Expression, Kind, Name, Number
-from simulator.declaration.events import markers_mask
-from simulator.declaration.values import Problems, Resolver
+from simulator.configuration.fields import Declared, Expression, Kind, Name, Number
+from simulator.configuration.values import Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import normal_quantile
 from simulator.kernels.quantiles import DISTRIBUTIONS
 from simulator.kernels.rng import stream_numbers
+from simulator.model.events import markers_mask
 from simulator.tables import NONE, CourseTables, Floats, Per
 
 MOST_ADMINISTRATIONS = 10_000

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from simulator.declaration.model import KINDS, TABLES, Event, Hazard, Model, Since
-from simulator.declaration.values import Problems, Resolver
+from simulator.configuration.values import Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import log
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, kernel_parameters, piecewise_exponential_knots
 from simulator.kernels.rng import stream_numbers
+from simulator.model.model import KINDS, TABLES, Event, Hazard, Model, Since
 from simulator.tables import NONE, Clock, Driver, Floats
 from simulator.units import days, number, per_day
 

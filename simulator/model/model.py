@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from simulator.declaration.base import RESERVED, Declared, Expression, Kind, Name
-from simulator.declaration.values import PREFIX, Problems
+from simulator.configuration.fields import RESERVED, Declared, Expression, Kind, Name
+from simulator.configuration.values import PREFIX, Problems
 from simulator.errors import MISSING
 from simulator.kernels.hazards import PARAMETERS
 

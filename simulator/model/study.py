@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from simulator.declaration.base import Declared, Expression, Kind, Name
-from simulator.declaration.model import Hazard
-from simulator.declaration.values import Problems
+from simulator.configuration.fields import Declared, Expression, Kind, Name
+from simulator.configuration.values import Problems
 from simulator.errors import MISSING
+from simulator.model.model import Hazard
 
 MOST_REPLICATES = 2**32
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from simulator.declaration.reported import EvidenceEntry
+from simulator.evidence.entries import EvidenceEntry
 from simulator.study.statistics import EVERYBODY
 
 EVIDENCE = ("reported", "derived", "read", "calibrated")

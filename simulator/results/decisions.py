@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.declaration.decisions import Decision
+from simulator.experiment.decisions import Decision
 from simulator.study.crossed import error_of_share, spreads
 from simulator.study.decisions import decided
 from simulator.tables import Floats

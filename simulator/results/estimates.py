@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from simulator.declaration.statistic import Statistic
+from simulator.evidence.statistic import Statistic
 from simulator.results.decisions import column, mean_of
 from simulator.results.tree import STORED, error_of_quantile, in_unit, studies_by_outcome
 from simulator.study.ranks import CENTRAL, order_statistics

@@ -78,28 +78,10 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def open_results(path: str | os.PathLike[str]) -> xr.DataTree:
-    """Open the results of a run, a calibration or a sweep: the file or store, or the folder that holds it.
-
-    Every byte is held against the checksum at the end of the file, or, of a sweep, against its manifest. Trees of less
-    than 256 MiB are loaded and the file closed. Larger ones are read as they are used and
-    keep the file open until ``tree.close()``; the file may be replaced or deleted meanwhile. A sweep is always read
-    as it is used (`sweep_tree.open_sweep`).
-
-    Raises
-    ------
-    ConfigError
-        If there is nothing at the path, or it is not results, or not as it was written, or of a newer version.
-    """
-    if (folder := sweep_at(Path(path))) is not None:
-        from simulator.results.sweep_tree import open_sweep
-
-        return open_sweep(folder)
-    return open_file(located(Path(path)))[0]
-
-
 def open_file(found: Path) -> tuple[xr.DataTree, bool]:
-    """Open one file of results, and return whether a checksum vouches for it. Raises ConfigError as `open_results`."""
+    """Open one file of results, and return whether a checksum vouches for it. Raises
+    ConfigError where it is none, or not as it was written.
+    """
     sealed = _is_sealed(found)
     try:
         opened = xr.open_datatree(found, engine="netcdf4")

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from simulator import units
-from simulator.declaration.reported import EvidenceEntry
+from simulator.evidence.entries import EvidenceEntry
 from simulator.results.assumptions import Look, look_of
 from simulator.study.crossed import error_of_share, spreads
 from simulator.study.observe import StudyData

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.declaration.schema import Experiment
+from simulator.experiment.schema import Experiment
 from simulator.running.experiment import design_of, engine_of, time_grid, trajectories_of
 from simulator.running.other_end import other_end, side_by_side
 from simulator.running.record import record_of

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.declaration.posterior import DRAWS, GROUP, designs, has_draws
-from simulator.declaration.schema import Experiment, Possible, declare_possible
-from simulator.declaration.statistic import Statistic
-from simulator.declaration.values import PREFIX
+from simulator.configuration.draws import DRAWS, GROUP, designs, has_draws
+from simulator.configuration.values import PREFIX
 from simulator.errors import ConfigError, DeclarationWarning, Problem
+from simulator.evidence.statistic import Statistic
+from simulator.experiment.schema import Experiment, Possible, declare_possible
 from simulator.running import batch
 from simulator.running.batch import Outcome, Progress, outcomes
 from simulator.running.other_end import other_end, side_by_side

@@ -7,9 +7,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from simulator.declaration.schema import Experiment
 from simulator.engines import reference
 from simulator.errors import ConfigError, Problem
+from simulator.experiment.schema import Experiment
 from simulator.study.design import Population, StudyDesign
 from simulator.tables import Floats
 from simulator.trajectories import Trajectories

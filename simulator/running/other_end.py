@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.declaration.arms import ARM
-from simulator.declaration.assumption import key_of_share
-from simulator.declaration.base import keys_of
-from simulator.declaration.schema import Experiment, declare
-from simulator.declaration.statistic import Statistic
+from simulator.configuration.layers import keys_of
 from simulator.errors import DeclarationWarning
+from simulator.evidence.statistic import Statistic
+from simulator.experiment.arms import ARM
+from simulator.experiment.assumption import key_of_share
+from simulator.experiment.schema import Experiment, declare
 from simulator.tables import Floats
 
 SUFFIX = ".causal"

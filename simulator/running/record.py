@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from simulator.declaration.assumption import assumption
-from simulator.declaration.posterior import DRAW, GROUP
-from simulator.declaration.reported import EvidenceEntry
-from simulator.declaration.schema import Experiment
+from simulator.configuration.draws import DRAW, GROUP
+from simulator.evidence.entries import EvidenceEntry
+from simulator.experiment.assumption import assumption
+from simulator.experiment.schema import Experiment
 
 _KNOWN = ("interval", "prior", "contraction")  # what may be said of how well a parameter is known
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from simulator.declaration.course import Course, threshold
-from simulator.declaration.events import by_administration
-from simulator.declaration.exposure import number_of_administrations, per_administration_thresholds
-from simulator.declaration.interventions import ArmEffects, Groups, mediations
-from simulator.declaration.latent import Design, Structure, Task, structure
-from simulator.declaration.mediation import Mediation
-from simulator.declaration.mixture import Latent, Solver, Wanted
-from simulator.declaration.model import Model, references
-from simulator.declaration.values import Parameters, Resolver, parameter_leaves
+from simulator.configuration.values import Parameters, Resolver, parameter_leaves
 from simulator.errors import ConfigError, Problem
 from simulator.kernels.elementary import normal_cdf
+from simulator.model.course import Course, threshold
+from simulator.model.events import by_administration
+from simulator.model.model import Model, references
+from simulator.solving.exposure import number_of_administrations, per_administration_thresholds
+from simulator.solving.interventions import ArmEffects, Groups, mediations
+from simulator.solving.latent import Design, Structure, Task, structure
+from simulator.solving.mediation import Mediation
+from simulator.solving.mixture import Latent, Solver, Wanted
 from simulator.tables import Floats
 
 REMEMBERED = 128

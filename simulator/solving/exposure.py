@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 
-from simulator.declaration.latent import Pieces
-from simulator.declaration.mixture import significant
 from simulator.kernels.frailty import thresholds
 from simulator.kernels.marginal import chances, negative_exponential
+from simulator.solving.latent import Pieces
+from simulator.solving.mixture import significant
 from simulator.tables import Floats
 
 NODES = 80

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from simulator.declaration.course import Course
-from simulator.declaration.events import CompiledEvents
-from simulator.declaration.latent import Design, Task
-from simulator.declaration.mediation import Mediation
-from simulator.declaration.mixture import Knots, Latent, Solver, knots, stacked
 from simulator.kernels.hazards import FAMILIES
+from simulator.model.course import Course
+from simulator.model.events import CompiledEvents
+from simulator.solving.latent import Design, Task
+from simulator.solving.mediation import Mediation
+from simulator.solving.mixture import Knots, Latent, Solver, knots, stacked
 from simulator.tables import Floats
 
 _BY_GROUP = ("family", "parameters", "table", "probability", "success", "effect_ratio")

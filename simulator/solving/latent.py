@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from simulator.declaration.course import Course, planned_cdf
-from simulator.declaration.events import CompiledEvents, by_administration
-from simulator.declaration.model import KINDS, Event, Model
-from simulator.declaration.values import Resolver
+from simulator.configuration.values import Resolver
 from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
 from simulator.kernels.marginal import convolved, negative_exponential, renewal_mass
 from simulator.kernels.quantiles import cumulatives
+from simulator.model.course import Course, planned_cdf
+from simulator.model.events import CompiledEvents, by_administration
+from simulator.model.model import KINDS, Event, Model
 from simulator.tables import NONE, Floats
 
 STEP = 0.25

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.declaration.latent import EARLY, SPREAD, STEP, Design, Lanes, Pieces, Task
-from simulator.declaration.mediation import Mediation, caused_ratio
 from simulator.kernels.marginal import baseline_hazards, mixture_survival, onset_distribution, seen_masses, totals
+from simulator.solving.latent import EARLY, SPREAD, STEP, Design, Lanes, Pieces, Task
+from simulator.solving.mediation import Mediation, caused_ratio
 from simulator.tables import Flags, Floats
 
 DIGITS = 9

@@ -19,7 +19,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, RangeSweep
 from hydra.errors import HydraException
 
-from simulator.cli.compose import Library, hydra_lock
+from simulator.configuration.compose import hydra_lock
+from simulator.configuration.library import Library
 from simulator.errors import Problem
 from simulator.units import any_number
 

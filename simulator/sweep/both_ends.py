@@ -7,36 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from simulator.cli.progress import say
-from simulator.cli.sweeps import Sweep
-from simulator.declaration.assumption import changes_response, key_of_share
-from simulator.declaration.schema import Experiment
 from simulator.errors import ConfigError
+from simulator.experiment.assumption import changes_response, key_of_share
+from simulator.experiment.schema import Experiment
+from simulator.sweep.design import Sweep
 
 ENDS = "0,1"
 
 
-def both_ends(sweep: Sweep) -> str:
-    """Return the override that sweeps both ends of `response_effect`, and say so; empty where there is nothing to add.
+def both_ends(sweep: Sweep) -> tuple[str, str]:
+    """Return the override that sweeps both ends of `response_effect`, and what to say; empty where nothing is added.
 
     It is added where a scenario changes response. A share that is set or swept, or that the files set to another
     number than 0, stays as it is.
     """
     looked_at = list(_some(sweep))
     if not any(changes_response(experiment) for experiment in looked_at):
-        return ""
+        return "", ""
     keys = {key_of_share(experiment) for experiment in looked_at}
     chosen = any(share for experiment in looked_at for share in experiment.solved.effect)
     if chosen or any(_sets(given, key) for given in sweep.keys for key in keys):
-        return ""
+        return "", ""
     said = "some scenarios change response against the published study, and what that does to survival is not known"
     if len(keys) > 1 or "" in keys:
         which = " or ".join(f"{key}={ENDS}" for key in sorted(filter(None, keys)))
-        say(f"{said}: here it does nothing. Sweep each cohort by itself with {which} to see both ends")
-        return ""
+        return "", f"{said}: here it does nothing. Sweep each cohort by itself with {which} to see both ends"
     [key] = keys
-    say(f"{said}: both ends are simulated, {key}={ENDS}. Set it to have one of them")
-    return f"{key}={ENDS}"
+    return f"{key}={ENDS}", f"{said}: both ends are simulated, {key}={ENDS}. Set it to have one of them"
 
 
 def _sets(given: str, key: str) -> bool:

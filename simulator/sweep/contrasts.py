@@ -16,9 +16,9 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem, unknown
-from simulator.results.scenarios import COHORT, Swept, label_of, part, reference, swept
-from simulator.results.store import open_results
 from simulator.results.tree import STORED, in_unit
+from simulator.sweep.opening import open_results
+from simulator.sweep.scenarios import COHORT, Swept, label_of, part, reference, swept
 
 ARM, ESTIMATES = "arm", "estimates"
 NO_EFFECT = "a contrast across cohorts compares different patients: no treatment effect"

@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from simulator.cli.axes import Axis
-from simulator.cli.compose import COHORT, PARAMETERS, Composition, Library, with_values
-from simulator.cli.overrides import Overrides, read_overrides, split
-from simulator.cli.parameters import ONE_DRAW, point_values, table_fingerprint, with_draw
-from simulator.cli.preflight import declared
-from simulator.declaration.schema import Experiment
+from simulator.configuration.compose import Composition, with_values
+from simulator.configuration.library import COHORT, PARAMETERS, Library
+from simulator.configuration.overrides import Overrides, read_overrides, split
+from simulator.configuration.parameters import ONE_DRAW, point_values, table_fingerprint, with_draw
 from simulator.errors import ConfigError
-from simulator.results.layout import place_of
+from simulator.experiment.preparation import declared
+from simulator.experiment.schema import Experiment
+from simulator.sweep.axes import Axis
+from simulator.sweep.layout import place_of
 
 DRAWS_TABLE = "table of draws"
 

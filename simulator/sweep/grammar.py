@@ -6,7 +6,14 @@ import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
-from simulator.cli.axes import (
+from simulator.configuration.draws import MOST_DRAWS
+from simulator.configuration.library import COHORT, EXPERIMENT, PARAMETERS, Library
+from simulator.configuration.overrides import POSTERIOR, read_overrides, split
+from simulator.configuration.parameters import DRAWS, ONE_DRAW
+from simulator.errors import MISSING, ConfigError, Problem, unknown
+from simulator.experiment.arms import ARM
+from simulator.experiment.preparation import misleads, open_library, unknown_roots
+from simulator.sweep.axes import (
     METHODS,
     SCENARIO,
     Axis,
@@ -19,16 +26,9 @@ from simulator.cli.axes import (
     names_of,
     read_swept,
 )
-from simulator.cli.compose import COHORT, EXPERIMENT, PARAMETERS, Library
-from simulator.cli.overrides import POSTERIOR, read_overrides, split
-from simulator.cli.parameters import DRAWS, ONE_DRAW
-from simulator.cli.preflight import misleads, open_library, unknown_roots
-from simulator.cli.sweeps import Running, Sweep
-from simulator.declaration.arms import ARM
-from simulator.declaration.posterior import MOST_DRAWS
-from simulator.errors import MISSING, ConfigError, Problem, unknown
-from simulator.results.contrasts import NO_EFFECT
-from simulator.results.layout import VOCABULARY
+from simulator.sweep.contrasts import NO_EFFECT
+from simulator.sweep.design import Running, Sweep
+from simulator.sweep.layout import VOCABULARY
 
 MOST_SCENARIOS = 1_000_000
 """Scenarios of one sweep; more are counted and refused."""

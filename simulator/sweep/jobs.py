@@ -20,20 +20,20 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from simulator.declaration.assumption import assumption
-from simulator.declaration.schema import Experiment
 from simulator.errors import ConfigError, LobuleError, Problem
+from simulator.experiment.assumption import assumption
+from simulator.experiment.schema import Experiment
 from simulator.results.decisions import decisions_dataset
 from simulator.results.estimates import estimates_dataset
-from simulator.results.layout import Axis, Kind, Layout, layout_of
-from simulator.results.sums import Sums
-from simulator.results.sweep_store import Block, SweepStore
-from simulator.results.sweep_tree import Finished
 from simulator.results.tree import statistics_dataset, targets_dataset
 from simulator.running.batch import Begun, Outcome, outcomes
 from simulator.running.experiment import engine_of, time_grid
 from simulator.running.record import as_shown
 from simulator.study.pooling import EXACT_PATIENTS
+from simulator.sweep.layout import Axis, Kind, Layout, layout_of
+from simulator.sweep.store import Block, SweepStore
+from simulator.sweep.sums import Sums
+from simulator.sweep.tree import Finished
 
 KEPT_EXPERIMENTS = 2_000
 """Scenarios whose solved declarations stay in memory between the check and the work; others are solved again."""

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol
 
 from simulator.errors import ConfigError, LobuleError, Problem
-from simulator.results.sweep_store import Block
+from simulator.sweep.store import Block
 
 
 class Doer(Protocol):

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from simulator.errors import ConfigError, Problem
-from simulator.results.layout import Blocks
-from simulator.results.sweep_store import FRAME, MANIFEST, SEAL, Block, SweepStore, block_of, checksum_of
+from simulator.sweep.layout import Blocks
+from simulator.sweep.store import FRAME, MANIFEST, SEAL, Block, SweepStore, block_of, checksum_of
 
 MOST_NAMED = 3
 """Scenarios that a message shows with the words of each."""

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, unknown
-from simulator.results.scenarios import is_sweep, swept, variable
+from simulator.sweep.scenarios import is_sweep, swept, variable
 from simulator.units import DAYS_PER
 
 TARGETS, ESTIMATES, STATISTICS, DECISIONS = "targets", "estimates", "statistics", "decisions"

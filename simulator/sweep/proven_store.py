@@ -14,8 +14,8 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
-from simulator.results.manifest import DIFFERS, MISSING, Manifest
-from simulator.results.sweep_store import ARRAYS
+from simulator.sweep.manifest import DIFFERS, MISSING, Manifest
+from simulator.sweep.store import ARRAYS
 
 
 class ProvenStore(WrapperStore[LocalStore]):

@@ -7,11 +7,11 @@ import os
 import shutil
 from pathlib import Path
 
-from simulator.cli.sweep_words import MOST_SCENARIOS
-from simulator.cli.sweeps import Sweep
 from simulator.errors import ConfigError, Problem
-from simulator.running.sweep import Plan, patients_of, rate_of
 from simulator.study.statistics import BAND_REPLICATES
+from simulator.sweep.design import Sweep
+from simulator.sweep.grammar import MOST_SCENARIOS
+from simulator.sweep.jobs import Plan, patients_of, rate_of
 
 CHECKED_DRY = 1_000
 """Scenarios that a dry run checks: all of a smaller sweep, of a larger one those that show every value once, first."""

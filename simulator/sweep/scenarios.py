@@ -18,9 +18,9 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem, unknown
-from simulator.results.layout import Blocks, place_of
-from simulator.results.sweep_tree import FAILED as FAILURES
-from simulator.results.sweep_tree import UNFINISHED
+from simulator.sweep.layout import Blocks, place_of
+from simulator.sweep.tree import FAILED as FAILURES
+from simulator.sweep.tree import UNFINISHED
 from simulator.units import any_number, read_in
 
 SWEEP, RECORDS, SAMPLED, DRAW, COHORT = "sweep", "records", "scenario", "draw", "cohort"

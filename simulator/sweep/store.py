@@ -32,9 +32,9 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, LobuleError, Problem
-from simulator.results.layout import Coordinate, Layout
 from simulator.results.store import SWEEP
-from simulator.results.sums import Sums, packed, unpacked
+from simulator.sweep.layout import Coordinate, Layout
+from simulator.sweep.sums import Sums, packed, unpacked
 
 if TYPE_CHECKING:
     import zarr  # loaded where a sweep is written: a tenth of a second that a run need not wait

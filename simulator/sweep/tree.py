@@ -14,10 +14,10 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, IncompleteWarning, Problem
-from simulator.results.layout import Blocks, Layout
-from simulator.results.manifest import Manifest, manifest
 from simulator.results.provenance import RESULTS_FORMAT, SOFTWARE
-from simulator.results.sweep_store import ARRAYS, EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
+from simulator.sweep.layout import Blocks, Layout
+from simulator.sweep.manifest import Manifest, manifest
+from simulator.sweep.store import ARRAYS, EXTENDED, SCENARIOS, SUMMARY, Block, SweepStore, write
 from simulator.text import csv_text, visible
 
 COMPLETE, N_SCENARIOS, N_FINISHED, FAILED = "complete", "n_scenarios", "n_scenarios_finished", "failed"
@@ -80,7 +80,7 @@ def opened(records: Manifest) -> xr.DataTree:
     """Open the arrays that a manifest lists, of whose records none may be damaged."""
     from zarr.storage import LocalStore
 
-    from simulator.results.proven_store import ProvenStore
+    from simulator.sweep.proven_store import ProvenStore
 
     folder = records.folder
     extending = (folder / EXTENDED).exists()

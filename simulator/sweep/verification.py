@@ -13,10 +13,10 @@ from pathlib import Path
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem
-from simulator.results.manifest import DIFFERS, MISSING, Manifest, manifest, number_of
 from simulator.results.provenance import is_recorded
 from simulator.results.store import CONTRAST, FILES, located, open_file, sweep_at
-from simulator.results.sweep_store import ARRAYS, EXTENDED, MANIFEST, SEAL, SUMMARY, SUMS, SweepStore, checksum_of
+from simulator.sweep.manifest import DIFFERS, MISSING, Manifest, manifest, number_of
+from simulator.sweep.store import ARRAYS, EXTENDED, MANIFEST, SEAL, SUMMARY, SUMS, SweepStore, checksum_of
 
 _CONFIG = "config.yaml"
 _RECORDS = ("sweep.json", "frame.json", SEAL)
@@ -118,7 +118,7 @@ def _take_words(records: Manifest) -> None:
     import warnings
 
     from simulator.errors import IncompleteWarning
-    from simulator.results.sweep_tree import opened
+    from simulator.sweep.tree import opened
 
     if not records.damaged:
         with warnings.catch_warnings():

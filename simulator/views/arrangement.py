@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from simulator.errors import ConfigError, unknown
-from simulator.results.scenarios import DRAW, SAMPLED, Swept, drawn, part, reference, swept
+from simulator.sweep.scenarios import DRAW, SAMPLED, Swept, drawn, part, reference, swept
 
 MOST_POINTS, MOST_LINES, MOST_FACETS, MOST_CELLS, MOST_DOTS = 60, 6, 4, 16, 400
 """Labels along an axis, lines, facets, labels along each side of a heat map, and points of a scatter that are shown."""

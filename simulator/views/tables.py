@@ -337,7 +337,7 @@ class Source(Protocol):
 
 
 class EvidenceEntry(Protocol):
-    """One reported figure or statement: `simulator.declaration.reported.EvidenceEntry`."""
+    """One reported figure or statement: `simulator.evidence.entries.EvidenceEntry`."""
 
     @property
     def id(self) -> str: ...
@@ -366,7 +366,7 @@ class EvidenceEntry(Protocol):
 
 
 class Check(Protocol):
-    """One thing checked: `simulator.declaration.reported.Check`."""
+    """One thing checked: `simulator.evidence.entries.Check`."""
 
     @property
     def entry(self) -> str: ...
@@ -379,7 +379,7 @@ class Check(Protocol):
 
 
 class EvidenceFile(Protocol):
-    """A cohort's evidence: `simulator.declaration.evidence.EvidenceFile`."""
+    """A cohort's evidence: `simulator.evidence.evidence.EvidenceFile`."""
 
     @property
     def name(self) -> str: ...

@@ -1,7 +1,7 @@
 """W1 written by hand for this one model: the limit that a general engine is compared with.
 
 Knows the structure of W1, the project's addresses and canonical arithmetic; takes only numbers from the tables.
-Every patient equals the reference engine's to the bit (tests/unit/test_benchmarks.py). One thread, no fastmath.
+Every patient equals the reference engine's to the bit (tests/unit/cli/test_benchmarks.py). One thread, no fastmath.
 
 How it is made fast: blocks of `BLOCK` patients, whose columns stay in the second-level cache; one short loop a
 step, so that LLVM vectorises each of them and keeps its constants in registers (two loops over half of a function

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.cli.preflight import prepare
+from simulator.experiment.preparation import prepare
 from simulator.tables import ModelTables
 
 CONFIGS = Path(__file__).parent / "configs"

@@ -26,10 +26,10 @@ def upstream(name: str, file: str, old: str, new: str, *tests: str) -> Defect:
     return Defect(name, file, old, new, tests, downstream=False)
 
 
-CONTRASTS, TREE = "simulator/results/contrasts.py", "simulator/results/tree.py"
+CONTRASTS, TREE = "simulator/sweep/contrasts.py", "simulator/results/tree.py"
 CROSSED, RANKS = "simulator/study/crossed.py", "simulator/study/ranks.py"
 ESTIMATES, STATISTICS = "simulator/results/estimates.py", "simulator/study/statistics.py"
-TABLES, SUMMARY = "simulator/views/tables.py", "simulator/results/sweep_tree.py"
+TABLES, SUMMARY = "simulator/views/tables.py", "simulator/sweep/tree.py"
 ESTIMATORS = "simulator/study/estimators.py"
 
 DEFECTS = [
@@ -45,7 +45,7 @@ DEFECTS = [
     Defect("contrast: an infinite value of the reference is paired", CONTRASTS,
            "lambda a, b: np.isfinite(a) & np.isfinite(b)", "lambda a, b: np.isfinite(a) & ~np.isnan(b)", (SWEEP,)),
     # stores
-    Defect("store: scenarios of a block transposed", "simulator/results/layout.py",
+    Defect("store: scenarios of a block transposed", "simulator/sweep/layout.py",
            "np.ravel_multi_index([each.ravel() for each in places], self.shape)",
            "np.ravel_multi_index([each.T.ravel() for each in places], self.shape)", (SWEEP,)),
     Defect("summary: the estimate column holds the lower bound", SUMMARY,
@@ -70,7 +70,7 @@ DEFECTS = [
     Defect("draws: quantiles over draws from the first ones", TREE,
            "lower, upper = order_statistics(values, CENTRAL)\n        sd",
            "lower, upper = order_statistics(values[:3], CENTRAL)\n        sd", (DRAWS,)),
-    Defect("draws: values of another draw", "simulator/declaration/posterior.py",
+    Defect("draws: values of another draw", "simulator/configuration/draws.py",
            "{n: [c[i] for i in rows[: 2 * wanted]] for n, c in table.items()}",
            "{n: [c[i] for i in rows[: 2 * wanted][::-1]] for n, c in table.items()}", (DRAWS,)),
     # ranks and quantiles
@@ -122,27 +122,27 @@ DEFECTS = [
     Defect("statistics: nobody starts in the first state", STATISTICS,
            "changes[:, known.model.initial_state, 0] += counts.patients", "changes[:, 0, 0] += 0", (RUN,)),
     # calibration's summaries
-    Defect("contraction from standard deviations", "calibration/summary.py",
+    Defect("contraction from standard deviations", "calibration/samplers/summary.py",
            "contraction = 1.0 - variance / before if", "contraction = 1.0 - math.sqrt(variance / before) if",
            ("tests/independent/test_calibration.py",)),
-    Defect("calibration: interval of 90 %", "calibration/summary.py",
+    Defect("calibration: interval of 90 %", "calibration/samplers/summary.py",
            "LEVELS = (0.025, 0.5, 0.975)", "LEVELS = (0.05, 0.5, 0.95)",
            ("tests/independent/test_calibration.py",)),
     # before the estimators
-    upstream("arm: odds ratio inverted", "simulator/declaration/interventions.py",
+    upstream("arm: odds ratio inverted", "simulator/solving/interventions.py",
              "ratio * p / (1.0 - p + ratio * p))", "p / (ratio - ratio * p + p))",
-             "tests/statistical/test_one_change.py", "tests/unit/test_mediation.py"),
+             "tests/statistical/test_one_change.py", "tests/unit/solving/test_mediation.py"),
     upstream("follow-up: the data cut counted from entry", "simulator/study/observe.py",
              "np.maximum(design.data_cut[row] - entry[who], 0.0)", "np.maximum(design.data_cut[row], 0.0)",
-             "tests/statistical/test_follow_up.py", "tests/unit/test_study_observe.py"),
+             "tests/statistical/test_follow_up.py", "tests/unit/study/test_observe.py"),
     upstream("visit: allowed at entry", "simulator/study/sightings.py",
              "while visit < time or n_visits == 0:", "while visit < time:",
-             "tests/unit/test_study_observe.py", "tests/properties/test_study_walks.py"),
+             "tests/unit/study/test_observe.py", "tests/properties/test_study_walks.py"),
     upstream("subgroup: the living for the dead", ESTIMATORS,
              '_index("status", where.status, ("alive", "dead"))',
              '_index("status", where.status, ("dead", "alive"))', RUN),
     upstream("subgroup: ever for never", ESTIMATORS,
-             'kept.append(~_seen(data, "never"', 'kept.append(_seen(data, "never"', "tests/unit/test_study_observe.py"),
+             'kept.append(~_seen(data, "never"', 'kept.append(_seen(data, "never"', "tests/unit/study/test_observe.py"),
     upstream("two groups exchanged", ESTIMATORS,
              "Pair(estimator.gather(data, wanted), estimator.gather(data, other))",
              "Pair(estimator.gather(data, other), estimator.gather(data, wanted))", RUN),
@@ -151,34 +151,34 @@ DEFECTS = [
     upstream("share: over all patients of the study", ESTIMATORS,
              "return summaries.proportion(data.column(wanted.variable).event, members(data, wanted))",
              "return summaries.proportion(data.column(wanted.variable).event, data.everybody)",
-             "tests/unit/test_study_observe.py", "tests/unit/test_estimates.py"),
+             "tests/unit/study/test_observe.py", "tests/unit/results/test_estimates.py"),
     upstream("units: months of 30 days", "simulator/units.py", '"mo": 30.4375', '"mo": 30.0', RUN),
-    upstream("evidence: rounding by a whole unit", "simulator/declaration/reported.py",
+    upstream("evidence: rounding by a whole unit", "simulator/evidence/entries.py",
              "self.scaled(0.5 * 10.0**-decimals)", "self.scaled(10.0**-decimals)", RUN),
-    upstream("mix: the other strata keep their shares", "simulator/declaration/schema.py",
+    upstream("mix: the other strata keep their shares", "simulator/experiment/schema.py",
              "mix[name] = max(rest, 0.0) * (value / total if", "mix[name] = value * (value / total if",
-             "tests/unit/test_declare.py"),
+             "tests/unit/experiment/test_declare.py"),
     upstream("recombined studies: the first patient's status", "simulator/study/regrouped.py",
              "return values.reshape(-1).take(place)", "return values.reshape(-1).take(np.maximum(place - 1, 0))",
-             "tests/unit/test_study_regrouped.py", "tests/unit/test_calibration_simulated.py"),
+             "tests/unit/study/test_regrouped.py", "tests/unit/calibration/test_simulated.py"),
     # likelihoods and search
-    upstream("likelihood: failures for successes", "calibration/likelihoods.py",
+    upstream("likelihood: failures for successes", "calibration/likelihoods/terms.py",
              "special.xlogy(k, q) + special.xlog1py(size - k, -q)",
              "special.xlogy(size - k, q) + special.xlog1py(k, -q)",
-             "tests/unit/test_calibration_likelihoods.py"),
-    upstream("likelihood: outcomes without the rest", "calibration/likelihoods.py",
+             "tests/unit/calibration/test_likelihoods.py"),
+    upstream("likelihood: outcomes without the rest", "calibration/likelihoods/terms.py",
              "total + special.xlogy(rest, np.maximum(left, 0.0))", "total",
-             "tests/unit/test_calibration_likelihoods.py"),
-    upstream("evidence: the truncation divides", "calibration/cuts.py",
+             "tests/unit/calibration/test_likelihoods.py"),
+    upstream("evidence: the truncation divides", "calibration/posterior/cuts.py",
              "math.log(self.share / self.prior_share)", "math.log(self.prior_share / self.share)",
              "tests/independent/test_calibration.py"),
     upstream("search: weights without the prior", "calibration/samplers/imis.py",
              "log_weight = likelihood + log_prior - log_sum", "log_weight = likelihood - log_sum",
-             "tests/unit/test_calibration_imis.py"),
-    upstream("pooling: twice the spread between strata", "calibration/parameters.py",
+             "tests/unit/calibration/test_imis.py"),
+    upstream("pooling: twice the spread between strata", "calibration/priors/parameters.py",
              "{name: middle + between * z[:, 2 + s] for", "{name: middle + 2 * between * z[:, 2 + s] for",
-             "tests/unit/test_calibration_parameters.py"),
-    upstream("readings: weights of the prior ignored", "calibration/parameters.py",
+             "tests/unit/calibration/test_parameters.py"),
+    upstream("readings: weights of the prior ignored", "calibration/priors/parameters.py",
              "log = np.log(self.weights) + (0.0 if", "log = 0.0 * np.log(self.weights) + (0.0 if",
-             "tests/unit/test_calibration_parameters.py", "tests/unit/test_calibration_targets.py"),
+             "tests/unit/calibration/test_parameters.py", "tests/unit/calibration/test_targets.py"),
 ]  # fmt: skip

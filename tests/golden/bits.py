@@ -58,7 +58,7 @@ def digest(overrides: list[str], engine: str) -> str:
 
     From starting values: posteriors are made anew now and then, and no engine changes by that.
     """
-    from simulator.cli.preflight import prepare
+    from simulator.experiment.preparation import prepare
     from simulator.running.experiment import design_of, trajectories_of
     from simulator.study.observe import observe
 

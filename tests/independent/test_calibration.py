@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from calibration.cuts import Cut
-from calibration.draws import posterior_draws
-from calibration.fit import Fit, fit
-from calibration.parameter_file import draws_table
-from calibration.report import report
+from calibration.output.parameter_file import draws_table
+from calibration.output.report import report
+from calibration.posterior.cuts import Cut
+from calibration.posterior.draws import posterior_draws
+from calibration.posterior.fit import Fit, fit
 from calibration.schema import load
 from tests.two_strata import two_strata
 

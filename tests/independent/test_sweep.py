@@ -14,7 +14,7 @@ import zarr
 
 import simulator
 from simulator.cli.commands import main
-from simulator.results import layout
+from simulator.sweep import layout
 from tests.independent import plain, quarry
 
 STUDIES = 25

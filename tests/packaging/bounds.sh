@@ -11,9 +11,9 @@ trap 'rm -rf "$away"' EXIT
 
 TESTS=(
     tests/packaging/test_metadata.py
-    tests/unit/test_results_store.py
-    tests/unit/test_sweep_store.py
-    tests/unit/test_verification.py
+    tests/unit/results/test_store.py
+    tests/unit/sweep/test_store.py
+    tests/unit/sweep/test_verification.py
     tests/golden
     tests/properties/test_sweeps_on_dask.py
 )

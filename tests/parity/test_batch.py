@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from simulator.cli.preflight import prepare
+from simulator.experiment.preparation import prepare
 from simulator.running import batch
 from simulator.running.batch import outcomes, run, tree_of
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator.cli.preflight import prepare
 from simulator.engines import reference
 from simulator.errors import DeclarationWarning, SimulationError
+from simulator.experiment.preparation import prepare
 from simulator.trajectories import Trajectories
 from tests import models
 from tests.golden.bits import EXPERIMENTS

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from simulator import tables
-from simulator.cli.preflight import prepare
-from simulator.declaration import baseline
-from simulator.declaration.schema import declare_many
 from simulator.engines import compiled
 from simulator.errors import ConfigError
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import declare_many
 from simulator.running import batch
+from simulator.solving import baseline
 from tests.parity.cases import led_by_sets
 
 VALUES = {

@@ -296,7 +296,7 @@ def arrays(tree):
 
 
 def test_the_size_of_a_block_changes_no_array_of_the_results(monkeypatch):
-    from simulator.cli.preflight import prepare
+    from simulator.experiment.preparation import prepare
 
     trees = []
     for size in (50, 170, 10_000):
@@ -309,7 +309,7 @@ def test_the_size_of_a_block_changes_no_array_of_the_results(monkeypatch):
 
 
 def prepared(*overrides):
-    from simulator.cli.preflight import prepare
+    from simulator.experiment.preparation import prepare
 
     return prepare([*overrides, "engine=reference"]).experiment
 

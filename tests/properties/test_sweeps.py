@@ -21,7 +21,7 @@ import xarray as xr
 import simulator
 from simulator.cli.commands import main
 from simulator.errors import DeclarationWarning, IncompleteWarning, SimulationError
-from simulator.running import sweep as running
+from simulator.sweep import jobs as running
 
 KILLS = 30
 PROCESSES = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")

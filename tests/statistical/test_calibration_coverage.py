@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.laws import HalfNormal, log_normal
-from calibration.likelihoods import DeathCounts, Sample
-from calibration.order_statistics import Cut, OrderStatistic, median_rank
-from calibration.parameters import ParameterSets, Pooled, Prior, Single
+from calibration.likelihoods.order_statistics import Cut, OrderStatistic, median_rank
+from calibration.likelihoods.terms import DeathCounts, Sample
+from calibration.priors.laws import HalfNormal, log_normal
+from calibration.priors.parameters import ParameterSets, Pooled, Prior, Single
 from calibration.samplers.imis import imis
 from simulator.study.survival import kaplan_meier_median, landmark
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from calibration.cli import calibrate, main
-from calibration.summary import weighted_quantiles
+from calibration.samplers.summary import weighted_quantiles
 
 SIZES = {"oat": 60, "rye": 40, "hay": 30}
 TRUTH = {

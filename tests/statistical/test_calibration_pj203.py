@@ -14,8 +14,8 @@ import pytest
 
 from calibration import schema
 from calibration.cli import preparation
-from calibration.fit import Fit, ReadingFit, fit
-from calibration.summary import weighted_quantiles
+from calibration.posterior.fit import Fit, ReadingFit, fit
+from calibration.samplers.summary import weighted_quantiles
 from simulator.study.survival import kaplan_meier_median, landmark
 
 YEAR = 365.0

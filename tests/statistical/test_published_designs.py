@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulator.cli.preflight import prepare
+from simulator.experiment.preparation import prepare
 from simulator.kernels.hazards import FAMILIES
 from simulator.running.experiment import design_of
 from simulator.study.estimators import estimate

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.blocks import ALARM, BlockCheck, check_blocks
-from calibration.fit import fit
+from calibration.diagnostics.blocks import ALARM, BlockCheck, check_blocks
+from calibration.posterior.fit import fit
 from calibration.schema import load
 from simulator.errors import ConfigError
 from tests.two_strata import SIZES, entry, two_strata

@@ -14,8 +14,8 @@ from __future__ import annotations
 import pytest
 
 from calibration.cli import preparation
-from calibration.rank_checks import Verdict, verdict
-from calibration.ranks import LOG_LIKELIHOOD, Ranks, ranks
+from calibration.sbc.rank_checks import Verdict, verdict
+from calibration.sbc.ranks import LOG_LIKELIHOOD, Ranks, ranks
 from calibration.schema import Search
 from tests.two_strata import priors, two_strata
 

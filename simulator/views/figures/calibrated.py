@@ -37,7 +37,7 @@ _WIDEST = 4.0  # widths of the prior to either side; an interval further out is 
 class CalibratedRow:
     """A number with a prior, in its own unit (days or per day): central 95 % before and after the data.
 
-    ``contraction``: see `calibration.summary.Row`. ``informed``: whether it counts as calibrated; if not, its point
+    ``contraction``: see `samplers.summary.Row`. ``informed``: whether it counts as calibrated; if not, its point
     value is that of the prior. ``value``: the point value, NaN where there are several. Ends that a file has not: NaN.
     """
 

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.errors import ConfigError, Problem
-from simulator.results.contrasts import Slices, contrast, one_way
-from simulator.results.outcomes import Outcome, difference, numbers, outcome_of
-from simulator.results.scenarios import Swept, drawn, one, part, reference, swept
+from simulator.sweep.contrasts import Slices, contrast, one_way
+from simulator.sweep.outcomes import Outcome, difference, numbers, outcome_of
+from simulator.sweep.scenarios import Swept, drawn, one, part, reference, swept
 from simulator.views.arrangement import MOST_CELLS, MOST_DOTS, MOST_LINES, MOST_POINTS, asked
 from simulator.views.figures.style import (
     INK,

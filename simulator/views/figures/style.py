@@ -21,7 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from simulator.errors import MISSING, ConfigError, Problem, unknown
-from simulator.results.scenarios import SWEEP
+from simulator.sweep.scenarios import SWEEP
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#222222"

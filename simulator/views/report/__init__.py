@@ -15,7 +15,7 @@ from typing import Any
 
 import xarray as xr
 
-from simulator.results.scenarios import SWEEP
+from simulator.sweep.scenarios import SWEEP
 from simulator.views.figures.style import write_whole
 from simulator.views.report import comparisons as compared
 from simulator.views.report import documentation as made_of

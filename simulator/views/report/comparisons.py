@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simulator.results.contrasts import NO_EFFECT, Slices, contrast, one_way
-from simulator.results.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, difference
-from simulator.results.scenarios import COHORT, part, share_caused, swept, thinned
+from simulator.sweep.contrasts import NO_EFFECT, Slices, contrast, one_way
+from simulator.sweep.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, difference
+from simulator.sweep.scenarios import COHORT, part, share_caused, swept, thinned
 from simulator.views import figures
 from simulator.views.estimates import without
 from simulator.views.figures.scenarios import WIDE_ERROR

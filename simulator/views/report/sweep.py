@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem
-from simulator.results.outcomes import Outcome, loaded, numbers, outcomes
-from simulator.results.scenarios import (
+from simulator.sweep.outcomes import Outcome, loaded, numbers, outcomes
+from simulator.sweep.scenarios import (
     FINISHED,
     Swept,
     is_sweep,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from simulator.results.assumptions import ASSUMPTION
-from simulator.results.scenarios import SAMPLED
+from simulator.sweep.scenarios import SAMPLED
 from simulator.views.report import documentation as made_of
 from simulator.views.report.markup import Element, bullets, element
 from simulator.views.report.record import Run

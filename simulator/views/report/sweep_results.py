@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simulator.results.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, numbers
-from simulator.results.scenarios import (
+from simulator.sweep.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, numbers
+from simulator.sweep.scenarios import (
     FAILED,
     FINISHED,
     MISSING,

@@ -10,23 +10,24 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from calibration import figures, schema
-from calibration.choices import combinations, held, reworded, taken, words_of
-from calibration.comparison import Comparison, check, compare
-from calibration.comparison_tree import comparison_nodes
-from calibration.draws import Draws, posterior_draws
-from calibration.extrapolation import informed_until
-from calibration.feasibility import cut
-from calibration.fit import Fit, fit
-from calibration.report import compared
-from calibration.survival import _simulated, named_times, survival_of, times_of
+from calibration import schema
+from calibration.diagnostics.comparison import Comparison, check, compare
+from calibration.output import figures
+from calibration.output.comparison_tree import comparison_nodes
+from calibration.output.report import compared
+from calibration.posterior.choices import combinations, held, reworded, taken, words_of
+from calibration.posterior.draws import Draws, posterior_draws
+from calibration.posterior.feasibility import cut
+from calibration.posterior.fit import Fit, fit
+from calibration.prediction.extrapolation import informed_until
+from calibration.prediction.survival import _simulated, named_times, survival_of, times_of
 from simulator.errors import ConfigError
 from simulator.results.assumptions import Look, last_looks, looked_at_until
 from simulator.running.batch import run
 from simulator.views import figures as simulated_figures
 from tests import two_arms
 from tests.models import compiled, container
-from tests.unit.test_calibration_targets import entry, landmark, median, not_reached
+from tests.unit.calibration.test_targets import entry, landmark, median, not_reached
 
 FAMILIES = ("weibull", "log_logistic", "log_normal")
 FAMILY = "survival.family"
@@ -230,7 +231,7 @@ def test_what_no_word_moves_is_not_searched_again(monkeypatch):
     priors = PRIORS | {"fever": {"beta": {"a": 1, "b": 1}}}
     main, draws = fitted(made, declared(parameters=priors, alternatives=WEIGHTS))
     searched: list[tuple[str, ...]] = []
-    monkeypatch.setattr("calibration.components.imis", _told(searched))
+    monkeypatch.setattr("calibration.posterior.components.imis", _told(searched))
     found = compare(main, draws)
     assert len(searched) == 2  # survival, for each of the two other families
     assert found.differing == ["survival.median", "survival.shape"]

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from calibration.cli import main
-from calibration.printable import beyond_follow_up
+from calibration.likelihoods.printable import beyond_follow_up
 from tests import two_arms, two_strata
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]

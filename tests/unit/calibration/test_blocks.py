@@ -7,14 +7,14 @@ import math
 import numpy as np
 from scipy import stats
 
-from calibration.blocks import BlockCheck, TargetBlock, blocks_of, check_blocks, reference_density
-from calibration.fit import Fit, fit
-from calibration.report import blocks_checked
-from calibration.results import blocks_node
+from calibration.diagnostics.blocks import BlockCheck, TargetBlock, blocks_of, check_blocks, reference_density
+from calibration.output.report import blocks_checked
+from calibration.output.results import blocks_node
+from calibration.posterior.fit import Fit, fit
 from calibration.schema import load
 from tests.two_arms import CALIBRATION, two_arms
 from tests.two_strata import entry, priors, two_strata
-from tests.unit.test_calibration_alternatives import PRINTED, config, declared
+from tests.unit.calibration.test_alternatives import PRINTED, config, declared
 
 POOLED = {
     "survival.median": {"log_normal": {"median": "300 d", "sigma": 0.6}},

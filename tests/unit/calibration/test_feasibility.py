@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from calibration import feasibility
 from calibration.cli import preparation
-from calibration.cuts import Cut
-from calibration.draws import posterior_draws
-from calibration.feasibility import cut, said, shares
-from calibration.fit import fit
-from simulator.declaration.schema import Possible
+from calibration.posterior import feasibility
+from calibration.posterior.cuts import Cut
+from calibration.posterior.draws import posterior_draws
+from calibration.posterior.feasibility import cut, said, shares
+from calibration.posterior.fit import fit
 from simulator.errors import ConfigError
+from simulator.experiment.schema import Possible
 
 RATE = "response.probability"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.draws import Draws
-from calibration.figures import _density, parameters
-from calibration.summary import row
+from calibration.output.figures import _density, parameters
+from calibration.posterior.draws import Draws
+from calibration.samplers.summary import row
 
 
 def draws(values: dict[str, np.ndarray]) -> Draws:

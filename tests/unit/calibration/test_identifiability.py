@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from calibration import cli
-from calibration.components import Component, searched
-from calibration.identifiability import likelihood_shape, modes, percentile
-from calibration.laws import Beta, Normal
-from calibration.parameters import Prior, Single
-from calibration.predictive import Predictive
+from calibration.diagnostics.identifiability import likelihood_shape, modes, percentile
+from calibration.posterior.components import Component, searched
+from calibration.prediction.predictive import Predictive
+from calibration.priors.laws import Beta, Normal
+from calibration.priors.parameters import Prior, Single
 from calibration.schema import Search
 
 

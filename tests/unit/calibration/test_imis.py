@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.laws import Normal
-from calibration.parameters import Prior, Single, normal_scores
+from calibration.priors.laws import Normal
+from calibration.priors.parameters import Prior, Single, normal_scores
 from calibration.samplers.imis import ENOUGH_UNIQUE, WeightedDraws, imis, resampled
-from calibration.summary import effective_size, weighted_quantiles, weighted_variance
+from calibration.samplers.summary import effective_size, weighted_quantiles, weighted_variance
 
 ERRORS = 5.0
 

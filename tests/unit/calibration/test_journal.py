@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from calibration.cli import main
-from calibration.fit import _Search, _side_by_side
-from calibration.journal import HASH, HEAD, Journal, journal_of
-from calibration.laws import Beta
-from calibration.likelihoods import Proportion
-from calibration.parameters import Prior, Single
+from calibration.likelihoods.terms import Proportion
+from calibration.posterior.fit import _Search, _side_by_side
+from calibration.posterior.journal import HASH, HEAD, Journal, journal_of
+from calibration.priors.laws import Beta
+from calibration.priors.parameters import Prior, Single
 from calibration.schema import Search
-from tests.unit.test_calibration_cli import own_file
+from tests.unit.calibration.test_cli import own_file
 
 Z = np.arange(12.0).reshape(4, 3)
 
@@ -157,7 +157,7 @@ def test_a_full_disk_is_no_refusal_and_keeps_what_was_found(command, tmp_path, m
             raise OSError(errno.ENOSPC, "No space left on device")
         whole(descriptor)
 
-    monkeypatch.setattr("calibration.journal.os.fsync", full)
+    monkeypatch.setattr("calibration.posterior.journal.os.fsync", full)
     folder = tmp_path / "there" / "run"
     assert main([*command, f"hydra.run.dir={folder}"]) == 1
     assert "No space left on device" in capsys.readouterr().err

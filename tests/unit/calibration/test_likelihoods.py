@@ -12,8 +12,7 @@ import pytest
 from scipy import stats
 from scipy.special import gammaln, xlogy
 
-from calibration.likelihoods import DeathCounts, Outcomes, Proportion, Sample
-from calibration.order_statistics import (
+from calibration.likelihoods.order_statistics import (
     Cut,
     OrderStatistic,
     log_path_probabilities,
@@ -22,7 +21,8 @@ from calibration.order_statistics import (
     merged,
     paths_of,
 )
-from calibration.parameters import ParameterSets
+from calibration.likelihoods.terms import DeathCounts, Outcomes, Proportion, Sample
+from calibration.priors.parameters import ParameterSets
 from simulator.study.survival import kaplan_meier_median, landmark
 
 ONE = ParameterSets({}, 1)
@@ -373,7 +373,7 @@ def test_a_parameter_set_has_the_same_bits_alone_and_among_others():
 def test_blocks_that_bound_the_memory_change_no_bit(monkeypatch):
     term, sets = whole_paper(), many_sets(200)
     together = term.log_density(sets)
-    monkeypatch.setattr("calibration.likelihoods.LARGEST_TABLE", 7 * 50 * 82)
+    monkeypatch.setattr("calibration.likelihoods.terms.LARGEST_TABLE", 7 * 50 * 82)
     assert np.array_equal(term.log_density(sets), together)
 
 

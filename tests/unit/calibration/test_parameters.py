@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.laws import SCALES, Beta, Fixed, HalfNormal, Normal, Uniform, log_normal, logit_normal
-from calibration.parameters import (
+from calibration.priors.laws import SCALES, Beta, Fixed, HalfNormal, Normal, Uniform, log_normal, logit_normal
+from calibration.priors.parameters import (
     Alternatives,
     Dirichlet,
     ParameterSets,

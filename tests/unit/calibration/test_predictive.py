@@ -9,7 +9,7 @@ import pytest
 
 import simulator
 from calibration.cli import main
-from calibration.predictive import distance, mid_ranks, normal_scores
+from calibration.prediction.predictive import distance, mid_ranks, normal_scores
 from simulator.study.ranks import mid_rank
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.rank_checks import (
+from calibration.sbc.rank_checks import (
     Coverage,
     alternative,
     chi_square_p_value,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import simulator
-from calibration import sbc
-from calibration.rank_checks import LEVELS, points_of
-from calibration.sbc import LIGHT, main, settings_of
+from calibration.sbc import cli as sbc
+from calibration.sbc.cli import LIGHT, main, settings_of
+from calibration.sbc.rank_checks import LEVELS, points_of
 from tests.two_strata import written
 
 

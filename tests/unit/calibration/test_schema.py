@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from calibration import schema
-from calibration.laws import Beta, HalfNormal, Normal, Uniform
-from calibration.parameters import Dirichlet, Pooled, Single
-from simulator.declaration.values import Leaf
+from calibration.priors.laws import Beta, HalfNormal, Normal, Uniform
+from calibration.priors.parameters import Dirichlet, Pooled, Single
+from simulator.configuration.values import Leaf
 from simulator.errors import ConfigError
 
 LEAVES = {

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 import calibration
-from calibration.draws import posterior_draws
-from calibration.parameter_file import draws_table, parameters_of
-from simulator.cli.compose import shipped_folder
-from simulator.cli.preflight import prepare
-from simulator.declaration.posterior import KEYS, READING, read_table
+from calibration.output.parameter_file import draws_table, parameters_of
+from calibration.posterior.draws import posterior_draws
+from simulator.configuration.draws import KEYS, READING, read_table
+from simulator.configuration.library import shipped_folder
+from simulator.experiment.preparation import prepare
 
 PARAMETERS = shipped_folder() / "parameters"
 SHIPPED = [path.stem.removesuffix("_calibrated") for path in sorted(PARAMETERS.glob("*_calibrated.yaml"))]

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from calibration import schema
-from calibration.fit import fit
-from calibration.parameters import ParameterSets
-from calibration.simulated import Printed, Simulated, moved, simulation_error, with_luck
-from calibration.targets import simulated_terms
+from calibration.likelihoods.simulated import Printed, Simulated, moved, simulation_error, with_luck
+from calibration.likelihoods.targets import simulated_terms
+from calibration.posterior.fit import fit
+from calibration.priors.parameters import ParameterSets
 from simulator.errors import ConfigError
 from tests.models import compiled
 from tests.unit import test_calibration_targets
-from tests.unit.test_calibration_targets import PRIORS, declared, landmark, median, share, terms
+from tests.unit.calibration.test_targets import PRIORS, declared, landmark, median, share, terms
 
 
 def config(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from calibration.cli import preparation
-from calibration.controls import NormalCurves
-from calibration.fit import Fit, fit
-from calibration.printed_figures import Printed, _figure
-from calibration.ranks import ranks
+from calibration.posterior.fit import Fit, fit
+from calibration.sbc.controls import NormalCurves
+from calibration.sbc.printed_figures import Printed, _figure
+from calibration.sbc.ranks import ranks
+from calibration.sbc.simulated_papers import SimulatedPapers
 from calibration.schema import Search
-from calibration.simulated_papers import SimulatedPapers
-from simulator.declaration import evidence as evidence_file
-from simulator.declaration.statistic import Statistic
 from simulator.errors import ConfigError
+from simulator.evidence import evidence as evidence_file
+from simulator.evidence.statistic import Statistic
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import counts, estimate
 from simulator.study.observe import observe
@@ -127,7 +127,7 @@ class Curve:
     """Stands for a study in which a median was found."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, median: float) -> None:
-        monkeypatch.setattr("calibration.printed_figures.estimate", lambda data, statistic: np.array([median]))
+        monkeypatch.setattr("calibration.sbc.printed_figures.estimate", lambda data, statistic: np.array([median]))
 
 
 def median_entry(**changes: Any) -> Any:
@@ -227,9 +227,9 @@ def test_a_number_out_of_range_is_one_that_the_model_cannot_produce(papers):
 
 def test_a_normal_approximation_is_near_the_exact_likelihood_in_a_large_study_and_not_in_a_small_one():
     """At 20,000 patients the two agree; at 17 the control is another likelihood (EVIDENCE B3)."""
-    from calibration.likelihoods import DeathCounts, Sample
-    from calibration.order_statistics import Cut, OrderStatistic, median_rank
-    from calibration.parameters import ParameterSets
+    from calibration.likelihoods.order_statistics import Cut, OrderStatistic, median_rank
+    from calibration.likelihoods.terms import DeathCounts, Sample
+    from calibration.priors.parameters import ParameterSets
 
     class Weibull:
         parameters = frozenset({"m", "k"})

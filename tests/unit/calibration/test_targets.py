@@ -11,14 +11,14 @@ import pytest
 from scipy import stats
 
 from calibration import schema
-from calibration.closed_forms import ClosedForms
-from calibration.components import components
-from calibration.fit import fit
-from calibration.likelihoods import DeathCounts, Outcomes, Proportion
-from calibration.order_statistics import Cut, OrderStatistic
-from calibration.parameters import ParameterSets
-from calibration.report import report
-from calibration.targets import terms_of
+from calibration.likelihoods.closed_forms import ClosedForms
+from calibration.likelihoods.order_statistics import Cut, OrderStatistic
+from calibration.likelihoods.targets import terms_of
+from calibration.likelihoods.terms import DeathCounts, Outcomes, Proportion
+from calibration.output.report import report
+from calibration.posterior.components import components
+from calibration.posterior.fit import fit
+from calibration.priors.parameters import ParameterSets
 from simulator.errors import ConfigError
 from tests.models import compiled, container
 

@@ -10,21 +10,22 @@ import pytest
 import yaml
 from scipy import special, stats
 
-from calibration import feasibility, held
 from calibration.cli import declaration, preparation
-from calibration.feasibility import cut
-from calibration.fit import fit
-from calibration.laws import Uniform, log_normal
-from calibration.parameter_file import parameters_of
-from calibration.parameters import ParameterSets, Prior, Single
-from calibration.readings import prepare
-from calibration.report import report
-from calibration.sensitivity import CONFLICT, WEAK, distance, pressed, sensitivities
-from calibration.simulated import moved
-from calibration.truncation import truncated
-from calibration.wider import widened
-from simulator.cli.compose import shipped_folder
-from simulator.declaration.schema import Possible
+from calibration.diagnostics.sensitivity import CONFLICT, WEAK, distance, pressed, sensitivities
+from calibration.diagnostics.truncation import truncated
+from calibration.diagnostics.wider import widened
+from calibration.likelihoods import held
+from calibration.likelihoods.simulated import moved
+from calibration.output.parameter_file import parameters_of
+from calibration.output.report import report
+from calibration.posterior import feasibility
+from calibration.posterior.feasibility import cut
+from calibration.posterior.fit import fit
+from calibration.posterior.readings import prepare
+from calibration.priors.laws import Uniform, log_normal
+from calibration.priors.parameters import ParameterSets, Prior, Single
+from simulator.configuration.library import shipped_folder
+from simulator.experiment.schema import Possible
 
 RATE = "response.probability"
 
@@ -71,7 +72,7 @@ def test_a_refused_trial_does_not_count_as_a_move(ilp, monkeypatch):
     prior = Prior((Single("relapse.median", log_normal(600.0, 0.5)),))
     assert moved(term, prior) == (frozenset(), frozenset())
     refuse = Possible(None, (), {0: "no", 1: "no"})
-    monkeypatch.setattr("calibration.simulated.possible", lambda *_: refuse)
+    monkeypatch.setattr("calibration.likelihoods.simulated.possible", lambda *_: refuse)
     assert moved(term, prior) == (frozenset(), frozenset({"relapse.median"}))
 
 
@@ -140,7 +141,7 @@ def test_a_number_that_the_cut_moves_is_shown_with_and_without_it(joint):
 
 
 def test_without_a_likelihood_outside_the_cut_it_is_not_defined(joint):
-    from calibration.simulated import Simulated
+    from calibration.likelihoods.simulated import Simulated
 
     (reading,) = joint.readings
     component = next(c for c in reading.components if RATE in c.prior.names)

@@ -11,11 +11,11 @@ import pytest
 
 import simulator
 from calibration import schema
-from calibration.printed_figures import Printed as PrintedFigures
-from calibration.simulated import Printed
-from calibration.targets import simulated_terms
-from simulator.declaration.evidence import EvidenceEntry
-from simulator.declaration.schema import declare
+from calibration.likelihoods.simulated import Printed
+from calibration.likelihoods.targets import simulated_terms
+from calibration.sbc.printed_figures import Printed as PrintedFigures
+from simulator.evidence.evidence import EvidenceEntry
+from simulator.experiment.schema import declare
 from simulator.running import batch
 from simulator.study.ranks import as_printed, mid_rank
 from tests.two_arms import ARM, BOUNDS, CALIBRATION, SOURCE, entry, two_arms, written
@@ -121,7 +121,7 @@ def given(name: str, **changes: Any) -> dict[str, Any]:
 def problems(name: str, **changes: Any) -> str:
     from pydantic import ValidationError
 
-    from simulator.declaration.messages import problems_of
+    from simulator.configuration.messages import problems_of
 
     with pytest.raises(ValidationError) as refusal:
         EvidenceEntry.model_validate(given(name, **changes))
@@ -227,7 +227,7 @@ def test_a_ratio_may_have_a_tolerance_above_one_and_a_difference_in_percent() ->
 
 
 def test_no_closed_form_of_a_comparison_names_what_is_compared() -> None:
-    from calibration.fit import fit
+    from calibration.posterior.fit import fit
 
     with pytest.raises(simulator.ConfigError) as refusal:
         fit(two_arms(), schema.load({**CALIBRATION, "simulated": {}}))
@@ -238,7 +238,7 @@ def test_no_closed_form_of_a_comparison_names_what_is_compared() -> None:
 
 
 def test_counts_of_two_arms_share_no_patients() -> None:
-    from calibration.fit import fit
+    from calibration.posterior.fit import fit
 
     config = two_arms()
     for arm, number in (("standard", 14), ("added", 21)):  # of 70 each: 20 %, 30 %
@@ -260,7 +260,7 @@ def test_counts_of_two_arms_share_no_patients() -> None:
 
 
 def test_a_law_that_leaves_what_a_simulated_parameter_may_be_is_refused() -> None:
-    from calibration.fit import fit
+    from calibration.posterior.fit import fit
 
     wrong = {"response": {"normal": {"mean": 0.2, "sd": 0.2}}, "effect.death": {"normal": {"mean": 0.3, "sd": 1}}}
     with pytest.raises(simulator.ConfigError) as refusal:
@@ -284,7 +284,7 @@ def test_a_law_that_leaves_what_a_simulated_parameter_may_be_is_refused() -> Non
 def test_a_simulated_paper_prints_comparisons(
     monkeypatch: pytest.MonkeyPatch, name: str, value: float, keys: dict[str, Any] | None
 ) -> None:
-    monkeypatch.setattr("calibration.printed_figures.estimate", lambda data, statistic: np.array([value]))
+    monkeypatch.setattr("calibration.sbc.printed_figures.estimate", lambda data, statistic: np.array([value]))
     made = EvidenceEntry.model_validate(given(name))
     assert made.statistic is not None
     said = PrintedFigures(None, 0.0).target(made, made.statistic)  # type: ignore[arg-type]

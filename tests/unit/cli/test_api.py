@@ -13,9 +13,10 @@ import pytest
 import xarray as xr
 
 import simulator
-from simulator.cli.commands import CONFIG, PAGE, PICTURE, RESULTS, main
-from simulator.cli.compose import COHORT, Library
-from simulator.cli.files import read
+from simulator.cli.commands import main
+from simulator.cli.console import CONFIG, PAGE, PICTURE, RESULTS
+from simulator.configuration.files import read
+from simulator.configuration.library import COHORT, Library
 from simulator.errors import ConfigError
 
 REPOSITORY = Path(simulator.__file__).resolve().parents[1]

@@ -11,12 +11,13 @@ from typing import get_args
 
 import pytest
 
-from calibration import likelihoods, simulated
-from simulator.cli.preflight import prepare
-from simulator.declaration.schema import declare
-from simulator.declaration.statistic import Estimator
-from simulator.declaration.values import DIMENSIONS
+from calibration.likelihoods import simulated
+from calibration.likelihoods import terms as likelihoods
+from simulator.configuration.values import DIMENSIONS
 from simulator.errors import DeclarationWarning
+from simulator.evidence.statistic import Estimator
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import declare
 from simulator.kernels import hazards, quantiles
 from simulator.study.estimators import ESTIMATORS
 

@@ -10,15 +10,15 @@ import yaml
 
 import simulator
 from simulator.cli.commands import main
-from simulator.cli.compose import shipped_folder
-from simulator.cli.preflight import prepare
-from simulator.declaration.explain import explain
-from simulator.declaration.posterior import read_table
+from simulator.configuration.draws import read_table
+from simulator.configuration.library import shipped_folder
 from simulator.errors import ConfigError, DeclarationWarning
+from simulator.experiment.explain import explain
+from simulator.experiment.preparation import prepare
 from simulator.views.report import page
 from simulator.views.tables import plain, targets_table
 
-BORROWED = Path(__file__).parents[1] / "cases" / "01-reading-overwrites-mix"
+BORROWED = Path(__file__).parents[2] / "cases" / "01-reading-overwrites-mix"
 SAID = "borrowed for borrowed, calibrated for the cohort pj203_mmc on the evidence pj203_mmc"
 SMALL = ["study.replicates=2"]
 

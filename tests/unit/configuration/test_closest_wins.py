@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 import simulator
-from simulator.cli.preflight import prepare
-from simulator.declaration.explain import explain
 from simulator.errors import ConfigError, DeclarationWarning
+from simulator.experiment.explain import explain
+from simulator.experiment.preparation import prepare
 
-CASES = Path(__file__).parents[1] / "cases"
+CASES = Path(__file__).parents[2] / "cases"
 BORROWED = CASES / "01-reading-overwrites-mix"
 # group → what a reading sets, what a file sets, what is in force
 GROUPS = {
@@ -128,7 +128,7 @@ def test_a_reading_that_only_the_draws_know_changes_nothing(tmp_path):
 
 
 def test_a_value_of_a_closer_file_is_not_drawn(tmp_path):
-    from simulator.declaration.posterior import designs
+    from simulator.configuration.draws import designs
 
     written(
         tmp_path,

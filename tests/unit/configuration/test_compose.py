@@ -16,10 +16,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from omegaconf import OmegaConf
 
-from simulator.cli import compose as composing
-from simulator.cli.compose import COHORT, NAMED_BY_COHORT, Composition, Library, compose, shipped_folder
-from simulator.cli.files import dump, read
-from simulator.cli.overrides import read_overrides
+from simulator.configuration import compose as composing
+from simulator.configuration.compose import Composition, compose
+from simulator.configuration.files import dump, read
+from simulator.configuration.library import COHORT, NAMED_BY_COHORT, Library, shipped_folder
+from simulator.configuration.overrides import read_overrides
 from simulator.errors import ConfigError
 
 COHORTS = Library().options(COHORT)

@@ -13,7 +13,7 @@ import yaml
 import calibration
 import simulator
 from calibration.cli import main
-from calibration.draws import allotted, posterior_draws
+from calibration.posterior.draws import allotted, posterior_draws
 from simulator.errors import ConfigError
 from simulator.results.tree import STORED
 
@@ -257,7 +257,7 @@ def test_bad_input_is_named(folder):
     assert "must be at most 1000" in refusal(path, "parameters.draws=2000")
     assert "are draws of a posterior: use parameters=posterior" in refusal("parameters=start", "parameters.draws=5")
     assert "output.patients" in refusal(path, "parameters.draws=2", "output.patients=true")
-    own = Path(__file__).parents[1] / "packaging" / "cohorts" / "registry"
+    own = Path(__file__).parents[2] / "packaging" / "cohorts" / "registry"
     with pytest.raises(ConfigError, match="harbour has not been calibrated; use start"):
         simulator.simulate(["cohort=harbour", "parameters=posterior"], config_dir=own)
 

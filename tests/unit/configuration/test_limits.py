@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from simulator.cli import files, parameters
-from simulator.cli.preflight import prepare
-from simulator.declaration import sizes
-from simulator.declaration.plausibility import differing_by_case
+from simulator.configuration import files, parameters
 from simulator.errors import ConfigError, DeclarationWarning
+from simulator.experiment import sizes
+from simulator.experiment.plausibility import differing_by_case
+from simulator.experiment.preparation import prepare
 from tests import hostile, models
 
 BASE = ["cohort=pj203_mmc", "output.report=false"]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator.cli.preflight import prepare
-from simulator.declaration.base import lay_over
-from simulator.declaration.schema import declare_many
+from simulator.configuration.layers import lay_over
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import declare_many
 
-SOURCED = Path(__file__).parents[1] / "cases" / "02-provenance-kept"
+SOURCED = Path(__file__).parents[2] / "cases" / "02-provenance-kept"
 BY_HAND = ("assumed", "set by the user", None, None)
 
 

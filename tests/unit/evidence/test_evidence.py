@@ -10,13 +10,13 @@ import pytest
 from omegaconf import OmegaConf
 from pydantic import Field, ValidationError
 
-from simulator.declaration.base import Declared, Name, Time
-from simulator.declaration.evidence import EvidenceFile, Statistic, Variable, load, variable
-from simulator.declaration.messages import Wrong, problems_of
+from simulator.configuration.fields import Declared, Name, Time
+from simulator.configuration.messages import Wrong, problems_of
 from simulator.errors import ConfigError, Problem
+from simulator.evidence.evidence import EvidenceFile, Statistic, Variable, load, variable
 from simulator.units import TIME_ALLOWED
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "evidence"
+CONFIGS = Path(__file__).parents[3] / "configs" / "evidence"
 # Every row of the evidence table, and the parts in which a row is kept.
 IDS = {
     "pj203_mmc": [

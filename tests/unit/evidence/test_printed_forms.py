@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from simulator.declaration.evidence import load
-from simulator.declaration.printed import figures
-from simulator.declaration.reported import EvidenceEntry
-from simulator.declaration.values import Problems, outside_interval, parameter_leaves
+from simulator.configuration.values import Problems, outside_interval, parameter_leaves
 from simulator.errors import ConfigError
+from simulator.evidence.entries import EvidenceEntry
+from simulator.evidence.evidence import load
+from simulator.evidence.printed import figures
 
-CASES = Path(__file__).parents[1] / "cases"
+CASES = Path(__file__).parents[2] / "cases"
 HAZARD_RATIO = {"estimator": "hazard_ratio", "variable": "survival", "where": {"arm": "a"}, "against": {"arm": "b"}}
 LOG_RANK = {**HAZARD_RATIO, "estimator": "log_rank_p"}
 MEDIAN = {"estimator": "kaplan_meier_median", "variable": "survival"}

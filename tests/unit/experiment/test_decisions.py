@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 
 import simulator
 from simulator.cli.commands import main
-from simulator.declaration.decisions import Decision
 from simulator.errors import ConfigError
+from simulator.experiment.decisions import Decision
 from simulator.results.decisions import decisions_dataset
 from simulator.study.crossed import spreads
 from simulator.study.decisions import decided, interval

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
-from simulator.cli.preflight import prepare
-from simulator.declaration.schema import Experiment, declare
 from simulator.errors import ConfigError, DeclarationWarning
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import Experiment, declare
 from simulator.running.experiment import trajectories_of
 from tests.two_strata import two_strata
 

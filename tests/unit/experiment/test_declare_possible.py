@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from simulator.cli.preflight import prepare
-from simulator.declaration.posterior import published_with
-from simulator.declaration.schema import declare, declare_many, declare_possible
+from simulator.configuration.draws import published_with
 from simulator.errors import ConfigError
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import declare, declare_many, declare_possible
 
 STOMACH = "response.probability.stomach"
 MEDIAN = "survival.median.stomach"

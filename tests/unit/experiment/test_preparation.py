@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from simulator.cli import preflight
+from simulator.cli.arguments import read_arguments
 from simulator.cli.commands import main
-from simulator.cli.compose import COHORT, Library, compose
-from simulator.cli.files import read, trap
-from simulator.cli.overrides import LONGEST, read_overrides
-from simulator.cli.preflight import prepare, read_arguments
+from simulator.configuration.compose import compose
+from simulator.configuration.files import read, trap
+from simulator.configuration.library import COHORT, Library
+from simulator.configuration.overrides import LONGEST, read_overrides
 from simulator.errors import ConfigError, LobuleError, Problem, SimulationError
+from simulator.experiment import preparation as preflight
+from simulator.experiment.preparation import prepare
 
 REPOSITORY = Path(preflight.__file__).resolve().parents[2]
 NAMED = ("evidence", "model", "course", "study", "parameters")
@@ -606,7 +608,7 @@ def test_the_preflight_imports_neither_arrays_nor_pictures(here: Path) -> None:
     code = (
         "import sys\n"
         "from simulator.cli.commands import main\n"
-        "from simulator.cli.preflight import prepare\n"
+        "from simulator.experiment.preparation import prepare\n"
         "assert main(['cohort=pj204_mmc', 'sede=3']) == 2\n"
         f"print([name for name in (*{heavy}, 'numba', 'numpy') if name in sys.modules])\n"
         "prepare([], output=True)\n"

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simulator.declaration.base import ONE_CHOICE
-from simulator.declaration.course import NUMBERS
+from simulator.configuration.layers import ONE_CHOICE
 from simulator.kernels.quantiles import (
     DISTRIBUTIONS,
     PARAMETERS,
@@ -15,6 +14,7 @@ from simulator.kernels.quantiles import (
     quantile,
     quantiles,
 )
+from simulator.model.course import NUMBERS
 
 
 def parameters(name: str, named: dict[str, float]) -> tuple[float, float, float]:

@@ -16,8 +16,8 @@ from lifelines.utils import restricted_mean_survival_time
 
 import simulator
 from simulator.cli.commands import main
-from simulator.declaration.schema import declare
 from simulator.errors import ConfigError
+from simulator.experiment.schema import declare
 from simulator.running import batch
 from simulator.study.pooling import Pool
 from simulator.study.survival import Ordered, ordered, restricted_mean, restricted_mean_of

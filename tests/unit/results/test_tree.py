@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from simulator.declaration.reported import EvidenceEntry
 from simulator.errors import ConfigError
+from simulator.evidence.entries import EvidenceEntry
 from simulator.results import provenance, tree
 from simulator.study.design import StudyDesign
 from simulator.study.observe import StudyData

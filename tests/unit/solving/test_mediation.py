@@ -13,24 +13,25 @@ from rich.console import Console
 
 import simulator
 from calibration import schema
-from calibration.draws import posterior_draws
-from calibration.fit import fit
-from calibration.simulated import Simulated
-from calibration.survival import survival_of
-from calibration.targets import simulated_terms
-from simulator.cli.both_ends import both_ends
-from simulator.cli.commands import PAGE, main
-from simulator.cli.preflight import prepare
-from simulator.cli.sweep_words import read_sweep
-from simulator.declaration.assumption import assumption
-from simulator.declaration.schema import declare, declare_many
+from calibration.likelihoods.simulated import Simulated
+from calibration.likelihoods.targets import simulated_terms
+from calibration.posterior.draws import posterior_draws
+from calibration.posterior.fit import fit
+from calibration.prediction.survival import survival_of
+from simulator.cli.commands import main
+from simulator.cli.console import PAGE
+from simulator.experiment.assumption import assumption
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import declare, declare_many
 from simulator.running.draws import run
+from simulator.sweep.both_ends import both_ends
+from simulator.sweep.grammar import read_sweep
 from simulator.views.estimates import BOTH_ENDS, estimates_table
 from tests import models
 from tests.pages import read
 from tests.two_arms import CALIBRATION, two_arms
-from tests.unit.test_calibration_targets import config as lakes
-from tests.unit.test_calibration_targets import landmark, share
+from tests.unit.calibration.test_targets import config as lakes
+from tests.unit.calibration.test_targets import landmark, share
 
 COHORT = "il2_hai_unresectable"
 PHI = "survival.response_effect"

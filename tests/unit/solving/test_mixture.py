@@ -7,13 +7,13 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from simulator.cli.preflight import prepare
-from simulator.declaration import baseline, mixture
-from simulator.declaration.exposure import per_administration_thresholds
-from simulator.declaration.posterior import published_with
-from simulator.declaration.schema import declare, declare_many
+from simulator.configuration.draws import published_with
 from simulator.errors import ConfigError
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import declare, declare_many
 from simulator.kernels.marginal import baseline_hazards, convolved, onset_distribution, seen_masses, totals
+from simulator.solving import baseline, mixture
+from simulator.solving.exposure import per_administration_thresholds
 from simulator.study.tallies import histogram_quantiles
 
 

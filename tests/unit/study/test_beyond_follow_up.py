@@ -23,7 +23,7 @@ from simulator.views.tables import plain
 
 pytestmark = pytest.mark.filterwarnings("ignore:parameters.unused is not used")
 
-CASE = Path(__file__).parents[1] / "cases" / "03-beyond-follow-up"
+CASE = Path(__file__).parents[2] / "cases" / "03-beyond-follow-up"
 HALF = 2 * 365.25 - 365.25 / 2  # who enters in the middle of accrual is followed so long
 LATE = 640.0  # 22 % of the patients enter early enough to be followed so long
 LANDMARK = "{estimator: kaplan_meier_landmark, variable: survival, where: {arm: control}"

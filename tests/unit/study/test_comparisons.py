@@ -12,7 +12,7 @@ from simulator.study.comparisons import Pair, compared, hazard_ratio, hazard_rat
 from simulator.study.pooling import Pool, joined
 from simulator.study.summaries import proportion
 from simulator.study.survival import ordered
-from tests.unit.test_study_survival import FALSE_ALARM, check, data_sets, one_study
+from tests.unit.study.test_survival import FALSE_ALARM, check, data_sets, one_study
 
 INF = np.inf
 

@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from simulator.study.confidence import SCALES, distance, landmark_end, median_end
 from simulator.study.survival import median_of, ordered
-from tests.unit.test_study_survival import FALSE_ALARM, data_sets, one_study
+from tests.unit.study.test_survival import FALSE_ALARM, data_sets, one_study
 
 INF = np.inf
 AML = [9, 13, 13, 18, 23, 28, 31, 34, 45, 48, 161], [1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0]

@@ -537,7 +537,7 @@ def test_an_unknown_name_in_a_statistic_is_refused_with_the_nearest(statistic, s
 def test_every_estimator_of_the_evidence_is_there():
     from typing import get_args
 
-    from simulator.declaration import reported
+    from simulator.evidence import entries as reported
     from simulator.study.estimators import ESTIMATORS
 
     assert set(get_args(reported.Estimator)) == set(ESTIMATORS)

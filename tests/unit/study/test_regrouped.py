@@ -9,8 +9,8 @@ import weakref
 import numpy as np
 import pytest
 
-from simulator.cli.preflight import prepare
-from simulator.declaration.schema import declare, declare_many
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import declare, declare_many
 from simulator.running import batch
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import conclude, gather

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.cli.axes import Range, read_swept
 from simulator.cli.commands import main
-from simulator.cli.compose import Library
-from simulator.cli.overrides import read_overrides
-from simulator.cli.parameters import composed_with_parameters
-from simulator.cli.preflight import prepare
-from simulator.cli.sweep_words import read_sweep
+from simulator.configuration.library import Library
+from simulator.configuration.overrides import read_overrides
+from simulator.configuration.parameters import composed_with_parameters
 from simulator.errors import ConfigError
+from simulator.experiment.preparation import prepare
+from simulator.sweep.axes import Range, read_swept
+from simulator.sweep.grammar import read_sweep
 
 
 def labels(key: str, given: str) -> list[str]:

@@ -10,13 +10,13 @@ import pytest
 import xarray as xr
 
 import simulator
-from simulator.cli.axes import meaning
 from simulator.cli.multirun import axes_of_results, run_sweep
-from simulator.cli.sweep_words import read_sweep
 from simulator.errors import ConfigError
-from simulator.results.scenarios import reference
+from simulator.sweep.axes import meaning
+from simulator.sweep.grammar import read_sweep
+from simulator.sweep.scenarios import reference
 
-CONFIGS = Path(__file__).parents[1] / "cases" / "05-sweep-labels"
+CONFIGS = Path(__file__).parents[2] / "cases" / "05-sweep-labels"
 
 
 def coordinate(*words: str) -> tuple[list[Any], str, str]:

@@ -15,16 +15,16 @@ import pytest
 import xarray as xr
 
 from simulator.errors import ConfigError, IncompleteWarning, LobuleError
-from simulator.results import sweep_store
-from simulator.results.layout import Axis, Kind, Layout, layout_of
-from simulator.results.locks import WHOLE, held
-from simulator.results.store import open_results
-from simulator.results.sweep_store import SweepStore, settle, sweep_away
-from simulator.results.sweep_tree import COMPLETE, N_FINISHED, Finished
+from simulator.sweep import store as sweep_store
+from simulator.sweep.layout import Axis, Kind, Layout, layout_of
+from simulator.sweep.locks import WHOLE, held
+from simulator.sweep.opening import open_results
+from simulator.sweep.store import SweepStore, settle, sweep_away
+from simulator.sweep.tree import COMPLETE, N_FINISHED, Finished
 
 SIZES = (3, 4)
 PROCESSES = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
-PROCESSES.set_forkserver_preload(["simulator.results.sweep_tree"])
+PROCESSES.set_forkserver_preload(["simulator.sweep.tree"])
 
 
 def node(names: list[str], first: float, *, unit: str = "d") -> xr.Dataset:

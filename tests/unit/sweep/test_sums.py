@@ -7,11 +7,11 @@ import zlib
 import numpy as np
 import pytest
 
-from simulator.cli.preflight import prepare
-from simulator.declaration.schema import Experiment
-from simulator.results.sums import packed, unpacked
+from simulator.experiment.preparation import prepare
+from simulator.experiment.schema import Experiment
 from simulator.running.batch import Begun, Outcome, outcomes
 from simulator.study.statistics import Accumulator
+from simulator.sweep.sums import packed, unpacked
 
 CASES = [
     ["cohort=pj203_mmc"],

@@ -16,13 +16,13 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from simulator.errors import ConfigError, IncompleteWarning
-from simulator.results.manifest import manifest
-from simulator.results.proven_store import ProvenStore
-from simulator.results.store import open_results
-from simulator.results.sweep_store import SweepStore
-from simulator.results.verification import verify
+from simulator.sweep.manifest import manifest
+from simulator.sweep.opening import open_results
+from simulator.sweep.proven_store import ProvenStore
+from simulator.sweep.store import SweepStore
+from simulator.sweep.verification import verify
 from tests import damages
-from tests.unit.test_sweep_store import contents, fill, run, small
+from tests.unit.sweep.test_store import contents, fill, run, small
 
 ALIVE = "sweep.zarr/targets/alive/c"
 
@@ -122,7 +122,7 @@ def test_a_sweep_that_is_not_finished_is_read_as_far_as_it_is_committed(tmp_path
 
 
 def test_a_store_from_before_there_was_a_seal_is_checked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulator.results.sweep_store._named", lambda _, content: _as_before(content))
+    monkeypatch.setattr("simulator.sweep.store._named", lambda _, content: _as_before(content))
     fill(tmp_path)
     monkeypatch.undo()
     assert not verify(tmp_path).damaged
@@ -134,7 +134,7 @@ def test_a_store_from_before_there_was_a_seal_is_checked_too(tmp_path: Path, mon
 
 
 def _as_before(content: object) -> str:
-    from simulator.results.sweep_store import _json, checksum
+    from simulator.sweep.store import _json, checksum
 
     return checksum(_json(content))
 

@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 
 import simulator
-from simulator.cli.commands import PAGE, RESULTS, main
+from simulator.cli.commands import main
+from simulator.cli.console import PAGE, RESULTS
 from simulator.errors import ConfigError
 from simulator.results.assumptions import ASSUMPTION, EVIDENCE, Basis, Grounds, grounds_of
 from simulator.results.store import save

@@ -14,11 +14,12 @@ import pytest
 import xarray as xr
 
 import simulator
-from simulator.cli.commands import CONTRAST, PAGE, main
+from simulator.cli.commands import main
+from simulator.cli.console import CONTRAST, PAGE
 from simulator.errors import ConfigError, IncompleteWarning
-from simulator.results.contrasts import named_beside, one_way
-from simulator.results.outcomes import loaded, numbers, outcome_of, outcomes
-from simulator.results.scenarios import (
+from simulator.sweep.contrasts import named_beside, one_way
+from simulator.sweep.outcomes import loaded, numbers, outcome_of, outcomes
+from simulator.sweep.scenarios import (
     FAILED,
     FINISHED,
     MISSING,
@@ -493,7 +494,7 @@ def test_a_tree_that_is_no_whole_sweep_is_refused(trees):
 
 
 def test_a_cohort_of_which_nothing_was_reported_has_a_page(tmp_path):
-    configs = str(Path(__file__).parents[1] / "benchmarks" / "configs")
+    configs = str(Path(__file__).parents[2] / "benchmarks" / "configs")
     words = ["cohort=w1", "cohort.n_patients=50", "study.replicates=1", "parameters.response.hazard_ratio=0.5,0.6"]
     assert main(["--config-dir", configs, "--multirun", *words, f"hydra.sweep.dir={tmp_path / 'w1'}"]) == 0
     page = page_in(tmp_path / "w1")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import simulator
-from simulator.cli.commands import PAGE, main
+from simulator.cli.commands import main
+from simulator.cli.console import PAGE
 from simulator.views import report
 from tests.browsing import EVIL, SCHEMES, WIDTHS, chromium, everything_is_seen, opened, playwright
 

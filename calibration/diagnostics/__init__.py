@@ -1,0 +1,1 @@
+"""What data and assumptions say of each parameter, and how well the model fits."""

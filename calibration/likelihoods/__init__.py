@@ -1,0 +1,1 @@
+"""Likelihood terms of published figures: closed forms and simulation."""

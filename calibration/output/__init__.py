@@ -1,0 +1,1 @@
+"""Results of a calibration: trees, parameter files, reports, figures."""

@@ -1,0 +1,1 @@
+"""What draws of the posterior predict."""

@@ -1,0 +1,1 @@
+"""Priors as functions of standard normal scores."""

@@ -1,0 +1,82 @@
+"""The tree of a study of ranks: simulated papers one by one, and what their ranks say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from calibration.output.results import described, record_of, units_of
+from calibration.sbc.rank_checks import LEVELS, Verdict, ecdf, ecdf_band, points_of
+from calibration.sbc.ranks import Ranks
+from simulator.results.tree import assembled
+from simulator.running.experiment import engine_of
+
+
+def ranks_tree(found: Ranks, verdict: Verdict) -> xr.DataTree:
+    """Return the tree of a study of ranks: `papers` one by one, and `checks` of what their ranks say."""
+    nodes = {"papers": _papers(found), "checks": _checks(found, verdict)}
+    facts: dict[str, Any] = {
+        "papers": len(found.rank),
+        "draws": found.draws,
+        "control": found.control or "none",
+        "false_alarm_of_all_checks": verdict.level,
+        "false_alarm_of_one_check": verdict.each,
+        "false_alarm_of_coverage_bounds": verdict.bounds,
+        "failed": "; ".join(verdict.failed),
+    }
+    return assembled(nodes, record_of(found.fitted, engine=engine_of(found.fitted.readings[0].experiment), **facts))
+
+
+def _papers(found: Ranks) -> xr.Dataset:
+    each, both, readings = ("paper",), ("paper", "quantity"), ("paper", "reading")
+    units = units_of(found.fitted)
+    columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
+        "rank": (both, found.rank, "draws of the posterior below the truth", "1"),
+        "position": (both, found.position, "(rank + uniform number)/(draws + 1)", "1"),
+        "truth": (both, found.truth, "true value", "see unit"),
+        "unit": (("quantity",), [units.get(name, "1") for name in found.quantities], "unit of the true value", ""),
+        "reading_share": (readings, found.share, "share of the draws under each reading", "1"),
+        "reading_refused": (readings, found.refused, "whether it cannot have been printed under the reading", "1"),
+        "true_reading": (each, found.reading, "number of the true reading", "1"),
+        "redrawn": (each, found.redrawn, "draws of the prior that the model cannot produce, before the truth", "1"),
+        "left_out": (each, found.left_out, "share of draws of the posterior that the model cannot produce", "1"),
+        "converged": (each, found.converged, "whether every search ended before its stages ran out", "1"),
+        "effective_size": (each, found.effective_size, "least effective size of the parts of the posterior", "1"),
+    }
+    return described(
+        columns,
+        paper=(range(len(found.rank)), "simulated paper"),
+        quantity=(found.quantities, "number with a prior, or the log likelihood"),
+        reading=(found.readings, "alternatives of the text"),
+    )
+
+
+def _checks(found: Ranks, verdict: Verdict) -> xr.Dataset:
+    of_each, points = verdict.quantities, points_of(found.draws)
+    uniform = (points + 1) / (found.draws + 1)
+    lower, upper = ecdf_band(len(found.rank), found.draws, verdict.each)
+    difference = np.stack([ecdf(column, found.draws) - uniform for column in found.rank.T])
+    q, interval, by_rank = ("quantity",), ("quantity", "level"), ("rank",)
+
+    def covered(name: str) -> Any:
+        return [[getattr(one, name) for one in quantity.coverage] for quantity in of_each]
+
+    columns: dict[str, tuple[tuple[str, ...], Any, str, str]] = {
+        "chi_square_p_value": (q, [one.chi_square for one in of_each], "p-value of χ² of ranks in bins", "1"),
+        "ecdf_p_value": (q, [one.ecdf for one in of_each], "p-value of the ECDF of ranks", "1"),
+        "coverage": (interval, covered("share"), "share of papers whose central interval holds the truth", "1"),
+        "coverage_lower": (interval, covered("lower"), "exact binomial bound of the share, lower", "1"),
+        "coverage_upper": (interval, covered("upper"), "exact binomial bound of the share, upper", "1"),
+        "coverage_p_value": (interval, covered("p_value"), "exact binomial p-value of the share", "1"),
+        "ecdf_difference": (("quantity", "rank"), difference, "ECDF of ranks − uniform", "1"),
+        "band_lower": (by_rank, lower - uniform, "simultaneous band of ecdf_difference, lower", "1"),
+        "band_upper": (by_rank, upper - uniform, "simultaneous band of ecdf_difference, upper", "1"),
+    }
+    return described(
+        columns,
+        quantity=(found.quantities, "number with a prior, or the log likelihood"),
+        level=(LEVELS, "level of the central interval"),
+        rank=(points, "rank up to which is counted"),
+    )

@@ -1,0 +1,1 @@
+"""What was published about a cohort: entries, statistics, checks, readings."""

@@ -1,0 +1,1 @@
+"""The whole declaration: validated, solved and compiled to tables; explained in words."""

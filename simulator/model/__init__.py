@@ -1,0 +1,1 @@
+"""What a modeler declares of patients, treatment and study, checked and turned into tables."""

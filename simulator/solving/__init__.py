@@ -1,0 +1,1 @@
+"""Latent values from observed ones: baseline hazards, mixtures, mediation by response."""

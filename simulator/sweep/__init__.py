@@ -1,0 +1,1 @@
+"""Many scenarios as one dataset: axes, design, layout, store, jobs, contrasts."""
