@@ -87,7 +87,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Yield what each experiment brings, in order; each is what it would bring alone, bit for bit.
 
-    One of several parameter sets (`declaration.schema.declare_many`) brings as many outcomes, in their order.
+    One of several parameter sets (`experiment.schema.declare_many`) brings as many outcomes, in their order.
 
     ``progress`` is called with the number of patients finished and their total. No result depends on ``threads``
     (`workers.processors`). ``begun``: what was brought before by the first replicates of each experiment, all of one

@@ -19,7 +19,7 @@ from simulator.tables import Flags, Floats
 
 
 class Rule(Protocol):
-    """What is decided: `declaration.decisions.Decision`."""
+    """What is decided: `experiment.decisions.Decision`."""
 
     @property
     def target(self) -> str: ...

@@ -22,7 +22,7 @@ LOG_LOG = "log_log"
 
 
 class Subgroup(Protocol):
-    """Who is counted within a population: `declaration.statistic.Where`."""
+    """Who is counted within a population: `evidence.statistic.Where`."""
 
     @property
     def stratum(self) -> str | None: ...
@@ -39,7 +39,7 @@ class Subgroup(Protocol):
 
 
 class Limit(Protocol):
-    """Which end of which confidence interval: `declaration.statistic.Confidence`."""
+    """Which end of which confidence interval: `evidence.statistic.Confidence`."""
 
     @property
     def end(self) -> str: ...
@@ -50,7 +50,7 @@ class Limit(Protocol):
 
 
 class Wanted(Protocol):
-    """What is to be computed: `declaration.statistic.Statistic`."""
+    """What is to be computed: `evidence.statistic.Statistic`."""
 
     @property
     def estimator(self) -> str: ...
@@ -180,7 +180,7 @@ ESTIMATORS: dict[str, Estimator[Any]] = {
     "hazard_ratio": Estimator(_times, _hazard_ratio),
     "log_rank_p": Estimator(_times, lambda pair, wanted: comparisons.log_rank(pair)[1]),
 }
-"""Every estimator. `declaration.statistic.Estimator` lists the same names."""
+"""Every estimator. `evidence.statistic.Estimator` lists the same names."""
 
 
 def estimate(data: Patients, statistic: Wanted) -> Floats:

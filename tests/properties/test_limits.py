@@ -251,7 +251,7 @@ def test_the_first_exit_stops_the_course_for_good():
 
 
 def test_a_recurrent_timer_fires_once_for_each_start_of_its_clock():
-    # A timer that recurs needs the clock `reset` or `since` (declaration.model): started again, it fires again,
+    # A timer that recurs needs the clock `reset` or `since` (model.model): started again, it fires again,
     # once. Here it neither leaves its state nor clears what it needs.
     config = swing()
     config["model"]["events"]["remind"] = {

@@ -1,9 +1,14 @@
 """Whether blocks of targets left out find a wrong model, and how rarely they accuse a right one.
 
-Papers of two strata, large and small, each with a median and survival at one and three years. The right model: medians
-log-normal around 300 days, Weibull shapes pooled. Planted: a third of the patients is cured, under that model; hazards
-that cross (Weibull shapes 0.7 and 2.0), under a model with one shape for both strata. At the published size (49 and 17
-patients) false alarms are bounded and the power is printed, whatever it is; at ten times the size it must be 0.8.
+Papers of two strata, large and small, each with a median and survival at one, two and five years. The right model:
+medians log-normal around 300 days, Weibull shapes pooled. Planted: a third of the patients is cured, under that model;
+hazards that cross (Weibull shapes 0.7 and 2.0), under a model with one shape for both strata. At the published size (49
+and 17 patients) false alarms are bounded and the power is printed, whatever it is; at ten times the size it must be 0.8.
+
+The landmarks are what makes a cure visible. With median, one and two years a Weibull curve has its shape at about
+0.85 ± 0.10 (490 patients), which predicts 14 ± 3 % alive at five years where 33 ± 2 % are: about five standard errors.
+With one and three years alone the shape rests on the median and the first year, which lie close together, and a pilot
+of six papers found 0.67.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from simulator.errors import ConfigError
 from tests.two_strata import SIZES, entry, two_strata
 
 PAPERS = 30
-LANDMARKS = {"1 y": 365.25, "3 y": 3 * 365.25}
+LANDMARKS = {f"{years} y": years * 365.25 for years in (1, 2, 5)}
 MEDIAN = {"survival.median": {"log_normal": {"median": "300 d", "sigma": 0.6}}}
 ONE_SHAPE = {"log_normal": {"median": 1.3, "sigma": 0.35}}
 POOLED = {"pooled": {"centre": ONE_SHAPE, "between": {"half_normal": {"sd": 0.25}}}}
@@ -37,7 +42,7 @@ Truth = tuple[Mapping[str, float], Mapping[str, float], float]
 def paper(rng: np.random.Generator, times: int, truth: Truth, shape: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration whose evidence is what a study of ``times`` the published size prints of a truth."""
     medians, shapes, cured = truth
-    made = two_strata(seed=3, readings=False, share=False)
+    made = two_strata(seed=3, readings=False, share=False, horizon="6 y")
     sizes = {stratum: times * n for stratum, n in SIZES.items()}
     made["cohort"] |= {"n_patients": sum(sizes.values()), "mix": sizes}
     if "pooled" not in shape:

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from omegaconf import OmegaConf
 
-from simulator.configuration import compose as composing
+from simulator.configuration import library
 from simulator.configuration.compose import Composition, compose
 from simulator.configuration.files import dump, read
 from simulator.configuration.library import COHORT, NAMED_BY_COHORT, Library, shipped_folder
@@ -169,8 +169,8 @@ def test_the_shipped_folder_is_found_in_a_wheel_and_in_a_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "simulator"
-    (package / "cli").mkdir(parents=True)
-    monkeypatch.setattr(composing, "__file__", str(package / "cli" / "compose.py"))
+    (package / "configuration").mkdir(parents=True)
+    monkeypatch.setattr(library, "__file__", str(package / "configuration" / "library.py"))
     assert shipped_folder() == tmp_path.resolve() / "configs"
     (package / "configs").mkdir()
     assert shipped_folder() == package.resolve() / "configs"

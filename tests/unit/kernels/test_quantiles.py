@@ -101,5 +101,5 @@ def test_every_distribution_has_a_code_and_named_parameters():
 
 
 def test_the_names_that_replace_each_other_are_those_of_distributions():
-    # `declaration.base` lists them without loading a kernel
+    # `configuration.layers` lists them without loading a kernel
     assert {*DISTRIBUTIONS, *NUMBERS} - {"shares"} == ONE_CHOICE
