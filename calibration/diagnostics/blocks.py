@@ -37,7 +37,6 @@ from calibration.priors.parameters import Pooled, Prior, Single
 from simulator.configuration.values import Problems
 from simulator.errors import ConfigError
 from simulator.evidence.entries import EvidenceEntry
-from simulator.results.assumptions import LANDMARKS, MEDIANS
 from simulator.study.crossed import error_of_share
 
 ALARM = 0.01
@@ -89,8 +88,8 @@ def blocks_of(fitted: Fit) -> list[TargetBlock]:
     used = {name for component in reading.components for name in component.targets}
     entries = [e for e in reading.experiment.selection.targets if e.id in used]
     found = [*_groups("stratum", entries), *_groups("arm", entries)]
-    found.append(TargetBlock("all medians", _ids(e for e in entries if statistic_of(e).estimator in MEDIANS)))
-    landmarks = [(float(statistic_of(e).time or 0.0), e) for e in entries if statistic_of(e).estimator in LANDMARKS]
+    found.append(TargetBlock("all medians", _ids(e for e in entries if statistic_of(e).record.point == "median")))
+    landmarks = [(float(statistic_of(e).time or 0.0), e) for e in entries if statistic_of(e).record.point == "landmark"]
     for number, start in enumerate(sorted({time for time, _ in landmarks})):
         name = f"landmarks from day {start:g} on" if number else "all landmarks"
         found.append(TargetBlock(name, _ids(e for time, e in landmarks if time >= start)))
@@ -111,7 +110,7 @@ def _groups(key: str, entries: Sequence[EvidenceEntry]) -> list[TargetBlock]:
 
 
 def _ids(entries: Iterable[EvidenceEntry]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(e.id for e in entries if statistic_of(e).column.kind == "survival"))
+    return tuple(dict.fromkeys(e.id for e in entries if statistic_of(e).endpoint.curve is not None))
 
 
 def check_blocks(fitted: Fit, progress: Callable[[str], None] | None = None) -> list[BlockCheck]:
@@ -267,7 +266,7 @@ def _terms(
     printed = PrintedCurves(closed.sizes, survivors, closed.follow_up, problems)
     used = {name for component in reading.components for name in component.targets} - set(left_out)
     for entry in reading.experiment.selection.targets:
-        if entry.id in used and statistic_of(entry).column.kind == "survival":
+        if entry.id in used and statistic_of(entry).endpoint.curve is not None:
             printed.add(entry)
     terms = tuple(printed.terms(curves)) if printed.sound else ()
     return None if problems.found else terms

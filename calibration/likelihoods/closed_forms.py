@@ -195,15 +195,9 @@ class ClosedForms:
             given = [what for what in ("always", "exclude", "alive_at") if getattr(population, what) is not None]
             if given:
                 raise NoClosedForm(f"who belongs to {name} depends on what happened (`{given[0]}`)")
-        column = statistic.column
-        if column.kind == "adverse_event" and column.name is not None:
-            factors = [self._term(column.name)]
-        elif column.kind == "population" and column.name is not None:
-            factors = self._membership(column.name, statistic.population)
-        elif column.kind == "event" and column.name is not None:
-            factors = self._event(column.name, column.outcome)
-        else:
+        if statistic.endpoint.share is None:
             raise NoClosedForm(f"the share of {statistic.variable} is a consequence of the whole course")
+        factors = statistic.endpoint.share(self, statistic.column, statistic.population)
         return tuple(ShareOf(tuple(values[s] for values in factors)) for s in range(len(self.strata)))
 
     def _moved(self, *expressions: Any) -> list[str]:
@@ -245,7 +239,8 @@ class ClosedForms:
             yield population
             population = self.experiment.study.populations[population].of
 
-    def _membership(self, name: str, within: str) -> list[tuple[Value, ...]]:
+    def membership(self, name: str, within: str) -> list[tuple[Value, ...]]:
+        """Return the probabilities whose product is the share of a population in another one. Raises NoClosedForm."""
         chain, above = list(self._chain(name)), list(self._chain(within))
         if chain[len(chain) - len(above) :] != above:
             raise NoClosedForm(f"{name} is not a part of {within}")
@@ -257,15 +252,17 @@ class ClosedForms:
         keys = {part: f"study.populations.{part}.probability" for part in own}
         return [self._values(populations[part].probability, "probability", key) for part, key in keys.items()]
 
-    def _term(self, name: str) -> tuple[Value, ...]:
+    def term(self, name: str) -> list[tuple[Value, ...]]:
+        """Return the probability of an adverse event of a term. Raises NoClosedForm."""
         terms = self.experiment.course.adverse_events.terms
         if name not in terms:
             raise NoClosedForm("any adverse event is a union of terms that share a frailty")
         if terms[name].scale != "ever":
             raise NoClosedForm(f"{name} is declared per administration")
-        return self._values(terms[name].probability, "probability", f"course.adverse_events.terms.{name}.probability")
+        return [self._values(terms[name].probability, "probability", f"course.adverse_events.terms.{name}.probability")]
 
-    def _event(self, name: str, outcome: str | None) -> list[tuple[Value, ...]]:
+    def event(self, name: str, outcome: str | None) -> list[tuple[Value, ...]]:
+        """Return the probability of an event as seen, and that of its outcome. Raises NoClosedForm."""
         if name not in self.experiment.model.events:
             raise NoClosedForm(f"{name} is no event of the model")
         event = self.experiment.model.events[name]

@@ -30,7 +30,7 @@ def beyond_follow_up(entry: EvidenceEntry, statistic: Statistic, last: float) ->
     ``last``: days for which a patient is under observation at most; half-open.
     """
     limits = entry.limits
-    if statistic.extend or statistic.against is not None or statistic.column.kind == "entered" or limits is None:
+    if statistic.extend or statistic.against is not None or not statistic.endpoint.since_entry or limits is None:
         return None
     if statistic.time is not None:
         day = statistic.time
@@ -41,7 +41,7 @@ def beyond_follow_up(entry: EvidenceEntry, statistic: Statistic, last: float) ->
     if entry.bound == "below" and statistic.time is None:
         return None  # any time before is below it
     # "Not reached by the end of follow-up" can be known, and the area under a curve until then.
-    whole = bool(entry.bound) or statistic.named == "restricted_mean"
+    whole = bool(entry.bound) or (statistic.time is not None and not statistic.record.point)
     beyond = day > last if whole else day >= last
     return f"is about day {day:g}, and nobody is followed beyond day {last:g}" if beyond else None
 
@@ -62,12 +62,8 @@ def unprinted_shares(experiment: Experiment, entries: Sequence[EvidenceEntry]) -
 
 def _share(entry: EvidenceEntry) -> Statistic | None:
     """Return the statistic of a share of patients, None for any other entry."""
-    share = entry.statistic is not None and entry.statistic.named in (
-        "proportion",
-        "mode_share",
-        "kaplan_meier_landmark",
-    )
-    return entry.statistic if share else None
+    statistic = entry.statistic
+    return statistic if statistic is not None and statistic.plain and statistic.record.share else None
 
 
 def _size(data: StudyData, statistic: Statistic) -> int | None:

@@ -55,7 +55,7 @@ class PrintedCurves:
         if statistic.population != "treated" or narrower:
             of = f"those of `where.{narrower}`" if narrower else f"population {statistic.population}"
             why = "only that of all treated, or of a stratum, is known"
-            no_closed_form(self.problems, entry, f"survival of {of}", why)
+            no_closed_form(self.problems, entry, f"{statistic.variable} of {of}", why)
             self.sound = False
             return
         stratum = self._place(statistic.where.stratum)
@@ -68,7 +68,7 @@ class PrintedCurves:
                 entry, f"has {entry.denominator} patients as denominator, and the cohort {size}; they must agree"
             )
             return
-        if statistic.estimator == "kaplan_meier_landmark":
+        if statistic.record.point == "landmark":
             self._landmark(entry, stratum, size, float(statistic.time or 0.0))
             return
         if statistic.estimator == "kaplan_meier_median_midpoint" and size % 2 == 0:

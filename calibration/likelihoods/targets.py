@@ -31,13 +31,14 @@ from calibration.priors.parameters import Prior, Single
 from calibration.schema import EXACT, ROOT, Calibration
 from simulator.configuration.draws import published_with
 from simulator.configuration.values import DIMENSIONS, Problems
+from simulator.endpoints.base import Endpoint
+from simulator.endpoints.registry import ENDPOINTS
 from simulator.errors import Problem
 from simulator.evidence.entries import EvidenceEntry, listed
 from simulator.evidence.statistic import Statistic
 from simulator.experiment.schema import Experiment
 
 TOLERATE = "give it a tolerance under calibration.simulated"
-SURVIVAL = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark")
 
 
 def terms_of(declared: Calibration, closed: ClosedForms) -> tuple[tuple[Term, ...], list[Problem]]:
@@ -155,8 +156,8 @@ class _Targets:
         self._known(by_id)
         elsewhere = {*self.declared.left_out, *simulated_ids(self.declared)}
         fitted = [e for e in selection.targets if e.role == "fitted" and e.id not in elsewhere]
-        survival = [e for e in fitted if statistic_of(e).named in SURVIVAL]
-        shares = [e for e in fitted if statistic_of(e).named == "proportion"]
+        survival = [e for e in fitted if statistic_of(e).closed_form == "curve"]
+        shares = [e for e in fitted if statistic_of(e).closed_form == "share"]
         for entry in fitted:
             if entry not in survival and entry not in shares:
                 estimator = statistic_of(entry).named.replace("_", " ")
@@ -178,7 +179,7 @@ class _Targets:
                     self.problems.unknown(here, name, entries, what="entry of the evidence")
                 elif entries[name].role != "fitted":
                     self.problems.add(here, entries[name].role or entries[name].kind, "is no fitted target anyway")
-                elif key == "survivors" and statistic_of(entries[name]).estimator != "kaplan_meier_landmark":
+                elif key == "survivors" and statistic_of(entries[name]).record.point != "landmark":
                     self.problems.add(here, statistic_of(entries[name]).estimator, "must be a kaplan_meier_landmark")
                 elif key == "survivors" and name in self.declared.left_out:
                     self.problems.add(here, name, f"stands under {ROOT}.left_out too; keep one")
@@ -203,13 +204,19 @@ class _Targets:
     # ---------------------------------------------------------------------------------------------- survival
 
     def _survival(self, entries: Sequence[EvidenceEntry]) -> Iterator[Term]:
-        if not entries:
-            return
+        by_endpoint: dict[str, list[EvidenceEntry]] = {}
+        for entry in entries:
+            by_endpoint.setdefault(statistic_of(entry).endpoint.name, []).append(entry)
+        for name, mine in by_endpoint.items():
+            yield from self._curves(ENDPOINTS[name], mine)
+
+    def _curves(self, endpoint: Endpoint, entries: Sequence[EvidenceEntry]) -> Iterator[Term]:
+        """Yield the likelihood of what was printed of the curves of one endpoint."""
         try:
-            curves = self.closed.survival()
+            curves = endpoint.curve(self.closed) if endpoint.curve else {}
         except NoClosedForm as reason:
             for entry in entries:
-                no_closed_form(self.problems, entry, "survival", str(reason))
+                no_closed_form(self.problems, entry, endpoint.name, str(reason))
             return
         sizes = self.closed.sizes
         if sizes is None:

@@ -78,7 +78,7 @@ def named_times(fitted: Fit) -> list[float]:
     """
     entries = fitted.readings[fitted.default].experiment.selection.targets
     wanted = [entry.statistic for entry in entries if entry.statistic is not None]
-    landmarks = {s.time for s in wanted if s.estimator == "kaplan_meier_landmark" and s.time is not None}
+    landmarks = {s.time for s in wanted if s.record.point == "landmark" and s.time is not None}
     years = {years * DAYS_PER["y"] for years in YEARS}
     return sorted(landmarks | {year for year in years if all(abs(year - time) > A_DAY for time in landmarks)})
 

@@ -24,8 +24,6 @@ from simulator.evidence.statistic import Statistic
 from simulator.study.estimators import counts, estimate, members
 from simulator.study.observe import StudyData
 
-MEDIANS = ("kaplan_meier_median", "kaplan_meier_median_midpoint")
-
 
 @dataclass(frozen=True)
 class Printing:
@@ -61,10 +59,10 @@ class Printed:
         if entry.bound is not None and entry.reported is not None:
             return Printing({"bound": "below" if value <= entry.reported else "above"})
         unit = entry.scaled(1.0)
-        if statistic.named in MEDIANS:
+        if statistic.closed_form == "curve" and statistic.record.point == "median":
             return self._median(statistic, value, unit, decimals, entry)
         if math.isinf(value):
-            ended = statistic.estimator == "kaplan_meier_median" and statistic.comparison is None
+            ended = statistic.record.point == "median" and statistic.comparison is None
             return self._not_reached_at_all() if ended else None
         count = counts(self.data, statistic)
         sizes: dict[str, Any] = {}

@@ -65,11 +65,3 @@ class Kind:
 
 Expression = float | int | str | dict[str, Any]
 """A literal, text with a unit, ``parameters.<path>``, or a mapping from stratum to these."""
-
-RESERVED = frozenset(
-    {
-        *("survival", "follow_up", "administrations", "administrations_before", "dose", "entered", "population"),
-        *("state", "adverse_event", "administration", "end_of_course", "visit"),
-    }
-)
-"""Names that mean something else where events are named: variables of the study, rows of a log, streams."""

@@ -147,16 +147,16 @@ def curve_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
     was not reached by a time has every landmark until then above one half.
     """
     yield from _bounded_medians(entries)
-    curves: dict[tuple[str, Where], list[tuple[float, float, float, EvidenceEntry]]] = {}
+    curves: dict[tuple[str, str, Where], list[tuple[float, float, float, EvidenceEntry]]] = {}
     for entry in entries:
         statistic, reported, half = entry.statistic, entry.reported, entry.half_width
-        if statistic is None or reported is None or not statistic.named.startswith("kaplan_meier"):
+        if statistic is None or reported is None or not statistic.on_a_curve:
             continue
         if entry.bound is not None:
             continue
         median = statistic.time is None
         point = (reported, 0.5, 0.0, entry) if median else (statistic.time or 0.0, reported, half or 0.0, entry)
-        curves.setdefault((statistic.population, statistic.where), []).append(point)
+        curves.setdefault((statistic.variable, statistic.population, statistic.where), []).append(point)
     for points in curves.values():
         points.sort(key=lambda point: point[0])
         for (t, s, half, earlier), (u, lower, also, later) in itertools.pairwise(points):
@@ -200,7 +200,7 @@ def _disagreeing(entries: Sequence[EvidenceEntry]) -> Iterator[tuple[EvidenceEnt
 
 
 def _is_landmark(entry: EvidenceEntry) -> bool:
-    return entry.statistic is not None and entry.statistic.named == "kaplan_meier_landmark"
+    return entry.statistic is not None and entry.statistic.on_a_curve and entry.statistic.time is not None
 
 
 def _both(one: EvidenceEntry, other: EvidenceEntry) -> str:
@@ -272,7 +272,7 @@ def _hazard_ratio_intervals(
 
 def _bounded_medians(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
     """Check that landmarks are on the right side of medians of which a bound alone is known."""
-    curves = [e for e in entries if e.statistic and e.statistic.named.startswith("kaplan_meier")]
+    curves = [e for e in entries if e.statistic and e.statistic.on_a_curve]
     for median in (e for e in curves if e.bound is not None and e.statistic and e.statistic.time is None):
         by, above = median.reported or 0.0, median.bound == "above"
         for other in curves:
@@ -280,7 +280,7 @@ def _bounded_medians(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
             if mine is None or its is None or its.time is None or other.reported is None or other.bound is not None:
                 continue
             apart = its.time >= by if above else its.time <= by
-            if apart or (mine.population, mine.where) != (its.population, its.where):
+            if apart or (mine.variable, mine.population, mine.where) != (its.variable, its.population, its.where):
                 continue
             half = other.half_width or 0.0
             fits = other.reported + half >= 0.5 - TINY if above else other.reported - half <= 0.5 + TINY
@@ -297,7 +297,7 @@ def count_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
     everybody: dict[tuple[str, str], EvidenceEntry] = {}
     for entry in entries:
         statistic = entry.statistic
-        if statistic is None or statistic.named != "proportion" or not entry.counted:
+        if statistic is None or statistic.estimator != "proportion" or not entry.counted:
             continue
         given = statistic.where.model_dump(exclude_none=True)
         if not given:

@@ -16,18 +16,19 @@ from pydantic import Field, model_validator
 from simulator import units
 from simulator.configuration.fields import Declared, Number, Text
 from simulator.configuration.messages import Wrong
+from simulator.endpoints.base import ADMINISTRATIONS
+from simulator.endpoints.estimators import names_of
+from simulator.endpoints.registry import DOTTED
 from simulator.errors import MISSING, Problem
 from simulator.evidence.printed import Figure, figures, has_percent
-from simulator.evidence.statistic import DOTTED, Estimator, Statistic
+from simulator.evidence.statistic import EstimatorName, Statistic
 
 ROOT = "evidence"
-Label = Estimator | Literal["range", "not_reached"]
+Label = EstimatorName | Literal["range", "not_reached"]
 Bound = Literal["below", "above"]
 Role = Literal["fitted", "used", "held_out", "borrowed"]
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
 
-_SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
-_TIMES = ("survival", "follow_up", "entered", "event")
 TINY = 1e-9
 _NORMALISED = "say what is meant in `normalised`"
 
@@ -142,14 +143,13 @@ class EvidenceEntry(Declared):
                 if getattr(self, key) is not None:
                     yield Problem(key, getattr(self, key), "must be left out: two groups have one each")
         yield from self._wrong_unit(statistic)
-        counted = statistic.estimator in ("proportion", "mode_share") and statistic.against is None
+        counted = statistic.record.counted and statistic.against is None
         if counted and self.denominator is None and not self.denominator_unknown:
             allowed = "must be given, or denominator_unknown: true where the paper does not say"
             yield Problem("denominator", MISSING, allowed)
 
     def _wrong_unit(self, statistic: Statistic) -> Iterator[Problem]:
-        kind, share = statistic.column.kind, statistic.estimator in _SHARES
-        time = _days_per(self.unit) is not None
+        share = statistic.record.share
         if statistic.unitless:
             if self.unit != "1":
                 yield Problem("unit", self.unit, f"must be 1 for the {statistic.named}")
@@ -157,12 +157,8 @@ class EvidenceEntry(Declared):
             yield Problem("unit", self.unit, f"must be %, 1 or patients for {statistic.estimator}")
         elif self.unit == "patients" and not self.counted:
             yield Problem("unit", self.unit, "patients are a target only as numerator of a denominator")
-        elif not share and kind in _TIMES and not time:
-            yield Problem("unit", self.unit, "must be a time: d, wk, mo or y")
-        elif not share and kind.startswith("administrations") and self.unit != "administrations":
-            yield Problem("unit", self.unit, "must be administrations")
-        elif kind == "dose" and not share and (time or self.unit in ("%", "1", "administrations")):
-            yield Problem("unit", self.unit, "must be a unit of dose")
+        elif not share and (wrong := statistic.endpoint.wrong_unit(self.unit, time=self.time)):
+            yield Problem("unit", self.unit, wrong)
 
     @property
     def is_target(self) -> bool:
@@ -185,7 +181,7 @@ class EvidenceEntry(Declared):
     def counted(self) -> bool:
         """Whether it is a proportion whose numerator and denominator are both known."""
         known = self.numerator is not None and self.denominator is not None
-        return known and self.estimator_name in ("proportion", "mode_share")
+        return known and self.estimator_name in names_of(of="counted")
 
     @property
     def reported(self) -> float | None:
@@ -252,7 +248,7 @@ class EvidenceEntry(Declared):
         check = functools.partial(check_of, self.id)
         if value is not None:
             yield from self._verified_text(value)
-            if self.statistic is not None and self.statistic.unitless and self.statistic.estimator != "log_rank_p":
+            if self.statistic is not None and self.statistic.unitless and self.statistic.ratio:
                 yield check("value", "a ratio is not negative", f"{value:g}", value >= 0, value)
             elif self.unit in ("%", "1"):
                 most = 100 if self.unit == "%" else 1
@@ -263,8 +259,8 @@ class EvidenceEntry(Declared):
         if n is not None and of is not None:
             yield check("numerator", "numerator at most the denominator", f"{n} of {of}", n <= of, n)
             yield from self._verified_counts(n, of)
-        elif of is not None and self.estimator_name in ("proportion", "mode_share", "mean"):
-            whole = self.estimator_name != "mean" or self.unit == "administrations"
+        elif of is not None and self.estimator_name in (*names_of(of="counted"), "mean"):
+            whole = self.estimator_name != "mean" or self.unit == ADMINISTRATIONS
             counts = self.counts_of(of)
             outcome = listed(f"{count}/{of}" for count in counts) or f"no count of {of} prints {self.printed}"
             if whole:
@@ -282,7 +278,7 @@ class EvidenceEntry(Declared):
         stands = f"{value:g} stands in {text!r}" if found else absent
         yield check("printed", "the printed text holds the value", stands, bool(found), text)
         mine = _printed_unit(self.unit)
-        share = self.unit == "1" and self.statistic is not None and self.statistic.estimator in _SHARES
+        share = self.unit == "1" and self.statistic is not None and self.statistic.record.share
         named = "1" if share else mine
         others = {f.unit for f in found if f.unit is not None and f.unit != named}
         if named and found and all(f.unit in others for f in found):

@@ -28,27 +28,8 @@ from simulator.evidence.entries import (
     ROOT,
     Check,
     EvidenceEntry,
-    Source,
     listed,
 )
-from simulator.evidence.statistic import Statistic, Variable, Where, variable
-
-__all__ = [
-    "Check",
-    "EvidenceEntry",
-    "EvidenceFile",
-    "Reading",
-    "ReadingAlternative",
-    "Relation",
-    "Selection",
-    "Source",
-    "SourceFile",
-    "Statistic",
-    "Variable",
-    "Where",
-    "load",
-    "variable",
-]
 
 _WORD, _DIGIT = re.compile(r"[\w.]+"), re.compile(r"\d")
 READING_KEY = "study.reading"

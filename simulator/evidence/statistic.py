@@ -1,80 +1,24 @@
-"""What a simulated study must compute to get the same number as a paper. Knows estimators, variables and subgroups by
-name; knows no figure and no model.
-"""
+"""What a simulated study must compute to get the same number as a paper: an estimator of a variable in a subgroup."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from simulator.configuration.fields import Declared, Name, Number, Text, Time
 from simulator.configuration.messages import Wrong
+from simulator.endpoints.base import Endpoint, Variable
+from simulator.endpoints.estimators import ESTIMATORS, Estimator, names_of
+from simulator.endpoints.registry import ENDPOINTS, variable
 from simulator.errors import MISSING, Problem
 
-Estimator = Literal[
-    "proportion",
-    "kaplan_meier_median",
-    "kaplan_meier_median_midpoint",
-    "kaplan_meier_landmark",
-    "restricted_mean",
-    "naive_median",
-    "median",
-    "mean",
-    "minimum",
-    "maximum",
-    "mode_share",
-    "hazard_ratio",
-    "log_rank_p",
-]
+if TYPE_CHECKING:
+    EstimatorName = str
+else:
+    EstimatorName = Literal[tuple(ESTIMATORS)]
 Comparison = Literal["difference", "ratio"]
-
-_SUMMARIES = ("follow_up", "administrations", "administrations_before", "dose", "entered", "event")
-_SUITED: dict[str, tuple[str, ...]] = {
-    "proportion": ("adverse_event", "state", "population", "entered", "event"),
-    **dict.fromkeys(
-        ("kaplan_meier_median", "kaplan_meier_median_midpoint", "kaplan_meier_landmark", "restricted_mean"),
-        ("survival",),
-    ),
-    "naive_median": ("survival", "follow_up"),
-    **dict.fromkeys(("median", "mean", "minimum", "maximum"), _SUMMARIES),
-    "mode_share": ("administrations", "administrations_before", "dose"),
-    **dict.fromkeys(("hazard_ratio", "log_rank_p"), ("survival",)),
-}
-_OF_TWO_GROUPS = ("hazard_ratio", "log_rank_p")
-_WITH_LIMITS = ("kaplan_meier_median", "kaplan_meier_landmark", "hazard_ratio")
-_AT_A_TIME = ("kaplan_meier_landmark", "restricted_mean")
-_PLAIN = ("survival", "follow_up", "administrations", "dose", "entered")
-_NAMING = ("administrations_before", "adverse_event", "state", "population")
-DOTTED = re.compile(r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$")
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A column of the study data: ``kind`` is one of the reserved words or ``event``."""
-
-    kind: str
-    name: str | None = None
-    outcome: str | None = None
-
-
-def variable(text: str) -> Variable:
-    """Return the parts of a column's name; ValueError where it cannot be one."""
-    kind, *rest = text.split(".")
-    if not DOTTED.match(text) or len(rest) > 1:
-        raise ValueError("must be a name, or two names with a dot between, as in 'response.complete'")
-    if kind in _PLAIN:
-        if rest:
-            raise ValueError(f"{kind!r} takes no second name")
-        return Variable(kind)
-    if kind in _NAMING:
-        if not rest:
-            raise ValueError(f"needs a second name, as in '{kind}.<name>'")
-        return Variable(kind, rest[0])
-    return Variable("event", kind, rest[0] if rest else None)
 
 
 class Where(Declared):
@@ -114,7 +58,7 @@ class Confidence(Declared):
 class Statistic(Declared):
     """What a simulated study must compute to get the same number as the paper."""
 
-    estimator: Estimator
+    estimator: EstimatorName
     """How it is computed."""
     variable: Text
     """Of what."""
@@ -143,21 +87,21 @@ class Statistic(Declared):
             kind = variable(self.variable).kind
         except ValueError as error:
             raise Wrong([Problem("variable", self.variable, str(error))]) from None
-        if kind not in _SUITED[self.estimator]:
-            fit = [name for name, kinds in _SUITED.items() if kind in kinds]
+        if ENDPOINTS[kind].kind not in self.record.kinds:
+            fit = [name for name, record in ESTIMATORS.items() if ENDPOINTS[kind].kind in record.kinds]
             allowed = f"{self.estimator} has no meaning for it; it may have: {', '.join(fit)}"
             wrong.append(Problem("variable", self.variable, allowed))
-        for key, estimators, what in (
-            ("time", _AT_A_TIME, "days, or text with a unit such as '1 y'"),
-            ("value", ("mode_share",), "the value whose share was printed"),
+        for key, what in (
+            ("time", "days, or text with a unit such as '1 y'"),
+            ("value", "the value whose share was printed"),
         ):
-            given = getattr(self, key)
-            if self.estimator in estimators and given is None:
+            given, needed = getattr(self, key), getattr(self.record, key)
+            if needed and given is None:
                 wrong.append(Problem(key, MISSING, f"must be given for {self.estimator}: {what}"))
-            if self.estimator not in estimators and given is not None:
-                wrong.append(Problem(key, given, f"only {' or '.join(estimators)} takes it, not {self.estimator}"))
-        if self.extend and self.estimator not in _AT_A_TIME:
-            wrong.append(Problem("extend", True, f"only {' or '.join(_AT_A_TIME)} takes it, not {self.estimator}"))
+            if not needed and given is not None:
+                wrong.append(Problem(key, given, self._only(key)))
+        if self.extend and not self.record.time:
+            wrong.append(Problem("extend", True, self._only("time")))
         if self.time is not None and self.time <= 0:
             wrong.append(Problem("time", self.time, "must be > 0 days"))
         wrong += [*self._wrong_groups(), *self._wrong_confidence()]
@@ -165,8 +109,11 @@ class Statistic(Declared):
             raise Wrong(wrong)
         return self
 
+    def _only(self, key: str) -> str:
+        return f"only {' or '.join(names_of(of=key))} takes it, not {self.estimator}"
+
     def _wrong_groups(self) -> Iterator[Problem]:
-        compares = self.estimator in _OF_TWO_GROUPS
+        compares = self.record.two_groups
         if self.against is None and (compares or self.comparison):
             what = self.estimator if compares else f"a {self.comparison}"
             yield Problem("against", MISSING, f"must be given for {what}: the group that `where` is compared with")
@@ -184,13 +131,49 @@ class Statistic(Declared):
     def _wrong_confidence(self) -> Iterator[Problem]:
         if self.confidence is None:
             return
-        if self.comparison is not None or self.estimator not in _WITH_LIMITS:
-            share = self.estimator == "proportion" and self.comparison is None
+        if self.comparison is not None or not self.record.interval:
+            share = self.record.closed_form == "share" and self.comparison is None
             why = "the interval of a share says no more than its count" if share else "no interval of it is known"
-            allowed = f"{why}; {', '.join(_WITH_LIMITS)} may have one, without comparison"
+            allowed = f"{why}; {', '.join(names_of(of='interval'))} may have one, without comparison"
             yield Problem("confidence", self.confidence.end, allowed)
-        elif self.estimator == "hazard_ratio" and self.confidence.scale is not None:
+        elif self.record.two_groups and self.confidence.scale is not None:
             yield Problem("confidence.scale", self.confidence.scale, "is for Kaplan-Meier intervals: leave it out")
+
+    @property
+    def record(self) -> Estimator:
+        """What is known of the estimator."""
+        return ESTIMATORS[self.estimator]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What is known of what it is of."""
+        return ENDPOINTS[self.column.kind]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the estimator itself: no comparison of two estimates, no end of an interval."""
+        return self.comparison is None and self.confidence is None
+
+    @property
+    def closed_form(self) -> str:
+        """Which closed form of its endpoint gives its likelihood: ``curve`` or ``share``; empty where there is none."""
+        form = self.record.closed_form if self.plain else ""
+        return "" if form == "curve" and self.endpoint.curve is None else form
+
+    @property
+    def on_a_curve(self) -> bool:
+        """Whether it is a point of a Kaplan-Meier curve."""
+        return self.plain and bool(self.record.point) and self.record.censoring
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is a whole count of patients over a denominator."""
+        return self.plain and self.record.counted
+
+    @property
+    def unit(self) -> str:
+        """Unit of its values as results show them; ``1`` of shares, ratios and p values."""
+        return "1" if self.unitless or self.record.share else self.endpoint.unit
 
     @property
     def named(self) -> str:
@@ -202,7 +185,12 @@ class Statistic(Declared):
     @property
     def unitless(self) -> bool:
         """Whether it is a ratio or a p value, a number of its own kind."""
-        return self.comparison == "ratio" or self.estimator in _OF_TWO_GROUPS
+        return self.comparison == "ratio" or self.record.two_groups
+
+    @property
+    def ratio(self) -> bool:
+        """Whether it is a ratio of two groups."""
+        return self.comparison == "ratio" or self.record.ratio
 
     @property
     def column(self) -> Variable:

@@ -17,9 +17,6 @@ from simulator.errors import MISSING, Problem
 from simulator.evidence.entries import EvidenceEntry
 from simulator.evidence.statistic import Statistic
 
-PROPORTIONS = ("proportion", "mode_share")
-"""Estimators that have a count and a denominator, so that an interval can be taken of them."""
-
 
 class Decision(Declared):
     """What is decided in a study from the interval of one target, a proportion."""
@@ -65,14 +62,13 @@ def check(
     problems: Problems,
 ) -> None:
     """Collect decisions on what is neither target nor estimate, or has no interval."""
-    by_id = {entry.id: entry.statistic.named for entry in targets if entry.statistic is not None}
-    by_id |= {name: statistic.named for name, statistic in estimates.items()}
-    shares = [name for name, named in by_id.items() if named in PROPORTIONS]
+    by_id = {entry.id: entry.statistic for entry in targets if entry.statistic is not None} | dict(estimates)
+    shares = [name for name, statistic in by_id.items() if statistic.counted]
     for name, decision in decisions.items():
         key = f"output.decisions.{name}.target"
         if decision.target not in by_id:
             problems.unknown(key, decision.target, shares, what="proportion among targets and estimates")
         elif decision.target not in shares:
             known = f"proportions are {', '.join(shares)}"
-            allowed = f"is a {by_id[decision.target]}, which has no count and denominator; {known}"
+            allowed = f"is a {by_id[decision.target].named}, which has no count and denominator; {known}"
             problems.add(key, decision.target, allowed)

@@ -46,7 +46,7 @@ def refuse_beyond(wanted: Mapping[str, Statistic], last: float, problems: Proble
     """
     told = []
     for key, statistic in wanted.items():
-        time, mean = statistic.time, statistic.estimator == "restricted_mean"
+        time, mean = statistic.time, not statistic.record.point
         if time is None or statistic.extend or (time <= last if mean else time < last):
             continue
         what = f"nobody is followed beyond day {last:g} (accrual and data cut of the study)"

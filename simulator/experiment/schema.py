@@ -25,6 +25,7 @@ from simulator.configuration.values import (
 )
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem, unknown
 from simulator.evidence import evidence as evidence_file
+from simulator.evidence.entries import EvidenceEntry
 from simulator.evidence.statistic import Statistic
 from simulator.experiment import decisions as decision_rules
 from simulator.experiment import sizes
@@ -79,7 +80,7 @@ class Experiment:
         return self.cohort.name
 
     @cached_property
-    def entries(self) -> tuple[evidence_file.EvidenceEntry, ...]:
+    def entries(self) -> tuple[EvidenceEntry, ...]:
         """The evidence as results show it: an entry is `fitted` where these parameters were calibrated on it."""
         printed = {entry.id: entry.printed for entry in self.evidence.entries}  # a reading may say another number
         group, name = self.config["parameters"], self.evidence.name
@@ -90,7 +91,7 @@ class Experiment:
         return tuple(found)
 
     @property
-    def targets(self) -> tuple[evidence_file.EvidenceEntry, ...]:
+    def targets(self) -> tuple[EvidenceEntry, ...]:
         """Those of the `entries` that a simulated study computes."""
         return tuple(entry for entry in self.entries if entry.is_target)
 
@@ -227,7 +228,7 @@ def declare(
     )
 
 
-def _size(targets: Sequence[evidence_file.EvidenceEntry], cohort: Cohort, tables: ModelTables) -> str:
+def _size(targets: Sequence[EvidenceEntry], cohort: Cohort, tables: ModelTables) -> str:
     """Say where figures of all treated, or of all of an arm or stratum, are of another number than is simulated."""
     n, strata = int(tables.patients.n_patients[0]), len(tables.strata)
     shares = tables.patients.share[0].reshape(-1, strata)
@@ -414,7 +415,7 @@ def _check_times(
     key: str, statistic: Statistic, horizon: float, problems: Problems, by_hand: Mapping[str, str]
 ) -> None:
     """A restricted mean may end at the horizon; every other time is before it."""
-    mean = statistic.estimator == "restricted_mean"
+    mean = not statistic.record.point
     times = [(f"{key}.time", statistic.time, mean)]
     times += [
         (f"{key}.{group}.landmark", where.landmark, False)
@@ -448,20 +449,16 @@ def _check_statistics(
         "adverse_event": ("any", *course.adverse_events.terms),
         "state": model.states,
         "event": model.events,
-        "administrations_before": model.events,
     }
     seen = {*model.events, *model.markers}
     for key, statistic in wanted.items():
         column = statistic.column
-        if column.kind == "dose" and course.dose is None:
+        if statistic.endpoint.needs_dose and course.dose is None:
             problems.add(f"{key}.variable", statistic.variable, "the course declares no dose")
-        if column.kind in known and column.name is not None and column.name not in known[column.kind]:
-            problems.unknown(
-                f"{key}.variable",
-                statistic.variable,
-                known[column.kind],
-                what=f"{column.kind} of this cohort",
-            )
+        second = statistic.endpoint.second
+        if second and column.name is not None and column.name not in known[second]:
+            what = f"{column.kind} of this cohort"
+            problems.unknown(f"{key}.variable", statistic.variable, known[second], what=what)
         elif (
             column.outcome is not None
             and column.name is not None

@@ -12,14 +12,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from simulator.configuration.fields import RESERVED, Declared, Expression, Kind, Name
+from simulator.configuration.fields import Declared, Expression, Kind, Name
 from simulator.configuration.values import PREFIX, Problems
+from simulator.endpoints.registry import ENDPOINTS, EVENT
 from simulator.errors import MISSING
 from simulator.kernels.hazards import PARAMETERS
 
 N_MARKERS = 64
 FAMILY_KEYS = sorted({name for choices in PARAMETERS.values() for choice in choices for name in choice})
 TABLES = {"piecewise_exponential": ("breaks", "rates"), "tabulated": ("times", "cumulative_hazard")}
+RESERVED = frozenset({*ENDPOINTS, "administration", "end_of_course", "visit"} - {EVENT})
+"""Names that mean something else where events are named: variables of the study, rows of a log, streams."""
 KINDS = {"delay": "duration"}  # how `values` calls a dimension of `kernels.hazards`
 
 

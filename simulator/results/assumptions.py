@@ -22,9 +22,6 @@ EVIDENCE = ("reported", "derived", "read", "calibrated")
 ASSUMPTION = ("borrowed", "assumed")
 
 _PREFIX = "parameters."
-LANDMARKS = ("kaplan_meier_landmark",)
-MEDIANS = ("kaplan_meier_median", "kaplan_meier_median_midpoint", "naive_median")
-"""Estimators that look at survival at one time: at the time itself, or until half of the patients are dead."""
 INFORMING = ("fitted", "used")
 """Roles of targets that the numbers of a model were chosen by."""
 
@@ -64,33 +61,23 @@ class Look(NamedTuple):
     until: float
 
 
-def looked_at_until(estimator: str, time: float, reported: float, half_width: float) -> float:
-    """Return the last time, days, at which a printed number looks at survival; NaN where it is no point of the curve.
-
-    A landmark and a restricted mean look until their ``time``, also where two groups are compared and at the ends of an
-    interval; a median until the upper end of what it was rounded from; a median of which a bound was printed
-    (``kaplan_meier_median, above``) until the bound.
-    """
-    what, _, name = estimator.partition(",")[0].rpartition(" of ")
-    if name in (*LANDMARKS, "restricted_mean"):
-        return time
-    point = name in MEDIANS and what not in ("difference", "ratio") and math.isfinite(reported)
-    return reported + half_width if point else math.nan
-
-
 def look_of(entry: EvidenceEntry) -> Look | None:
     """Return how a target looks at survival; None where it does not.
 
-    Counts at the end of follow-up look at no time of their own, and a test says nothing of a curve. Narrower conditions
-    than stratum and arm, such as a status, are passed over.
+    A landmark and a restricted mean look until their time, also where two groups are compared and at the ends of an
+    interval; a median until the upper end of what it was rounded from; a median of which a bound was printed until the
+    bound. Counts at the end of follow-up look at no time of their own, and a test says nothing of a curve. Conditions
+    narrower than stratum and arm, such as a status, are passed over.
     """
     statistic = entry.statistic
-    if statistic is None or statistic.column.kind not in ("survival", "follow_up"):
+    if statistic is None or not statistic.endpoint.informs_survival:
         return None
-    time = math.nan if statistic.time is None else statistic.time
-    reported = math.nan if entry.reported is None else entry.reported
-    until = looked_at_until(entry.estimator_name or "", time, reported, entry.half_width or 0.0)
-    compared = statistic.against is not None and statistic.estimator != "log_rank_p"
+    until, reported = math.nan, entry.reported
+    if statistic.time is not None:
+        until = statistic.time
+    elif statistic.record.point and statistic.comparison is None and reported is not None and math.isfinite(reported):
+        until = reported + (entry.half_width or 0.0)
+    compared = statistic.against is not None and (statistic.comparison is not None or statistic.ratio)
     if math.isnan(until) and not compared:
         return None
     wheres = [where for where in (statistic.where, statistic.against) if where is not None]

@@ -21,8 +21,6 @@ from simulator.study.ranks import CENTRAL, order_statistics
 NODE, SHARE = "estimates", "response_effect"
 """Name of the node, and of its coordinate with the share under which a contrast between arms is found."""
 _DIM = "estimate"
-_UNITS = {"survival": "d", "follow_up": "d", "entered": "d", "event": "d", "dose": "as the dose"}
-_SHARES = ("proportion", "mode_share", "kaplan_meier_landmark")
 
 
 def estimates_dataset(
@@ -68,7 +66,7 @@ def estimates_dataset(
     every = {"long_name": "value in each simulated study; ±inf not reached, NaN undefined", **in_unit(STORED)}
     coords: dict[str, Any] = {
         _DIM: of(list(estimates), "statistic that was asked for", ""),
-        "stored_unit": of([_unit(each) for each in statistics], "unit of the values", ""),
+        "stored_unit": of([each.unit for each in statistics], "unit of the values", ""),
         "estimator": of([each.named for each in statistics], "estimator", ""),
         "variable": of([each.variable for each in statistics], "what the estimator is of", ""),
         "analysis_set": of([each.population for each in statistics], "population of the study that it takes", ""),
@@ -98,9 +96,3 @@ def _who(where: Any) -> str:
     """A subgroup in words, as it is declared."""
     given = {} if where is None else where.model_dump(exclude_none=True)
     return ", ".join(f"{key} {value:g} d" if key == "landmark" else f"{key} {value}" for key, value in given.items())
-
-
-def _unit(statistic: Statistic) -> str:
-    if statistic.unitless or statistic.estimator in _SHARES:
-        return "1"
-    return _UNITS.get(statistic.column.kind, "1")

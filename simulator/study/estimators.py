@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from simulator.endpoints.estimators import ESTIMATORS as RECORDS
 from simulator.errors import ConfigError, unknown
 from simulator.study import comparisons, confidence, summaries, survival
 from simulator.study.comparisons import Pair
@@ -180,7 +181,7 @@ ESTIMATORS: dict[str, Estimator[Any]] = {
     "hazard_ratio": Estimator(_times, _hazard_ratio),
     "log_rank_p": Estimator(_times, lambda pair, wanted: comparisons.log_rank(pair)[1]),
 }
-"""Every estimator. `evidence.statistic.Estimator` lists the same names."""
+"""How each estimator of `endpoints.estimators` is computed."""
 
 
 def estimate(data: Patients, statistic: Wanted) -> Floats:
@@ -234,7 +235,7 @@ def estimator_of(statistic: Wanted) -> Estimator[Any]:
 def counts(data: Patients, statistic: Wanted) -> Proportion | None:
     """Return count and denominator behind a share, None for an estimator that has none."""
     gather = estimator_of(statistic).gather
-    return share_of(gather(data, statistic)) if gather in (_flagged, _at_value) else None
+    return share_of(gather(data, statistic)) if RECORDS[statistic.estimator].counted else None
 
 
 def members(data: Patients, statistic: Wanted) -> Flags:

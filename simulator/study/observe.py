@@ -13,19 +13,18 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulator.endpoints import registry
+from simulator.endpoints.base import Column
 from simulator.errors import ConfigError, SimulationError, unknown
 from simulator.kernels.hazards import inverse_cumulative_hazards
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.study import sightings
 from simulator.study.design import TREATED, Population, StudyDesign
-from simulator.study.patients import Column, Patients
+from simulator.study.patients import Patients
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Counts, Trajectories
-
-_ANY = "any"
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,14 +161,8 @@ class StudyData(Patients):
         return state.reshape(self.shape)
 
     def column(self, name: str) -> Column:
-        """Return a variable by name; `column_names` lists them.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such variable; the nearest name is suggested.
-        """
-        return self.kept("column", name, lambda: self._column(name))
+        """Return a variable by name. Raises ConfigError if there is none; the nearest name is suggested."""
+        return self.kept("column", name, lambda: registry.column(self, name))
 
     def population(self, name: str) -> Flags:
         """Return who belongs to a population. Raises ConfigError if there is none of that name."""
@@ -177,75 +170,27 @@ class StudyData(Patients):
             raise ConfigError(unknown("statistic.population", name, self.populations, what="population"))
         return self.populations[name]
 
-    def column_names(self) -> tuple[str, ...]:
-        """Names of all variables of this model and design."""
-        model = self.trajectories.model
-        names = ["survival", "follow_up", "entered", "administrations", "dose", "adverse_event.any"]
-        names += [f"administrations_before.{event}" for event in model.events]
-        names += [f"adverse_event.{term}" for term in model.course.terms]
-        names += [f"state.{state}" for state in model.states]
-        names += [f"population.{population}" for population in self.populations]
-        names += model.events
-        for event in range(len(model.events)):
-            names += [f"{model.events[event]}.{outcome}" for outcome in self._outcomes(event)]
-        return tuple(names)
+    @property
+    def entered(self) -> Flags:
+        """Who entered before the data cut."""
+        cut = self.design.data_cut[self.trajectories.parameter_set].reshape(self.shape)
+        return np.asarray(self.entry < cut)
 
-    def _column(self, name: str) -> Column:
-        model, codes = self.trajectories.model, self.trajectories.codes
-        kind, _, detail = name.partition(".")
-        observed, entry = self.observed, self.entry
-        if name == "survival":
-            return Column(lambda: observed, self.died, self.everybody)
-        if name == "follow_up":
-            return Column(lambda: observed, ~self.died, self.everybody)
-        if name == "entered":
-            cut = self.design.data_cut[self.trajectories.parameter_set].reshape(self.shape)
-            return Column(lambda: entry, entry < cut, entry < cut)
-        if name == "administrations":
-            return _number(self.administrations(self.end))
-        if name == "dose":
-            dose = self._value_at_first(codes.administration, self.trajectories.log_time)
-            return _number(np.where(self.was_seen(codes.administration), dose, np.nan))
-        if kind == "administrations_before" and detail in model.events:
-            event = model.events.index(detail)
-            return _number(self.administrations(np.where(self.was_seen(event), self.seen(event), self.end)))
-        if kind == "adverse_event" and detail in (_ANY, *model.course.terms):
-            if detail in model.course.terms:
-                return self._occurrence(codes.first_term + model.course.terms.index(detail))
-            counted = codes.first_term + np.flatnonzero(self.design.counted)
-            return self._occurrence(*counted.tolist())
-        if kind == "state" and detail in model.states:
-            return _flag(self.state == model.states.index(detail))
-        if kind == "population" and detail in self.populations:
-            return _flag(self.populations[detail])
-        if kind in model.events:
-            event = model.events.index(kind)
-            if not detail:
-                return self._occurrence(event)
-            outcomes = self._outcomes(event)
-            if detail in outcomes:
-                return self._occurrence(event, of=self.outcome(event) == outcomes.index(detail))
-        raise ConfigError(unknown("statistic.variable", name, self.column_names(), what="variable"))
+    @property
+    def dose(self) -> Floats:
+        """Dose of the first administration that was seen, NaN without one."""
+        given = self.trajectories.codes.administration
+        return np.where(self.was_seen(given), self._value_at_first(given, self.trajectories.log_time), np.nan)
 
-    def _occurrence(self, *codes: int, of: Flags | None = None) -> Column:
-        """When one of the codes was first seen, in the patients flagged; in all if None."""
-        event = np.zeros(self.shape, dtype=bool)
-        for code in codes:
-            event |= self.was_seen(code)
-        if of is not None:
-            event &= of
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """Log codes of the adverse events that "any adverse event" counts."""
+        return tuple((self.trajectories.codes.first_term + np.flatnonzero(self.design.counted)).tolist())
 
-        seen, observed = [self.seen(code) for code in codes], self.observed
-
-        def value() -> Floats:
-            return np.where(event, np.minimum.reduce(seen) if seen else np.inf, observed)
-
-        return Column(value, event, event)
-
-    def _outcomes(self, event: int) -> tuple[str, ...]:
-        model = self.trajectories.model
-        start, stop = model.outcome_offset[event : event + 2]
-        return model.outcomes[start:stop]
+    def outcomes(self, event: int) -> tuple[str, ...]:
+        """Names of the outcomes of an event."""
+        start, stop = self.model.outcome_offset[event : event + 2]
+        return self.model.outcomes[start:stop]
 
     def _value_at_first(self, code: int, time: Floats) -> Floats:
         """Value of the first row of a code that has a finite time, NaN where there is none."""
@@ -383,16 +328,6 @@ def states_entered(model: ModelTables) -> Integers:
 def _draw(trajectories: Trajectories, who: slice, seed: int, stream: str) -> Floats:
     patient, replicate = trajectories.patient[who], trajectories.replicate[who]
     return uniforms(seed, patient, replicate, stream_number(stream), 0)
-
-
-def _number(value: NDArray[np.generic]) -> Column:
-    number = value.astype(np.float64, copy=False)
-    has = ~np.isnan(number)
-    return Column(lambda: number, has, has)
-
-
-def _flag(value: Flags) -> Column:
-    return Column(lambda: value.astype(np.float64), value, np.ones_like(value))
 
 
 def _sets(parameter_set: Integers) -> Iterator[tuple[int, slice]]:

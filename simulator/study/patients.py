@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
-from functools import cached_property
 from typing import Any, TypeVar
 
+from simulator.endpoints.base import Column
 from simulator.study.summaries import Extremes, Ranked, extremes, ranked
 from simulator.study.survival import Ordered, ordered
 from simulator.tables import Flags, Floats, ModelTables
 
 _Kept = TypeVar("_Kept")
-
-
-class Column:
-    """One variable of every patient, each array of shape (R, N).
-
-    ``value``: days (until the event was seen, or of observation where it was not), a number, or 0 and 1;
-    NaN where there is none; made when first asked for. ``event``: whether what the variable is about was seen.
-    ``has``: whether the patient counts in a median, mean or range of the value.
-
-    The function that makes the value holds arrays, never the data that keep the column: a ring of references would
-    keep them all until Python's garbage collector comes.
-    """
-
-    def __init__(self, value: Callable[[], Floats], event: Flags, has: Flags) -> None:
-        self._make, self.event, self.has = value, event, has
-
-    @cached_property
-    def value(self) -> Floats:
-        return self._make()
 
 
 class Patients(ABC):

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.endpoints.base import Column
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.study.design import TREATED
 from simulator.study.observe import StudyData
-from simulator.study.patients import Column, Patients
+from simulator.study.patients import Patients
 from simulator.tables import Flags, Floats, Integers, ModelTables
 
 _Any = TypeVar("_Any", bound=np.generic)

@@ -3,7 +3,7 @@
 Papers of two strata, large and small, each with a median and survival at one, two and five years. The right model:
 medians log-normal around 300 days, Weibull shapes pooled. Planted: a third of the patients is cured, under that model;
 hazards that cross (Weibull shapes 0.7 and 2.0), under a model with one shape for both strata. At the published size (49
-and 17 patients) false alarms are bounded and the power is printed, whatever it is; at ten times the size it must be 0.8.
+and 17 patients) false alarms are bounded and the power is printed; at ten times the size it must be 0.8.
 
 The landmarks are what makes a cure visible. With median, one and two years a Weibull curve has its shape at about
 0.85 ± 0.10 (490 patients), which predicts 14 ± 3 % alive at five years where 33 ± 2 % are: about five standard errors.

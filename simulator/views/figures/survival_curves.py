@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from simulator.endpoints.estimators import ESTIMATORS
 from simulator.results.assumptions import INFORMING, Look, grounds_of, last_looks
 from simulator.units import DAYS_PER
 from simulator.views.figures.style import (
@@ -33,12 +34,8 @@ from simulator.views.figures.style import (
     statistics_of,
 )
 
-_MARKERS = {
-    "kaplan_meier_median": ("D", "reported median"),
-    "kaplan_meier_median_midpoint": ("D", "reported median"),
-    "naive_median": ("s", "reported median, naive"),
-    "kaplan_meier_landmark": ("o", "reported landmark"),
-}
+_MARKERS = {"median": ("D", "reported median"), "landmark": ("o", "reported landmark")}
+_NAIVE = ("s", "reported median, naive")
 _BETWEEN = ("overall_survival_lower", "overall_survival_upper")  # of draws, where there are any
 _LEAST_AT_RISK = 1.0
 _NEAR = 0.3  # of the width of a panel: what a note takes
@@ -144,15 +141,17 @@ def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
     for told in zip(*(node[name].values.tolist() for name in columns), strict=True):
         name, variable, estimator, of, reported, landmark, percentile, population, role = told
         group = _resolved(of, groups)
-        if variable != "survival" or estimator not in _MARKERS or group is None:
+        record = ESTIMATORS.get(estimator)
+        if variable != "survival" or record is None or not record.point or group is None:
             continue
+        marker = _MARKERS[record.point] if record.censoring else _NAIVE
         time, share = (reported, 0.5) if math.isnan(landmark) else (landmark, reported)
         if math.isfinite(time):
             decimals = 0 if 0.01 <= percentile <= 0.99 else 1
             note = name if math.isnan(percentile) else f"{name}, percentile {100 * percentile:.{decimals}f}"
             of = f" (of {population})" if population != "treated" else ""
             notes = literal(f"{note}{of}"), literal(f"{name}{of}")
-            points.append(_Point(name, group, time, share, *_MARKERS[estimator], *notes, role in INFORMING))
+            points.append(_Point(name, group, time, share, *marker, *notes, role in INFORMING))
     return points
 
 

@@ -22,7 +22,8 @@ from calibration.posterior.fit import Fit, fit
 from calibration.prediction.extrapolation import informed_until
 from calibration.prediction.survival import _simulated, named_times, survival_of, times_of
 from simulator.errors import ConfigError
-from simulator.results.assumptions import Look, last_looks, looked_at_until
+from simulator.evidence.entries import EvidenceEntry
+from simulator.results.assumptions import Look, last_looks, look_of
 from simulator.running.batch import run
 from simulator.views import figures as simulated_figures
 from tests import two_arms
@@ -345,16 +346,38 @@ def test_a_landmark_of_a_year_is_told_once():
     assert named_times(days) == [365.0, 730.5, 1826.25]
 
 
-def test_a_number_looks_until_its_own_time_or_the_end_of_its_rounding():
-    assert looked_at_until("kaplan_meier_landmark", 365.0, 0.5, 0.01) == 365.0
-    assert looked_at_until("kaplan_meier_median", math.nan, 419.0, 0.5) == 419.5
-    assert looked_at_until("kaplan_meier_median, above", math.nan, 730.5, 0.0) == 730.5
-    assert math.isnan(looked_at_until("ratio of kaplan_meier_median", math.nan, 1.5, 0.05))
-    assert math.isnan(looked_at_until("kaplan_meier_median", math.nan, math.inf, 0.5))
-    assert math.isnan(looked_at_until("proportion", math.nan, 0.3, 0.01))
-    assert looked_at_until("upper 95 % of kaplan_meier_median", math.nan, 500.0, 0.5) == 500.5
-    assert looked_at_until("difference of kaplan_meier_landmark", 365.0, 0.1, 0.005) == 365.0
-    assert math.isnan(looked_at_until("difference of kaplan_meier_median", math.nan, 60.0, 15.0))
+TWO = {"where": {"stratum": "large"}, "against": {"stratum": "small"}}
+
+
+@pytest.mark.parametrize(
+    ("printed", "unit", "statistic", "more", "until"),
+    [
+        ("50 %", "%", {"estimator": "kaplan_meier_landmark", "time": 365}, {}, 365.0),
+        ("419 days", "d", {"estimator": "kaplan_meier_median"}, {}, 419.5),
+        ("730 days", "d", {"estimator": "kaplan_meier_median"}, {"bound": "above"}, 730.0),
+        ("1.5", "1", {"estimator": "kaplan_meier_median", "comparison": "ratio", **TWO}, {}, math.nan),
+        ("500 days", "d", {"estimator": "kaplan_meier_median", "confidence": {"end": "upper"}}, {}, 500.5),
+        (
+            "10 %",
+            "%",
+            {"estimator": "kaplan_meier_landmark", "time": 365, "comparison": "difference", **TWO},
+            {},
+            365.0,
+        ),
+        ("60 days", "d", {"estimator": "kaplan_meier_median", "comparison": "difference", **TWO}, {}, math.nan),
+    ],
+)
+def test_a_number_looks_until_its_own_time_or_the_end_of_its_rounding(printed, unit, statistic, more, until):
+    given = entry("N", printed, float(printed.split()[0]), unit, statistic={"variable": "survival", **statistic})
+    found = look_of(EvidenceEntry.model_validate({**given, **more}))
+    assert found is not None
+    assert found.until == pytest.approx(until, nan_ok=True)
+
+
+def test_a_share_of_an_event_looks_at_no_survival():
+    statistic = {"estimator": "proportion", "variable": "adverse_event.fever"}
+    share = entry("N", "30 %", 30.0, "%", statistic=statistic)
+    assert look_of(EvidenceEntry.model_validate({**share, "denominator": 10})) is None
 
 
 def look(group: str, until: float) -> Look:

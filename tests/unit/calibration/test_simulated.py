@@ -15,12 +15,12 @@ from calibration.posterior.fit import fit
 from calibration.priors.parameters import ParameterSets
 from simulator.errors import ConfigError
 from tests.models import compiled
-from tests.unit import test_calibration_targets
+from tests.unit.calibration import test_targets
 from tests.unit.calibration.test_targets import PRIORS, declared, landmark, median, share, terms
 
 
 def config(*entries: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return test_calibration_targets.config(*entries, engine="compiled", **changes)
+    return test_targets.config(*entries, engine="compiled", **changes)
 
 
 MONTHS = median("K1", 14, "colon") | {"printed": "14 months", "unit": "mo"}

@@ -14,7 +14,7 @@ from calibration import schema
 from calibration.likelihoods.simulated import Printed
 from calibration.likelihoods.targets import simulated_terms
 from calibration.sbc.printed_figures import Printed as PrintedFigures
-from simulator.evidence.evidence import EvidenceEntry
+from simulator.evidence.entries import EvidenceEntry
 from simulator.experiment.schema import declare
 from simulator.running import batch
 from simulator.study.ranks import as_printed, mid_rank

@@ -21,7 +21,7 @@ from simulator.experiment.schema import declare
 from simulator.kernels import hazards, quantiles
 from simulator.study.estimators import ESTIMATORS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
 OWN = ROOT / "tests" / "packaging" / "cohorts"
 COHORTS = [

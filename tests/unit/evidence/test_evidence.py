@@ -12,8 +12,11 @@ from pydantic import Field, ValidationError
 
 from simulator.configuration.fields import Declared, Name, Time
 from simulator.configuration.messages import Wrong, problems_of
+from simulator.endpoints.base import Variable
+from simulator.endpoints.registry import variable
 from simulator.errors import ConfigError, Problem
-from simulator.evidence.evidence import EvidenceFile, Statistic, Variable, load, variable
+from simulator.evidence.evidence import EvidenceFile, load
+from simulator.evidence.statistic import Statistic
 from simulator.units import TIME_ALLOWED
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "evidence"

@@ -19,10 +19,10 @@ from simulator.configuration.files import read, trap
 from simulator.configuration.library import COHORT, Library
 from simulator.configuration.overrides import LONGEST, read_overrides
 from simulator.errors import ConfigError, LobuleError, Problem, SimulationError
-from simulator.experiment import preparation as preflight
+from simulator.experiment import preparation
 from simulator.experiment.preparation import prepare
 
-REPOSITORY = Path(preflight.__file__).resolve().parents[2]
+REPOSITORY = Path(preparation.__file__).resolve().parents[2]
 NAMED = ("evidence", "model", "course", "study", "parameters")
 
 
@@ -322,7 +322,7 @@ def test_an_argument_that_is_not_offered_is_refused(argv: list[str], said: str) 
 
 def test_a_command_may_stand_anywhere_and_a_misspelt_one_is_recognised() -> None:
     assert read_arguments(["cohort=ilp", "explain"]).command == "explain"
-    (problem,) = read_overrides(["explian"], Library(), commands=("explain", "evidence")).problems
+    (problem,) = read_overrides(["explian"], Library()).problems
     assert problem.nearest == "explain"
 
 
@@ -603,7 +603,7 @@ def test_the_traceback_is_there_for_whoever_asks(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_the_preflight_imports_neither_arrays_nor_pictures(here: Path) -> None:
+def test_the_preparation_imports_neither_arrays_nor_pictures(here: Path) -> None:
     heavy = "('xarray', 'matplotlib', 'scipy.stats', 'dask', 'rich')"
     code = (
         "import sys\n"

@@ -9,6 +9,7 @@ import xarray as xr
 
 from simulator.errors import ConfigError, LobuleError
 from simulator.results import store
+from simulator.sweep.opening import open_results
 
 
 def tree(value=1.0, **attributes):
@@ -41,7 +42,7 @@ def digest(path):
 
 def test_a_tree_comes_back_identical(tmp_path):
     store.save(tree(), tmp_path / "results.nc")
-    back = store.open_results(tmp_path / "results.nc")
+    back = open_results(tmp_path / "results.nc")
     assert back.identical(tree())
     assert tree().identical(back)
     for name, variable in tree()["targets"].variables.items():
@@ -51,31 +52,31 @@ def test_a_tree_comes_back_identical(tmp_path):
 
 def test_the_folder_of_a_run_opens_too(tmp_path):
     store.save(tree(), tmp_path / "results.nc")
-    assert store.open_results(str(tmp_path)).identical(tree())
+    assert open_results(str(tmp_path)).identical(tree())
 
 
 def test_the_same_tree_gives_the_same_bytes(tmp_path):
     for name in ("a.nc", "b.nc"):
         store.save(tree(), tmp_path / name)
-    store.save(store.open_results(tmp_path / "a.nc"), tmp_path / "c.nc")
+    store.save(open_results(tmp_path / "a.nc"), tmp_path / "c.nc")
     assert digest(tmp_path / "a.nc") == digest(tmp_path / "b.nc") == digest(tmp_path / "c.nc")
 
 
 def test_nothing_but_the_file_is_left_and_it_is_replaced_whole(tmp_path):
     path = tmp_path / "results.nc"
     store.save(tree(1.0), path)
-    old = store.open_results(path)
+    old = open_results(path)
     store.save(tree(2.0), path)
     assert [each.name for each in tmp_path.iterdir()] == ["results.nc"]
     assert old["targets"]["simulated"].values[5, 1] == 1.0
-    assert store.open_results(path)["targets"]["simulated"].values[5, 1] == 2.0
+    assert open_results(path)["targets"]["simulated"].values[5, 1] == 2.0
 
 
 def test_a_large_tree_is_opened_lazily_and_outlives_its_file(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "LOADED_BELOW", 0)
     path = tmp_path / "results.nc"
     store.save(tree(1.0), path)
-    old = store.open_results(path)
+    old = open_results(path)
     assert not old["targets"]["simulated"].variable._in_memory
     assert old["targets"]["printed"].dtype == object
     store.save(tree(2.0), path)
@@ -108,25 +109,25 @@ def test_what_is_not_results_is_refused_with_its_path(tmp_path, name, content, s
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=said) as refused:
-        store.open_results(path)
+        open_results(path)
     assert name in str(refused.value)
 
 
 def test_a_folder_without_results_and_a_zarr_store_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"must hold a results\.nc"):
-        store.open_results(tmp_path)
+        open_results(tmp_path)
     (tmp_path / "zarr.json").write_text("{}")
     with pytest.raises(ConfigError, match="Zarr"):
-        store.open_results(tmp_path)
+        open_results(tmp_path)
 
 
 def test_someone_elses_netcdf_and_a_newer_format_are_refused(tmp_path):
     xr.Dataset({"a": 1}).to_netcdf(tmp_path / "theirs.nc", engine="netcdf4")
     with pytest.raises(ConfigError, match="no run record"):
-        store.open_results(tmp_path / "theirs.nc")
+        open_results(tmp_path / "theirs.nc")
     store.save(tree(results_format=99), tmp_path / "newer.nc")
     with pytest.raises(ConfigError, match="format"):
-        store.open_results(tmp_path / "newer.nc")
+        open_results(tmp_path / "newer.nc")
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):

@@ -23,7 +23,7 @@ from simulator.views import report, tables
 from simulator.views.figures.style import statistics_of
 from tests.pages import pictures, read
 
-OWN = Path(__file__).resolve().parents[1] / "packaging" / "cohorts"
+OWN = Path(__file__).resolve().parents[2] / "packaging" / "cohorts"
 SCENARIOS = {
     "pj203_mmc": ["cohort=pj203_mmc"],
     "ilp": ["cohort=ilp"],
