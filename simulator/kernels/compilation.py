@@ -1,12 +1,10 @@
 """Compilation of kernels: one set of numba options and a cache on disk that notices every edit.
 
-Knows numba, the kernel sources and a folder; knows nothing of what a kernel computes.
-
 Numba's own cache stamps a function with the file it stands in, so that an edit in a helper of another file
-gives stale results. Here every kernel is cached in a folder named by a hash of *all* kernel sources, of the
-versions of numba and llvmlite, of the processor and of the optimisation level. One file holds one compiled
-signature, its name is derived from the signature, and it is written under a temporary name and renamed: there
-is no index that two processes could overwrite. Whatever goes wrong with the disk costs time, never a result:
+gives stale results. Here every kernel is cached under a key of its module and of all that this imports (`sources`),
+in a folder named by the versions of numba and llvmlite, the processor and the optimisation level. One file holds one
+compiled signature, its name is derived from key and signature, and it is written under a temporary name and renamed:
+there is no index that two processes could overwrite. Whatever goes wrong with the disk costs time, never a result:
 without a writable folder kernels are compiled in memory. A file begins with a checksum of its place and its bytes, so
 that a damaged or misplaced one is compiled again; and code is run only from a folder to which nobody but this user can
 write.
@@ -24,7 +22,7 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,42 +33,21 @@ from numba.core import caching, config
 from numba.core.runtime import rtsys
 from numba.core.types import unliteral  # type: ignore[attr-defined]
 
+from simulator.kernels.sources import module_key
+
 CACHE_VARIABLE = "LOBULE_CACHE_DIR"
 """Environment variable that names the root of the cache."""
 
-COMPILED_SOURCES = (
-    "kernels/*.py",
-    "engines/compiled/*.py",
-    "study/comparisons.py",
-    "study/confidence.py",
-    "study/sightings.py",
-    "study/su*.py",
-    "study/tallies.py",
-)
-"""Files with kernels, below the package `simulator`. A file whose kernels others call **must** be listed."""
-
 _CHECKSUM_BYTES = 32
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PLAIN = (bool, int, float, complex, str, bytes, tuple, type(None))
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def compiled_sources(package: Path = _PACKAGE) -> Iterator[Path]:
-    """Existing files with kernels below `package`, in sorted order."""
-    for pattern in COMPILED_SOURCES:
-        yield from sorted(package.glob(pattern))
-
-
-def cache_key(package: Path = _PACKAGE) -> str:
-    """Hash (32 hexadecimal digits) of all that compiled code depends on; OSError on an unreadable source."""
-    digest = hashlib.blake2s(digest_size=16)
-    for path in compiled_sources(package):
-        source = path.read_bytes()
-        digest.update(f"{path.relative_to(package).as_posix()} {len(source)}\n".encode())
-        digest.update(source)
-    for part in (numba.__version__, llvmlite.__version__, *_processor(), str(config.OPT)):
-        digest.update(f"\n{part}".encode())
-    return digest.hexdigest()
+def environment_key() -> str:
+    """Hash (32 hexadecimal digits) of all that compiled code depends on beside its sources."""
+    parts = (numba.__version__, llvmlite.__version__, *_processor(), str(config.OPT))
+    return hashlib.blake2s("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def _processor() -> tuple[str, str]:
@@ -110,7 +87,7 @@ def cache_folder() -> Path | None:
     if root is None:
         return None
     try:
-        folder = root / f"kernels-{cache_key()}"
+        folder = root / f"kernels-{environment_key()}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if why := _distrusted(folder):
             said = (
@@ -140,19 +117,16 @@ def _distrusted(folder: Path) -> str | None:
     return None
 
 
-@functools.cache
-def _source_stamp(path: str) -> str:
-    """Hash of a kernel's own file, for kernels outside `COMPILED_SOURCES`; OSError where it is no file."""
-    return hashlib.blake2s(Path(path).read_bytes(), digest_size=12).hexdigest()
-
-
 class _KernelLocator(caching._CacheLocator):
-    """Tells numba where a kernel is cached: `cache_folder`, whose name already stands for the sources."""
+    """Tells numba where a kernel is cached."""
 
     def __init__(self, function: Callable[..., Any], folder: Path) -> None:
         self._py_file = function.__code__.co_filename  # numba names the file in its warnings
-        self._line = function.__code__.co_firstlineno
         self._folder = folder
+        # Numba tells functions of one name apart by their lines, which move with comments; its key of a signature has
+        # the function's bytecode, without constants.
+        plain = [c for c in function.__code__.co_consts if isinstance(c, _PLAIN) and c != function.__doc__]
+        self._constants = hashlib.blake2s(repr(plain).encode(), digest_size=4).hexdigest()
 
     def get_cache_path(self) -> str:
         return str(self._folder)
@@ -161,7 +135,7 @@ class _KernelLocator(caching._CacheLocator):
         return self._folder.name
 
     def get_disambiguator(self) -> str:
-        return str(self._line)
+        return self._constants
 
 
 class _KernelCacheImpl(caching.CompileResultCacheImpl):
@@ -176,7 +150,7 @@ class _KernelCacheImpl(caching.CompileResultCacheImpl):
 
 
 def _checksum(path: Path, data: bytes) -> bytes:
-    """Checksum of compiled code in its place: the folder names the sources and versions, the file the signature."""
+    """Checksum of compiled code in its place: the folder names the versions, the file the sources and the signature."""
     digest = hashlib.blake2b(f"{path.parent.name}/{path.name}\n".encode(), digest_size=_CHECKSUM_BYTES)
     digest.update(data)
     return digest.digest()
@@ -185,14 +159,17 @@ def _checksum(path: Path, data: bytes) -> bytes:
 class _KernelCacheFile:
     """One file for each compiled signature, so that processes never share a file they both change."""
 
-    def __init__(self, folder: Path, name: str, stamp: str) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = name
-        self._stamp = stamp
 
     def _path(self, key: object) -> Path:
-        digest = hashlib.blake2s(f"{self._stamp} {key!r}".encode(), digest_size=12).hexdigest()
+        digest = hashlib.blake2s(repr(key).encode(), digest_size=12).hexdigest()
         return self._folder / f"{self._name}.{digest}.nbc"
+
+    def signatures(self) -> list[Path]:
+        """Files of this function's compiled signatures."""
+        return list(self._folder.glob(f"{self._name}.*.nbc"))
 
     def load(self, key: object) -> Any:
         path = self._path(key)
@@ -214,7 +191,7 @@ class _KernelCacheFile:
             temporary.unlink(missing_ok=True)
 
     def flush(self) -> None:
-        for path in self._folder.glob(f"{self._name}.*.nbc"):
+        for path in self.signatures():
             path.unlink(missing_ok=True)
 
 
@@ -226,14 +203,13 @@ class _KernelCache(caching.FunctionCache):
         self._py_func = function
         self._impl = _KernelCacheImpl(function, folder)
         self._cache_path = str(folder)
-        self._cache_file = _KernelCacheFile(
-            folder, self._impl.filename_base, _source_stamp(function.__code__.co_filename)
-        )
+        sources = module_key(Path(function.__code__.co_filename), folder)
+        self._cache_file = _KernelCacheFile(folder, f"{self._impl.filename_base}.{sources}")
         self.enable()
 
     def holds_any(self) -> bool:
         """Whether the folder has any signature of this function."""
-        return any(Path(self._cache_path).glob(f"{self._impl.filename_base}.*.nbc"))
+        return bool(self._cache_file.signatures())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         # Not super()'s: it makes numba ready to compile first, a third of a second. What is loaded needs no more than

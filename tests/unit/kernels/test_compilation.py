@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.kernels import compilation
+from simulator.kernels import compilation, sources
 
 PACKAGE = Path(compilation.__file__).parents[1]
 
@@ -40,34 +40,61 @@ def copy_of_the_kernels(folder: Path) -> Path:
     return package
 
 
-@pytest.mark.parametrize("edited", ["kernels/elementary.py", "kernels/hazards.py", "kernels/compilation.py"])
-def test_an_edit_of_any_kernel_source_gives_a_new_folder(tmp_path, edited):
-    package = copy_of_the_kernels(tmp_path)
-    before = compilation.cache_key(package)
-    assert compilation.cache_key(package) == before
-    source = (package / edited).read_text()
-    (package / edited).write_text(source + "\n# edited\n")
-    assert compilation.cache_key(package) != before
-    (package / edited).write_text(source)
-    assert compilation.cache_key(package) == before
+def keys(package: Path) -> dict[str, str]:
+    """Key of every module of the copied package."""
+    sources.source_of.cache_clear()
+    return {file.stem: sources.module_key(file, None, package) for file in sorted((package / "kernels").glob("*.py"))}
 
 
-def test_a_new_kernel_source_and_the_compiled_engine_give_a_new_folder(tmp_path):
+def changed(package: Path, file: str, old: str, new: str) -> set[str]:
+    """Return the modules whose key an edit changes; the edit is undone."""
+    before, path = keys(package), package / "kernels" / file
+    source = path.read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    after = keys(package)
+    path.write_text(source, encoding="utf-8")
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_an_edit_changes_the_keys_of_its_module_and_of_those_that_build_on_it(tmp_path):
     package = copy_of_the_kernels(tmp_path)
-    keys = [compilation.cache_key(package)]
-    (package / "kernels" / "another.py").write_text("")
-    keys.append(compilation.cache_key(package))
-    (package / "engines" / "compiled").mkdir(parents=True)
-    (package / "engines" / "compiled" / "race.py").write_text("")
-    keys.append(compilation.cache_key(package))
-    assert len(set(keys)) == 3
+    of_numbers = {"elementary", "frailty", "hazards", "marginal", "quantiles", "rng"}
+    assert changed(package, "frailty.py", "HALVINGS = 60", "HALVINGS = 61") == {"frailty"}
+    assert changed(package, "elementary.py", "\nLN2 = ", "\nLN2 = 2.0 * ") == of_numbers
+    assert changed(package, "compilation.py", 'error_model="numpy", nogil', 'error_model="python", nogil') == {
+        "compilation",
+        *of_numbers,
+    }
+
+
+def test_a_comment_a_docstring_or_an_empty_line_changes_no_key(tmp_path):
+    package = copy_of_the_kernels(tmp_path)
+    assert changed(package, "frailty.py", "HALVINGS = 60", "# as many as bits\n\nHALVINGS = 60  # halvings") == set()
+    assert changed(package, "frailty.py", "By halving, since", "By halving, because") == set()
+
+
+def test_a_source_that_was_read_before_is_taken_from_its_record_and_a_damaged_record_is_not(tmp_path):
+    package = copy_of_the_kernels(tmp_path)
+    module, records = package / "kernels" / "frailty.py", tmp_path / "records"
+    records.mkdir()
+    key = sources.module_key(module, None, package)
+    for _ in range(2):
+        sources.source_of.cache_clear()
+        assert sources.module_key(module, records, package) == key
+    kept = sorted(records.glob("*.source"))
+    assert len(kept) == 4  # frailty, elementary, compilation, sources
+    for path in kept:
+        path.write_text(path.read_text(encoding="utf-8").replace('["', '["0'), encoding="utf-8")
+    sources.source_of.cache_clear()
+    assert sources.module_key(module, records, package) == key
 
 
 @pytest.mark.parametrize("setting", ["CPU_NAME", "CPU_FEATURES", "OPT"])
 def test_another_processor_or_optimisation_level_gives_a_new_folder(monkeypatch, setting):
-    before = compilation.cache_key()
+    before = compilation.environment_key()
     monkeypatch.setattr(compilation.config, setting, "other")
-    assert compilation.cache_key() != before
+    assert compilation.environment_key() != before
 
 
 def test_an_edited_helper_is_compiled_anew(tmp_path):
@@ -87,6 +114,8 @@ def test_an_edited_helper_is_compiled_anew(tmp_path):
     helper = package / "kernels" / "helper.py"
     helper.write_text(helper.read_text().replace("1.0", "2.0"))
     assert run(program, env, tmp_path) == "30.0 0"
+    helper.write_text("# a comment\n" + helper.read_text())
+    assert run(program, env, tmp_path) == "30.0 1"
 
 
 def test_an_unwritable_cache_costs_only_time(tmp_path):
@@ -176,7 +205,7 @@ def test_two_processes_may_compile_at_once_and_leave_a_whole_cache(tmp_path):
     hits = PROGRAM + "; print(sum(elementary.log.stats.cache_hits.values()))"
     for program in (hits, hits.replace("2.0", "2")):
         assert run(program, environment(cache), tmp_path) == f"{LOG_2}\n1"
-    assert not [file for file in cache.rglob("*") if file.is_file() and file.suffix != ".nbc"]
+    assert not [file for file in cache.rglob("*") if file.is_file() and file.suffix not in (".nbc", ".source")]
 
 
 def test_numbas_own_settings_are_left_alone(tmp_path):
