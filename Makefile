@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: run test lint bounds docs picture clean constraints posteriors posterior-table
+.PHONY: run test verification lint bounds docs picture clean constraints posteriors posterior-table
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed-run
@@ -16,6 +16,12 @@ run: $(VENV)/.installed-run
 
 test: $(VENV)/.installed-test
 	$(PY) -m pytest $(ARGS)
+
+# The heavy batteries, some hours: tests/verification/README.md says what each checks and how to run a part.
+verification: $(VENV)/.installed-test
+	$(PY) -m pytest tests/verification $(ARGS)
+	$(PY) -m pytest -m slow $(ARGS)
+	$(PY) -m tests.defects
 
 lint: $(VENV)/.installed-test
 	$(PY) -m ruff check .
