@@ -192,6 +192,7 @@ def _estimated(patients: Patients, statistics: Sequence[Wanted | None], sets: in
 
 def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experiment, Outcome] | None = None) -> DataTree:
     """Return the results tree of an outcome of one parameter set; ``beside``: its `other_end`, with its outcome."""
+    from simulator.results import histories
     from simulator.results import tree as results
     from simulator.results.decisions import decisions_dataset
     from simulator.results.estimates import estimates_dataset
@@ -205,8 +206,8 @@ def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experimen
         statistics=results.statistics_dataset(outcome.statistics, binned=outcome.binned),
         estimates=estimates_dataset(asked, found, shares=shares) if asked else None,
         decisions=decisions_dataset(output.decisions, outcome.decisions) if output.decisions else None,
-        patients=results.patients_dataset(outcome.kept) if output.patients else None,
-        events=results.events_dataset(outcome.kept) if output.events else None,
+        patients=histories.patients_dataset(outcome.kept) if output.patients else None,
+        events=histories.events_dataset(outcome.kept) if output.events else None,
         record=record_of(experiment, engine=outcome.engine),
     )
 

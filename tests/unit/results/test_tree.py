@@ -6,7 +6,7 @@ import xarray as xr
 
 from simulator.errors import ConfigError
 from simulator.evidence.entries import EvidenceEntry
-from simulator.results import provenance, tree
+from simulator.results import histories, provenance, tree
 from simulator.study.design import StudyDesign
 from simulator.study.observe import StudyData
 from simulator.study.statistics import Accumulator
@@ -193,7 +193,7 @@ def whole_tree():
     parts = [study(0), study(2)]
     return tree.build(
         targets=tree.targets_dataset(ENTRIES, simulated()), statistics=statistics(*parts),
-        patients=tree.patients_dataset(parts), events=tree.events_dataset(parts), record=record(),
+        patients=histories.patients_dataset(parts), events=histories.events_dataset(parts), record=record(),
     )  # fmt: skip
 
 
@@ -296,7 +296,7 @@ def test_simulated_values_of_another_shape_are_refused():
 
 
 def test_patients_tell_what_happened_from_what_was_seen():
-    patients = tree.patients_dataset([study(0), study(2)])
+    patients = histories.patients_dataset([study(0), study(2)])
     assert dict(patients.sizes) == {"replicate": 4, "patient": 3}
     assert patients["replicate"].values.tolist() == [0, 1, 2, 3]
     one = patients.isel(replicate=0)
@@ -313,7 +313,7 @@ def test_patients_tell_what_happened_from_what_was_seen():
 
 
 def test_events_are_a_contiguous_ragged_array_with_sdtm_domains():
-    events = tree.events_dataset([study(0), study(2)])
+    events = histories.events_dataset([study(0), study(2)])
     assert events["row_size"].attrs["sample_dimension"] == "obs"
     assert events["row_size"].values.tolist() == [5, 2, 0] * 4
     assert events.sizes["obs"] == events["row_size"].sum()
