@@ -21,7 +21,8 @@ import numpy as np
 
 from calibration.priors.parameters import Block, Prior
 from simulator.errors import DeclarationWarning
-from simulator.experiment.schema import Experiment, Possible, declare_possible
+from simulator.experiment.batches import Possible, declare_possible
+from simulator.experiment.schema import Experiment
 from simulator.tables import Floats, Integers
 from simulator.units import SMALLEST
 

@@ -28,7 +28,8 @@ from calibration.posterior.fit import Fit, ReadingFit
 from calibration.schema import ROOT
 from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import ConfigError, DeclarationWarning, Problem
-from simulator.experiment.schema import Experiment, declare_possible
+from simulator.experiment.batches import declare_possible
+from simulator.experiment.schema import Experiment
 from simulator.running import batch
 from simulator.running.draws import TOGETHER
 from simulator.running.workers import in_order, processors

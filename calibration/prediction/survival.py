@@ -19,7 +19,8 @@ from calibration.posterior.fit import Fit, ReadingFit
 from calibration.priors.parameters import ParameterSets
 from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import DeclarationWarning
-from simulator.experiment.schema import Experiment, declare_possible
+from simulator.experiment.batches import declare_possible
+from simulator.experiment.schema import Experiment
 from simulator.running.batch import Outcome, outcomes
 from simulator.study.statistics import EVERYBODY, Variable
 from simulator.tables import Floats, Integers

@@ -27,7 +27,8 @@ from calibration.sbc.printed_figures import Printed, Printing
 from calibration.schema import ROOT, Calibration
 from simulator.configuration.draws import published_with
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
-from simulator.experiment.schema import Experiment, declare, declare_many, declare_possible
+from simulator.experiment.batches import declare_many, declare_possible
+from simulator.experiment.schema import Experiment, declare
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.observe import observe

@@ -18,7 +18,8 @@ from simulator.configuration.draws import DRAWS, GROUP, designs, has_draws
 from simulator.configuration.values import PREFIX
 from simulator.errors import ConfigError, DeclarationWarning, Problem
 from simulator.evidence.statistic import Statistic
-from simulator.experiment.schema import Experiment, Possible, declare_possible
+from simulator.experiment.batches import Possible, declare_possible
+from simulator.experiment.schema import Experiment
 from simulator.running import batch
 from simulator.running.batch import Outcome, Progress, outcomes
 from simulator.running.other_end import other_end, side_by_side

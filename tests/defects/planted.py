@@ -155,7 +155,7 @@ DEFECTS = [
     upstream("units: months of 30 days", "simulator/units.py", '"mo": 30.4375', '"mo": 30.0', RUN),
     upstream("evidence: rounding by a whole unit", "simulator/evidence/entries.py",
              "self.scaled(0.5 * 10.0**-decimals)", "self.scaled(10.0**-decimals)", RUN),
-    upstream("mix: the other strata keep their shares", "simulator/experiment/schema.py",
+    upstream("mix: the other strata keep their shares", "simulator/experiment/groups.py",
              "mix[name] = max(rest, 0.0) * (value / total if", "mix[name] = value * (value / total if",
              "tests/unit/experiment/test_declare.py"),
     upstream("recombined studies: the first patient's status", "simulator/study/regrouped.py",

@@ -10,8 +10,8 @@ import pytest
 from simulator import tables
 from simulator.engines import compiled
 from simulator.errors import ConfigError
+from simulator.experiment.batches import declare_many
 from simulator.experiment.preparation import prepare
-from simulator.experiment.schema import declare_many
 from simulator.running import batch
 from simulator.solving import baseline
 from tests.parity.cases import led_by_sets

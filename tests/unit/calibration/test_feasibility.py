@@ -14,7 +14,7 @@ from calibration.posterior.draws import posterior_draws
 from calibration.posterior.feasibility import cut, said, shares
 from calibration.posterior.fit import fit
 from simulator.errors import ConfigError
-from simulator.experiment.schema import Possible
+from simulator.experiment.batches import Possible
 
 RATE = "response.probability"
 

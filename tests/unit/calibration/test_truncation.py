@@ -25,7 +25,7 @@ from calibration.posterior.readings import prepare
 from calibration.priors.laws import Uniform, log_normal
 from calibration.priors.parameters import ParameterSets, Prior, Single
 from simulator.configuration.library import shipped_folder
-from simulator.experiment.schema import Possible
+from simulator.experiment.batches import Possible
 
 RATE = "response.probability"
 

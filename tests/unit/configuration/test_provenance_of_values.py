@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from simulator.configuration.layers import lay_over
+from simulator.experiment.batches import declare_many
 from simulator.experiment.preparation import prepare
-from simulator.experiment.schema import declare_many
 
 SOURCED = Path(__file__).parents[2] / "cases" / "02-provenance-kept"
 BY_HAND = ("assumed", "set by the user", None, None)

@@ -6,8 +6,9 @@ import pytest
 
 from simulator.configuration.draws import published_with
 from simulator.errors import ConfigError
+from simulator.experiment.batches import declare_many, declare_possible
 from simulator.experiment.preparation import prepare
-from simulator.experiment.schema import declare, declare_many, declare_possible
+from simulator.experiment.schema import declare
 
 STOMACH = "response.probability.stomach"
 MEDIAN = "survival.median.stomach"

@@ -21,8 +21,9 @@ from calibration.prediction.survival import survival_of
 from simulator.cli.commands import main
 from simulator.cli.console import PAGE
 from simulator.experiment.assumption import assumption
+from simulator.experiment.batches import declare_many
 from simulator.experiment.preparation import prepare
-from simulator.experiment.schema import declare, declare_many
+from simulator.experiment.schema import declare
 from simulator.running.draws import run
 from simulator.sweep.both_ends import both_ends
 from simulator.sweep.grammar import read_sweep

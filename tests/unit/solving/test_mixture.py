@@ -9,8 +9,9 @@ from scipy.optimize import brentq
 
 from simulator.configuration.draws import published_with
 from simulator.errors import ConfigError
+from simulator.experiment.batches import declare_many
 from simulator.experiment.preparation import prepare
-from simulator.experiment.schema import declare, declare_many
+from simulator.experiment.schema import declare
 from simulator.kernels.marginal import baseline_hazards, convolved, onset_distribution, seen_masses, totals
 from simulator.solving import baseline, mixture
 from simulator.solving.exposure import per_administration_thresholds

@@ -9,8 +9,9 @@ import weakref
 import numpy as np
 import pytest
 
+from simulator.experiment.batches import declare_many
 from simulator.experiment.preparation import prepare
-from simulator.experiment.schema import declare, declare_many
+from simulator.experiment.schema import declare
 from simulator.running import batch
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import conclude, gather
