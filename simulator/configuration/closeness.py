@@ -60,8 +60,8 @@ class Closeness:
         group = container.get(PARAMETERS)
         if isinstance(group, Mapping) and (POSTERIOR in group or UNDER in group):
             mine = self._set_by[PARAMETERS]
-            level = max(self._level(file) for key, file in mine.items()
-                        if key == f"{PARAMETERS}.{POSTERIOR}" or key.startswith(f"{PARAMETERS}.{UNDER}"))  # fmt: skip
+            of_draws = tuple(f"{PARAMETERS}.{key}" for key in (POSTERIOR, UNDER))
+            level = max(self._level(file) for key, file in mine.items() if key.startswith(of_draws))
             kept = {key.removeprefix(f"{PARAMETERS}."): f"{file}.yaml" for key, file in mine.items()
                     if self._level(file) < level and key.split(".")[1] not in OF_POSTERIOR}  # fmt: skip
             if kept:

@@ -151,7 +151,8 @@ def _take_draws(composed: Composition, library: Library) -> None:
     wanted, named = group.get(table_of_draws.DRAWS), group.get(table_of_draws.POSTERIOR)
     if wanted is None:
         for key in (table_of_draws.DRAWS, table_of_draws.DRAW, table_of_draws.POSTERIOR, table_of_draws.START):
-            group.pop(key, None)
+            if isinstance(group.get(key), str | None):  # what is no name at all is refused with its key
+                group.pop(key, None)
         return
     group.pop(table_of_draws.START, None)
     if not isinstance(named, str) or isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:

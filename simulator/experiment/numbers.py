@@ -59,7 +59,7 @@ class Numbers:
     """Arrays of what is declared.
 
     ``horizon``: (parameter sets,), days. ``shares``: of the strata, (parameter sets, strata). ``rates``: of adverse
-    events, as declared. ``reference``: the published study. ``design``: keyword arguments of `study.design.StudyDesign`.
+    events, as declared. ``reference``: the published study. ``design``: arguments of `study.design.StudyDesign`.
     ``courses``: of each arm.
     """
 

@@ -1,7 +1,7 @@
 """From a composed configuration to an experiment that is ready to run, in named steps.
 
 `read_groups` → `_declared` (each group checked) → `compile_declarations` (numbers read, solved, compiled to tables) →
-`_asked` (what is asked of results) → `Experiment` → `_warnings`. Problems are collected within a step and raised together.
+`_asked` (what is asked of results) → `Experiment` → `_warnings`. Problems of a step are raised together.
 """
 
 from __future__ import annotations

@@ -464,8 +464,18 @@ def knots(own: Floats, mass: Floats | None, start: Floats) -> Knots:
     slope = float((hazard[-1] - hazard[-2]) / (time[-1] - time[-2]))
     if start[-1] > 0.0 and chosen[1] == 1:
         time = np.concatenate([time[:1], EARLY, time[1:]])
-        hazard = np.concatenate([hazard[:1], start[:-1] * (hazard[1] / start[-1]), hazard[1:]])
+        hazard_inside = _inside(start, float(hazard[1]))
+        hazard = np.concatenate([hazard[:1], hazard_inside, hazard[1:]])
     return time, hazard, slope
+
+
+def _inside(start: Floats, end: float) -> Floats:
+    """Return the solved hazard inside the first grid cell: the calibrated one (FINEST + 1,), scaled to its end."""
+    if not np.isfinite(start[-1]):
+        return np.asarray(np.where(np.isfinite(start[:-1]), 0.0, end))
+    with np.errstate(over="ignore"):
+        ratio = end / start[-1]
+    return np.asarray(start[:-1] * ratio if np.isfinite(ratio) else end * (start[:-1] / start[-1]))
 
 
 __all__ = ["Knots", "Latent", "Solver", "Wanted", "knots", "significant", "stacked"]

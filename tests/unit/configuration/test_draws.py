@@ -14,6 +14,7 @@ import calibration
 import simulator
 from calibration.cli import main
 from calibration.posterior.draws import allotted, posterior_draws
+from simulator.configuration.library import shipped_folder
 from simulator.errors import ConfigError
 from simulator.results.tree import STORED
 
@@ -294,3 +295,12 @@ def test_the_first_draws_have_the_readings_in_proportion():
     for n in range(1, 1000):
         shares = np.bincount(taken[:n], minlength=2) / n
         assert np.all(np.abs(shares - probabilities) <= 1 / n + 1e-12)
+
+
+def test_a_mapping_where_the_name_of_a_table_of_draws_should_be_is_refused_by_its_key(tmp_path):
+    (tmp_path / "parameters").mkdir()
+    shipped = (shipped_folder() / "parameters" / "pj203_mmc_calibrated.yaml").read_text(encoding="utf-8")
+    given = {**yaml.safe_load(shipped), "posterior": {"gamma": {"mean": 1, "sd": 1}}}
+    (tmp_path / "parameters" / "own.yaml").write_text(yaml.safe_dump(given, sort_keys=False), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"parameters\.posterior"):
+        simulator.simulate(["cohort=pj203_mmc", "parameters=own"], config_dir=tmp_path)

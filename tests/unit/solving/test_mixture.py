@@ -15,6 +15,7 @@ from simulator.experiment.schema import declare
 from simulator.kernels.marginal import baseline_hazards, convolved, onset_distribution, seen_masses, totals
 from simulator.solving import baseline, mixture
 from simulator.solving.exposure import per_administration_thresholds
+from simulator.solving.latent import FINEST
 from simulator.study.tallies import histogram_quantiles
 
 
@@ -238,3 +239,12 @@ def test_a_curve_that_falls_below_floating_point_leaves_a_hazard_that_stands_sti
     assert np.all(np.diff(hazard) >= 0.0)
     assert np.all(hazard[marginal <= 1e-290] == hazard[marginal > 1e-290][-1])
     assert hazard[-1] > 500.0
+
+
+def test_a_first_grid_cell_in_which_the_calibrated_curve_hardly_falls_or_ends_has_finite_knots():
+    start = np.array([0.0] * (FINEST - 1) + [5e-324, 1e-323])  # the ratio to a finite hazard overflows
+    _, hazard, _ = mixture.knots(np.arange(401.0), None, start)
+    assert hazard[: FINEST + 2].tolist() == [0.0] * FINEST + [0.5, 1.0]
+    start = np.array([0.0] * (FINEST - 1) + [np.inf, np.inf])
+    _, hazard, _ = mixture.knots(np.arange(401.0), None, start)
+    assert hazard[: FINEST + 2].tolist() == [0.0] * FINEST + [1.0, 1.0]
