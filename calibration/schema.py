@@ -17,7 +17,7 @@ from calibration.priors.parameters import Block, Dirichlet, Pooled, Prior, Singl
 from simulator import units
 from simulator.configuration.fields import Declared, Name, Text
 from simulator.configuration.messages import Wrong, validated
-from simulator.configuration.values import DIMENSIONS, Leaf, Problems
+from simulator.configuration.values import Leaf, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 ROOT = "calibration"
@@ -281,7 +281,7 @@ def prior_of(declared: Calibration, leaves: Mapping[str, Leaf], kinds: Mapping[s
     Parameters
     ----------
     leaves : the cohort's parameters by path.
-    kinds : how the model reads a parameter (`values.DIMENSIONS`), as far as it is known; else its declared value tells.
+    kinds : how the model reads a parameter (`units.DIMENSIONS`), as far as it is known; else its declared value tells.
 
     Raises
     ------
@@ -328,14 +328,7 @@ def _kind_of(paths: tuple[str, ...], leaves: Mapping[str, Leaf], kinds: Mapping[
 
 def _kind(value: Any) -> str:
     """Say how a parameter is read that no closed form looks at: by the unit of its declared value."""
-    if isinstance(value, str):
-        for kind in ("time", "rate"):
-            try:
-                DIMENSIONS[kind].read(value)
-            except ValueError:
-                continue
-            return kind
-    return "real"
+    return {"d": "time", "1/d": "rate"}.get(units.unit_of(value) or "", "real")
 
 
 def _law(prior: LawPrior, kind: str, key: str, problems: Problems) -> Law | None:
@@ -347,7 +340,7 @@ def _law(prior: LawPrior, kind: str, key: str, problems: Problems) -> Law | None
     def read(field: str, value: Located, *, spread: bool = False) -> float:
         place = f"{here}.{field}" if field else here
         try:
-            number = DIMENSIONS[kind].read(value)
+            number = units.DIMENSIONS[kind].read(value)
         except ValueError as refusal:
             problems.add(place, value, str(refusal))
             return 1.0
@@ -386,7 +379,7 @@ def _law(prior: LawPrior, kind: str, key: str, problems: Problems) -> Law | None
 
 def _inside(support: tuple[float, float], kind: str, key: str, name: str, problems: Problems) -> None:
     """Refuse a law that can leave what the parameter may be."""
-    dimension = DIMENSIONS[kind]
+    dimension = units.DIMENSIONS[kind]
     low, high = (min(max(end, -1e9), 1e9) for end in support)
     inner = (low + 1e-9 * max(1.0, abs(low)), high - 1e-9 * max(1.0, abs(high))) if low < high else (low, high)
     if not all(dimension.holds(end) for end in inner):

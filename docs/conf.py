@@ -43,14 +43,12 @@ _startup.mkdir(parents=True)
 shutil.copy(Path(__file__).with_name("kernel_startup.py"), _startup)
 os.environ["IPYTHONDIR"] = _kernel.name
 
-KEYS = "<!-- the keys stand here when the site is built -->"
 LANGUAGES = {".yaml": "yaml", ".py": "python"}
 
 
 def insert_keys(app: Sphinx, name: str, source: list[str]) -> None:
-    """Put the reference of keys into its page."""
-    if name == "keys":
-        source[0] = source[0].replace(KEYS, schema_keys.page())
+    """Put what is made of the schema into its pages."""
+    source[0] = schema_keys.filled(source[0])
 
 
 class PlainCells(SphinxPostTransform):

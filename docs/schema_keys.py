@@ -1,7 +1,8 @@
 """The reference of all configuration keys, from the schema itself: `python docs/schema_keys.py` prints it.
 
 Knows how to read a declared model (fields, annotations, defaults, and the text below each field); knows no key by name.
-`conf.py` puts it into `keys.md` when the site is built, so that no copy of it can grow old.
+`conf.py` puts it into `keys.md` when the site is built, and its tables of families and distributions into
+`declaring.md`, so that no copy of them can grow old.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -21,14 +22,15 @@ from pydantic_core import PydanticUndefined
 
 from calibration.schema import Calibration, Located, Positive
 from simulator.configuration.fields import Declared, Expression, Kind, Name, Number, Text, Time
-from simulator.configuration.values import DIMENSIONS
 from simulator.evidence.evidence import EvidenceFile
 from simulator.experiment.root import Root
-from simulator.kernels import hazards, quantiles
+from simulator.kernels.hazards import FAMILIES
+from simulator.kernels.quantiles import DISTRIBUTIONS
 from simulator.model.cohort import Cohort
 from simulator.model.course import Course
 from simulator.model.model import TABLES, Model
 from simulator.model.study import Study
+from simulator.units import DIMENSIONS
 
 GROUPS: dict[str, tuple[type[Declared], str]] = {
     "": (Root, "Keys outside the groups"),
@@ -63,6 +65,10 @@ _ITEM = {
     "min_length": "at least {}",
     "max_length": "at most {}",
 }
+_TABULATED = (
+    ("piecewise_exponential", "sum of rate·time in each piece", "`msm::pexp`"),
+    ("tabulated", "linear between the points, flat after the last", ""),
+)
 
 
 @dataclass
@@ -146,11 +152,14 @@ def written(schema: type[Declared], name: str) -> str:
 @cache
 def meanings_of(schema: type[Declared]) -> dict[str, str]:
     """Return the text below each field. KeyError, for whoever asks, where there is none."""
-    found: dict[str, str] = {}
+    found = {name: declared.description for name, declared in schema.model_fields.items() if declared.description}
     for owner in reversed(schema.__mro__):
         if not issubclass(owner, Declared) or owner is Declared:
             continue
-        body = ast.parse(inspect.getsource(owner)).body[0].body
+        try:
+            body = ast.parse(inspect.getsource(owner)).body[0].body
+        except OSError:  # made of a table, which describes its fields
+            continue
         for statement, after in pairwise(body):
             match statement, after:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
@@ -288,15 +297,50 @@ def _numbers() -> Iterator[str]:
     rows = [(f"`{name}`", d.unit, d.allowed.removeprefix("must be ")) for name, d in DIMENSIONS.items()]
     yield _table(("kind", "unit of a bare number", "allowed"), rows)
     yield "## Distributions"
-    laws = [(f"`{name}`", ", ".join(f"`{p}` ({what})" for p, what in given.items()).replace("_", " "))
-            for name, given in quantiles.PARAMETERS.items()]  # fmt: skip
-    yield _table(("distribution", "parameters, in order"), laws)
+    yield distributions()
     yield "## Families of hazards"
-    families = {
-        name: ", ".join(" or ".join(f"`{p}`" for p in choice) for choice in choices)
-        for name, choices in hazards.PARAMETERS.items()
-    } | {name: ", ".join(f"`{p}`" for p in given) for name, given in TABLES.items()}
-    yield _table(("family", "one of each"), [(f"`{name}`", given) for name, given in sorted(families.items())])
+    yield families()
+
+
+def distributions() -> str:
+    """Return the table of distributions, from their records."""
+    rows = [
+        (f"`{name}`", ", ".join(_parameters(law.parameters)), law.support, _code(law.scipy))
+        for name, law in DISTRIBUTIONS.items()
+    ]
+    return _table(("distribution", "parameters, in order", "draws", "scipy.stats"), rows)
+
+
+def families() -> str:
+    """Return the table of hazard families, from their records; of those that are given as a table, its lists."""
+    rows = [
+        (
+            f"`{name}`",
+            family.hazard,
+            "; ".join(" | ".join(_parameters(choice)) for choice in family.choices),
+            "; ".join(filter(None, (_code(family.r), _code(family.scipy)))),
+        )
+        for name, family in FAMILIES.items()
+        if name not in TABLES
+    ]
+    rows += [(f"`{name}`", said, ", ".join(map(_code, TABLES[name])), r) for name, said, r in _TABULATED]
+    return _table(("family", "H(t)", "parameters", "R; scipy.stats"), rows)
+
+
+def filled(text: str) -> str:
+    """Return a page with what is made of the schema in its place."""
+    for what, make in (("keys", page), ("distributions", distributions), ("families of hazards", families)):
+        marker = f"<!-- the {what} stand here when the site is built -->"
+        text = text.replace(marker, make()) if marker in text else text
+    return text
+
+
+def _parameters(given: Mapping[str, str]) -> list[str]:
+    return [f"`{name}` ({what.replace('_', ' ')})" for name, what in given.items()]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
 
 
 if __name__ == "__main__":

@@ -25,14 +25,13 @@ from simulator.evidence.entries import EvidenceEntry
 from simulator.evidence.statistic import Statistic
 from simulator.experiment.follow_up import EARLIEST, LATEST, potential_follow_up
 from simulator.experiment.schema import Experiment
-from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
+from simulator.kernels.hazards import FAMILIES, cumulative_hazards, kernel_parameters
 from simulator.model.events import by_administration
-from simulator.model.model import Event, Hazard, references
+from simulator.model.model import TABLES, Event, Hazard, references
 from simulator.tables import Floats
 
 CURE = "name it, with the reason, under calibration.left_out, or give it the role used or held_out"
 SIMULATE = "find its likelihood by simulation, under calibration.simulated"
-TABLES = ("tabulated", "piecewise_exponential", "fixed")
 
 
 class NoClosedForm(ValueError):
@@ -86,7 +85,7 @@ class SurvivalOf:
     def log_survival(self, sets: ParameterSets, times: Floats) -> Floats:
         given = {name: value.of(sets) for name, value in self.named}
         p0, p1, p2 = _kernel_parameters(self.family, given)[..., None]
-        hazard = cumulative_hazards(FAMILIES[self.family], times[None, :], p0, p1, p2)
+        hazard = cumulative_hazards(FAMILIES[self.family].code, times[None, :], p0, p1, p2)
         if self.probability == Value(None, 1.0):
             return -hazard
         return np.asarray(np.log1p(-self.probability.of(sets)[:, None] * -np.expm1(-hazard)))
@@ -108,7 +107,7 @@ def _kernel_parameters(family: str, named: Mapping[str, Floats]) -> Floats:
 class ClosedForms:
     """The closed forms of one experiment, with some of its parameters calibrated.
 
-    ``kinds`` collects, for each calibrated parameter that was met, how the model reads it (`values.DIMENSIONS`).
+    ``kinds`` collects, for each calibrated parameter that was met, how the model reads it (`units.DIMENSIONS`).
     """
 
     experiment: Experiment
@@ -175,9 +174,9 @@ class ClosedForms:
         key = f"model.events.{name}.hazard"
         families = set(FAMILIES) | set(TABLES)
         family = self._resolver.names(hazard.family, families, f"{key}.family", what="hazard family")[0]
-        if family in TABLES:
+        if family in TABLES or not FAMILIES[family].smooth:
             raise NoClosedForm(f"the hazard of {name} is {family}")
-        kinds = {parameter: kind for choice in PARAMETERS[family] for parameter, kind in choice.items()}
+        kinds = FAMILIES[family].dimensions
         named = {n: self._values(x, kinds[n], f"{key}.{n}") for n, x in hazard.named().items() if n in kinds}
         probability = self._values(hazard.probability, "probability", f"{key}.probability")
         return {

@@ -30,13 +30,14 @@ from calibration.priors.laws import Fixed
 from calibration.priors.parameters import Prior, Single
 from calibration.schema import EXACT, ROOT, Calibration
 from simulator.configuration.draws import published_with
-from simulator.configuration.values import DIMENSIONS, Problems
+from simulator.configuration.values import Problems
 from simulator.endpoints.base import Endpoint
 from simulator.endpoints.registry import ENDPOINTS
 from simulator.errors import Problem
 from simulator.evidence.entries import EvidenceEntry, listed
 from simulator.evidence.statistic import Statistic
 from simulator.experiment.schema import Experiment
+from simulator.units import DIMENSIONS
 
 TOLERATE = "give it a tolerance under calibration.simulated"
 

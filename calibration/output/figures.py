@@ -26,6 +26,7 @@ from calibration.prediction.survival import simulated_draws
 from calibration.samplers.summary import Row
 from simulator.running.draws import tree_of
 from simulator.tables import Floats
+from simulator.units import UNITS
 from simulator.views import figures
 from simulator.views.figures import ASSUMED, OKABE_ITO
 from simulator.views.figures.style import INK, LINES, MUTED, assumed_patch, dress_shares, group_label, literal
@@ -48,8 +49,7 @@ def parameters(rows: list[Row], prior: Draws, posterior: Draws, units: dict[str,
         ax.set_visible(False)
     for ax, row in zip(axes.flat, shown, strict=False):
         _densities(ax, row, prior.values[row.name], posterior.values[row.name])
-        unit = {"d": "days", "1/d": "per day"}.get(units.get(row.name, "1"), "")
-        ax.set_xlabel(unit, fontsize="x-small", labelpad=1)
+        ax.set_xlabel(UNITS[units.get(row.name, "1")].label, fontsize="x-small", labelpad=1)
     handles = [
         Line2D([], [], color=_PRIOR, linewidth=1.4, linestyle="--", label="prior"),
         Line2D([], [], color=_POSTERIOR, linewidth=1.8, label="posterior"),

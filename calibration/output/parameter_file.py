@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from calibration.diagnostics.truncation import Truncated, truncated
-from calibration.output.results import UNITS, varied
+from calibration.output.results import varied
 from calibration.posterior import feasibility
 from calibration.posterior.choices import taken
 from calibration.posterior.draws import Draws
@@ -30,6 +30,7 @@ from simulator.configuration.draws import CALIBRATED_ON, CUT, KEYS, READING
 from simulator.configuration.values import Leaf
 from simulator.tables import Floats
 from simulator.text import csv_text
+from simulator.units import DIMENSIONS, UNITS, Unit
 
 DRAWS = 1000
 """Draws that travel with the point values; `calibration.nc` has all of them."""
@@ -106,7 +107,7 @@ def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
             means = _means(summed.values, summed.weights, block) if isinstance(block, Dirichlet) else {}
             for path in block.parameters:
                 leaf, row = reading.experiment.parameters[path], rows[path]
-                unit = UNITS.get(reading.kinds[path], "1")
+                unit = UNITS[DIMENSIONS[reading.kinds[path]].unit]
                 if row.informed:
                     value = means.get(path) or float(f"{row.posterior.median:.{DIGITS}g}")
                     sources = [name for t in component.terms if path in t.parameters for name in t.targets]
@@ -148,7 +149,7 @@ def _means(values: Mapping[str, Floats], weights: Floats, block: Dirichlet) -> d
     return means | {last: 1.0 - sum(means.values())}
 
 
-def _assumption(leaf: Leaf, row: Row, value: float, unit: str, why: str) -> Nested:
+def _assumption(leaf: Leaf, row: Row, value: float, unit: Unit, why: str) -> Nested:
     """Say of a number that no target informs what is known of it, and where that comes from."""
     same = _written(value, unit) == leaf.value and leaf.provenance != "calibrated"
     changed = not same and leaf.provenance in ("calibrated", "reported", "derived")
@@ -166,9 +167,9 @@ def _note(fitted: Fit, path: str) -> str | None:
     return None if prior is None else prior.note
 
 
-def _written(value: float, unit: str) -> float | str:
+def _written(value: float, unit: Unit) -> float | str:
     """A number as it is declared: times and rates with their unit."""
-    return f"{value:.9g} d" if unit == "d" else f"{value:.9g} / d" if unit == "1/d" else value
+    return f"{value:.9g}{unit.written}" if unit.written else value
 
 
 def _before(row: Row) -> Nested:

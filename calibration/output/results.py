@@ -32,9 +32,9 @@ from simulator.configuration.draws import READING
 from simulator.results.provenance import record
 from simulator.results.tree import STORED, assembled, in_unit, target_coordinates, targets_over_draws
 from simulator.running.experiment import engine_of
+from simulator.units import DIMENSIONS
 
 SAMPLE = ("chain", "draw")
-UNITS = {"time": "d", "duration": "d", "signed_time": "d", "rate": "1/d", "signed_rate": "1/d"}
 METHOD = "incremental mixture importance sampling (Raftery & Bao 2010)"
 
 
@@ -373,7 +373,7 @@ def units_of(fitted: Fit) -> dict[str, str]:
     for reading in fitted.readings:
         for component in reading.components:
             for block in component.prior.blocks:
-                unit = UNITS.get(reading.kinds.get(block.parameters[0], ""), "1")
+                unit = DIMENSIONS[reading.kinds.get(block.parameters[0], "real")].unit
                 units |= {name: unit for name in block.names if not name.endswith("(between)")}
     return units
 

@@ -52,7 +52,7 @@ class ReadingFit:
     components: tuple[Component, ...]
     seed: int
     experiment: Experiment
-    kinds: Mapping[str, str]  # how the model reads a parameter (`values.DIMENSIONS`)
+    kinds: Mapping[str, str]  # how the model reads a parameter (`units.DIMENSIONS`)
     cut: Cut | None = None  # the posterior cut to what the model can produce; None: not looked at
 
     @property

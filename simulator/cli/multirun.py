@@ -56,7 +56,7 @@ from simulator.sweep.store import (
     sweep_away,
 )
 from simulator.sweep.tree import FAILED, N_FINISHED, N_SCENARIOS, open_sweep, write_summary
-from simulator.units import unit_of
+from simulator.units import DIMENSIONS, unit_of
 from simulator.views import decisions, estimates
 from simulator.views.tables import line
 
@@ -89,7 +89,8 @@ def _labels(sweep: Sweep, key: str, column: Sequence[str], experiment: Experimen
         return np.array([str(each) for each in named], dtype=object), ""
     whole = all(isinstance(value, int) for value in values)
     said = next((unit for value in values if (unit := unit_of(value)) is not None), "1")
-    unit = experiment.units.get(key.removesuffix(".value"), said)
+    kind = experiment.kinds.get(key.removesuffix(".value"))
+    unit = said if kind is None else DIMENSIONS[kind].unit
     return np.array(values if whole else numbers), unit
 
 

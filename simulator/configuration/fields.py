@@ -56,7 +56,7 @@ Number = Annotated[float, BeforeValidator(_bounded(units.number))]
 class Kind:
     """How the numbers at a key are read, for whoever reads the schema: the resolver is told where it uses them.
 
-    ``name``: one of `values.DIMENSIONS`, or ``whole``. ``distribution``: one may stand there.
+    ``name``: one of `units.DIMENSIONS`, or ``whole``. ``distribution``: one may stand there.
     """
 
     name: str

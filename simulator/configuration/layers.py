@@ -17,18 +17,22 @@ READING_GROUPS = ("cohort", "study", "parameters", "course")
 OVERRULED = "overruled"
 """Key of an alternative in a composed configuration: keys of it that closer files set, each with the file."""
 
-ONE_CHOICE = frozenset(
-    {
-        *("fixed", "uniform", "triangular", "normal", "log_normal", "exponential", "weibull", "gamma"),
-        *("geometric", "poisson", "negative_binomial", "choice"),
-    }
-)
-"""Names of distributions. A mapping with one of them stands for one thing, here without loading a kernel."""
+NUMBERS = ("fixed", "geometric", "poisson", "negative_binomial", "choice")
+"""Distributions of a whole number."""
+
+
+def is_distribution(node: Mapping[str, Any]) -> bool:
+    """Whether a mapping stands for one thing: a name of a distribution, to its parameters."""
+    if len(node) != 1:
+        return False
+    from simulator.kernels.quantiles import DISTRIBUTIONS  # not before it is needed: loading kernels takes a while
+
+    return not {*DISTRIBUTIONS, *NUMBERS}.isdisjoint(node)
 
 
 def replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Whether a mapping laid over another replaces it whole: another distribution, not two at once."""
-    return len(new) == len(old) == 1 and set(old) <= ONE_CHOICE and set(new) != set(old)
+    return len(new) == len(old) == 1 and set(new) != set(old) and is_distribution(old)
 
 
 def key_of(override: str) -> str:
@@ -77,7 +81,7 @@ def laid_over_leaf(old: Mapping[str, Any], new: Any, whose: str, *, by_hand: boo
 
 
 def _by_stratum(value: object) -> bool:
-    return isinstance(value, Mapping) and not set(value) & ONE_CHOICE
+    return isinstance(value, Mapping) and not is_distribution(value)
 
 
 def _mergeable(old: object, new: object) -> bool:

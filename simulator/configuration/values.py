@@ -7,7 +7,7 @@ raised one at a time, so that a modeler sees all of them at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,68 +16,12 @@ import numpy as np
 from simulator import units
 from simulator.configuration.layers import EXCEPT, SET_BY_USER
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
-from simulator.kernels.quantiles import DISTRIBUTIONS, PARAMETERS
+from simulator.kernels.quantiles import DISTRIBUTIONS, FIXED
 from simulator.tables import Floats
+from simulator.units import DIMENSIONS, Dimension
 
 PREFIX = "parameters."
 PROVENANCES = ("reported", "derived", "read", "borrowed", "assumed", "calibrated")
-
-NAMED_SHARES = {"prognostic": 0.0, "causal": 1.0}
-"""Names of the ends of a share of mediation: the advantage of responders is announced, or caused, by response."""
-
-
-def _share_caused(value: object) -> float:
-    """Return a share of mediation, from a number or its name; ValueError where it is neither."""
-    if isinstance(value, str) and value in NAMED_SHARES:
-        return NAMED_SHARES[value]
-    try:
-        return units.number(value)
-    except ValueError:
-        raise ValueError(
-            "must be a share between 0 and 1, or a name of one of them: prognostic (0), causal (1)"
-        ) from None
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """How a number of this kind is read, and which values are allowed.
-
-    A number other than 0 is between ``smallest`` and ``largest`` in size: both engines compute with all of these.
-    """
-
-    read: Callable[[object], float]
-    holds: Callable[[float], bool]
-    allowed: str
-    smallest: float = units.SMALLEST
-    largest: float = units.LARGEST
-
-    def refusal(self, value: float) -> str | None:
-        """Return why a number that was read is not allowed, None if it is."""
-        return units.out_of_range(value, self.smallest, self.largest) if self.holds(value) else self.allowed
-
-    @property
-    def unit(self) -> str:
-        """Unit of a bare number."""
-        if self.read is units.days:
-            return "d"
-        return "1/d" if self.read is units.per_day else "1"
-
-
-DIMENSIONS: dict[str, Dimension] = {
-    "time": Dimension(units.days, lambda x: x > 0, "must be > 0 days"),
-    "duration": Dimension(units.days, lambda x: x >= 0, "must be ≥ 0 days"),
-    "rate": Dimension(units.per_day, lambda x: x >= 0, "must be ≥ 0 per day"),
-    "probability": Dimension(units.number, lambda x: 0 <= x <= 1, "must be a probability between 0 and 1"),
-    "ratio": Dimension(units.number, lambda x: x >= 0, "must be a ratio ≥ 0"),
-    "positive": Dimension(units.number, lambda x: x > 0, "must be > 0"),
-    "real": Dimension(units.number, lambda x: True, "must be a number"),
-    "signed_rate": Dimension(units.per_day, lambda x: True, "must be a rate per day"),
-    "signed_time": Dimension(units.days, lambda x: True, "must be a time"),
-    "mediation": Dimension(
-        _share_caused, lambda x: 0 <= x <= 1, "must be a share between 0 (prognostic) and 1 (causal)"
-    ),
-    "correlation": Dimension(units.number, lambda x: 0 <= x < 1, "must be a correlation ≥ 0 and < 1"),
-}
 
 
 @dataclass(frozen=True)
@@ -126,15 +70,14 @@ class Parameters:
     """Named parameters of one or more parameter sets.
 
     ``leaves`` are common to all sets; ``varied`` holds, for some paths, one value a set.
-    ``used`` collects the paths that a declaration has referred to, ``units`` the unit in which a bare number is
-    read at each key that holds one, ``kinds`` what may stand there (`DIMENSIONS`), where it is met first.
+    ``used`` collects the paths that a declaration has referred to, ``kinds`` what may stand at each key that holds a
+    number (`units.DIMENSIONS`), where it is met first.
     """
 
     leaves: Mapping[str, Leaf]
     n_sets: int = 1
     varied: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    units: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
 
     def raw(self, path: str) -> list[Any]:
@@ -286,7 +229,6 @@ class Resolver:
         dimension = DIMENSIONS[kind]
         out = np.empty((n_sets, n_strata))
         for j, (source, values) in enumerate(columns):
-            self.parameters.units[source] = dimension.unit
             self.parameters.kinds.setdefault(source, kind)
             if all(value is values[0] for value in values):
                 out[:, j] = self._number(values[0], dimension, source)
@@ -356,7 +298,8 @@ class Resolver:
         if name not in DISTRIBUTIONS:
             self.problems.unknown(key, str(name), DISTRIBUTIONS, what="distribution")
             return self._fixed(0.0, "real", key)
-        wanted = PARAMETERS[name]
+        law = DISTRIBUTIONS[name]
+        wanted = law.parameters
         if isinstance(given, (list, tuple)):
             if len(given) != len(wanted):
                 self.problems.add(f"{key}.{name}", list(given), f"must be {len(wanted)} values: {', '.join(wanted)}")
@@ -373,13 +316,13 @@ class Resolver:
                 continue
             out[:, :, i] = self.array(given[parameter], _as_kind(dimension, kind), f"{key}.{name}.{parameter}")
         complete = all(parameter in given for parameter in wanted)
-        if complete and name in ("uniform", "triangular") and np.any(np.diff(out[..., : len(wanted)], axis=-1) < 0):
+        if complete and law.bounded and np.any(np.diff(out[..., : len(wanted)], axis=-1) < 0):
             self.problems.add(f"{key}.{name}", list(given.values()), f"must be ordered: {' ≤ '.join(wanted)}")
         if not by_stratum:
             self._common(out, given, key)
-            if name == "normal" and kind in ("time", "duration"):
-                self.problems.add(key, declared, "normal can fall below 0; use log_normal, gamma, weibull or uniform")
-        return DISTRIBUTIONS[name], out
+            if law.real and kind in ("time", "duration"):
+                self.problems.add(key, declared, f"{name} can fall below 0; use log_normal, gamma, weibull or uniform")
+        return law.code, out
 
     def _common(self, values: Floats, declared: Any, key: str) -> None:
         if not np.array_equal(values, np.repeat(values[:, :1], values.shape[1], axis=1), equal_nan=True):
@@ -388,7 +331,7 @@ class Resolver:
     def _fixed(self, value: Any, kind: str, key: str) -> tuple[int, Floats]:
         out = np.zeros((self.parameters.n_sets, len(self.strata), 3))
         out[:, :, 0] = self.array(value, kind, key)
-        return DISTRIBUTIONS["fixed"], out
+        return FIXED, out
 
     def _number(self, value: Any, dimension: Dimension, key: str, parameter_set: int | None = None) -> float:
         near = None
@@ -474,7 +417,7 @@ def distribution_of(declared: Any) -> tuple[str | None, Any]:
 
 def _as_kind(dimension: str, kind: str) -> str:
     """Give the parameters of a distribution the kind of what is distributed."""
-    timed = kind in ("time", "duration", "signed_time")
+    timed = DIMENSIONS[kind].unit == "d"
     if dimension == "value":
         return kind
     if dimension == "positive_value":

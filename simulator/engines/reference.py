@@ -26,7 +26,7 @@ import simpy
 from simulator.errors import SimulationError
 from simulator.kernels.elementary import exp, log, normal_cdf, normal_quantile
 from simulator.kernels.hazards import cumulative_hazard, inverse_cumulative_hazard
-from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
+from simulator.kernels.quantiles import FIXED, quantile
 from simulator.kernels.rng import STREAMS, uniform
 from simulator.tables import NONE, Allocation, Clock, Driver, Floats, Integers, ModelTables, Per
 from simulator.trajectories import Trajectories
@@ -34,7 +34,6 @@ from simulator.trajectories import Trajectories
 BATCH = 1_000
 """Patients that share an environment; about the size at which SimPy is fastest."""
 
-FIXED = DISTRIBUTIONS["fixed"]
 
 Law = tuple[float, float, float, int, int, Floats, Floats]
 

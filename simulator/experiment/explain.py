@@ -83,7 +83,7 @@ def _lines(experiment: Experiment) -> Iterator[str]:
 
 
 def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str]:
-    families = {code: family for family, code in FAMILIES.items()}
+    families = {family.code: name for name, family in FAMILIES.items()}
     to = "" if tables.event_to[e] == NONE else f" → {tables.states[tables.event_to[e]]}"
     declared = model.events[name]
     extra = []

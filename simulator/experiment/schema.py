@@ -65,9 +65,8 @@ class Experiment:
     design: Mapping[str, Any]  # keyword arguments of study.design.StudyDesign
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = field(default=())
-    units: Mapping[str, str] = field(default_factory=dict)  # key → unit in which a bare number is read there
     estimates: Mapping[str, Statistic] = field(default_factory=dict)  # what studies compute beside the targets
-    kinds: Mapping[str, str] = field(default_factory=dict)  # key → what may stand there (`values.DIMENSIONS`)
+    kinds: Mapping[str, str] = field(default_factory=dict)  # key → what may stand there (`units.DIMENSIONS`)
     not_applied: Mapping[str, str] = field(default_factory=dict)  # readings that change nothing here → why
     size: str = ""  # where the evidence is of more or fewer patients than are simulated
     borrowed: str = ""  # where the parameters are of a calibration of another cohort, or of other evidence: of which
@@ -152,7 +151,6 @@ def declare(
         tables=compiled.tables,
         design=compiled.design,
         unused=unused,
-        units=parameters.units,
         estimates=more.estimates,
         kinds=parameters.kinds,
         not_applied={**groups.selection.not_applied, **(given.get(draws.NOT_APPLIED) or {})},

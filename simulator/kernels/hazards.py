@@ -1,28 +1,14 @@
 """Families of hazards: cumulative hazard and its inverse. Knows time in days; knows nothing of events.
 
-Every family is two scalar kernels of one form, `<family>_cumulative(t, p0, p1, p2)` and
+Every family is a record in `FAMILIES`, with two scalar kernels of one form, `<family>_cumulative(t, p0, p1, p2)` and
 `<family>_inverse(x, p0, p1, p2)`, which a loop over arrays inlines; `cumulative_hazard` and
 `inverse_cumulative_hazard` choose among them by code. t is in days; x, a cumulative hazard, has no unit.
 H(t ≤ 0) = 0 and H⁻¹(0) = 0 (but for `fixed`), H never decreases, H⁻¹(x) = inf where x is never reached.
 Valid parameters and t or x in [0, inf] never give NaN. H(H⁻¹(x)) = x to 1e-13 relative, the gamma families
-to 1e-10. `kernel_parameters` turns the parameters that people name into p0, p1, p2; they are stated here,
-beside the names of the same law in R and scipy.stats.
+to 1e-10. `kernel_parameters` turns the parameters that people name into p0, p1, p2.
 
-| family            | H(t)                         | p0, p1, p2            | R; scipy.stats                  |
-|-------------------|------------------------------|-----------------------|---------------------------------|
-| exponential       | rate·t                       | rate                  | exp(rate); expon(scale=1/rate)  |
-| weibull           | (t/scale)^shape              | scale, shape, 1/shape | weibull(shape, scale);          |
-|                   |                              |                       | weibull_min(shape, scale=scale) |
-| gompertz          | rate/shape·(e^(shape·t) − 1) | rate, shape           | flexsurv gompertz(shape, rate); |
-|                   |                              |                       | gompertz(p0/p1, scale=1/p1)     |
-| log_logistic      | log(1 + (t/scale)^shape)     | scale, shape, 1/shape | flexsurv llogis(shape, scale);  |
-|                   |                              |                       | fisk(shape, scale=scale)        |
-| log_normal        | −log Φ(−log(t/median)/sigma) | median, sigma         | lnorm(log(median), sigma);      |
-|                   |                              |                       | lognorm(sigma, scale=median)    |
-| gamma             | −log Q(shape, t/scale)       | scale, shape          | gamma(shape, scale=scale)       |
-| generalised_gamma | −log S(t), see below         | mu, sigma, Q          | flexsurv gengamma(mu, sigma, Q) |
-| tabulated         | linear through knots         | slope after the last  |                                 |
-| fixed             | 0 before, inf from the delay | delay                 |                                 |
+To add a family: a code, its two kernels, a line in each of the two choices by the code, a function that converts its
+parameters, and its record; then a row in tests/unit/kernels/test_hazards.py.
 
 Generalised gamma (Prentice 1974, Biometrika 61; Jackson 2016, J. Stat. Softw. 70(8)), with P and Q(·, ·) the
 regularised incomplete gamma functions: w = (log t − mu)/sigma, u = Q⁻²·e^(Q·w); S = Q(Q⁻², u) for Q > 0,
@@ -32,8 +18,8 @@ P(Q⁻², u) for Q < 0, Φ(−w) for Q = 0. Q = 1 is Weibull(1/sigma, e^mu), Q =
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +40,7 @@ from simulator.kernels.elementary import (
     root,
     root_of_expm1,
 )
+from simulator.units import DIMENSIONS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -68,21 +55,6 @@ GAMMA = 5
 GENERALISED_GAMMA = 6
 TABULATED = 7
 FIXED = 8
-
-FAMILIES: Mapping[str, int] = MappingProxyType(
-    {
-        "exponential": EXPONENTIAL,
-        "weibull": WEIBULL,
-        "gompertz": GOMPERTZ,
-        "log_logistic": LOG_LOGISTIC,
-        "log_normal": LOG_NORMAL,
-        "gamma": GAMMA,
-        "generalised_gamma": GENERALISED_GAMMA,
-        "tabulated": TABULATED,
-        "fixed": FIXED,
-    }
-)
-"""Code of each family."""
 
 _NORMAL_LIMIT = 1e-100  # |Q| below which generalised gamma is log-normal to the last bit
 
@@ -431,71 +403,12 @@ def _flattened(
 # ----------------------------------------------------------------------------------------- named parameters
 
 
-class Dimension(NamedTuple):
-    """What a named parameter is measured in, and the range it must lie in."""
-
-    unit: str
-    allowed: str
-
-
-DIMENSIONS: Mapping[str, Dimension] = MappingProxyType(
-    {
-        "time": Dimension("days", "must be > 0 days and finite"),
-        "delay": Dimension("days", "must be ≥ 0 days"),
-        "rate": Dimension("per day", "must be ≥ 0 per day and finite"),
-        "signed_rate": Dimension("per day", "must be a finite number per day"),
-        "positive": Dimension("", "must be > 0 and finite"),
-        "real": Dimension("", "must be a finite number"),
-    }
-)
-
-PARAMETERS: Mapping[str, tuple[Mapping[str, str], ...]] = MappingProxyType(
-    {
-        "exponential": ({"rate": "rate", "mean": "time", "median": "time"},),
-        "weibull": ({"shape": "positive", "weibull_shape": "positive"}, {"scale": "time", "median": "time"}),
-        "gompertz": ({"shape": "signed_rate"}, {"rate": "rate", "median": "time"}),
-        "log_logistic": (
-            {"shape": "positive", "weibull_shape": "positive"},
-            {"scale": "time", "median": "time"},
-        ),
-        "log_normal": (
-            {"sigma": "positive", "weibull_shape": "positive"},
-            {"median": "time", "meanlog": "real"},
-        ),
-        "gamma": ({"shape": "positive"}, {"rate": "rate", "scale": "time", "mean": "time", "median": "time"}),
-        "generalised_gamma": ({"mu": "real", "median": "time"}, {"sigma": "positive"}, {"Q": "real"}),
-        "tabulated": ({"rate_after": "rate"},),
-        "fixed": ({"delay": "delay"},),
-    }
-)
-"""For each family its choices: of every choice exactly one name is given; the value names the `DIMENSIONS`.
-
-`rate_after` of `tabulated`, the hazard after the last knot, may be left out: 0.
-"""
+Named = dict[str, Floats]
+Triple = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 # The 75th over the 25th percentile of a Weibull law of shape k is (log 4 / log(4/3))^(1/k).
 _LOG_QUARTILE_RATIO = 1.5725335836855192  # log(log 4 / log(4/3))
 _NORMAL_UPPER_QUARTILE = 0.674489750196082
-
-
-def kernel_parameters(family: str, **named: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """(p0, p1, p2) of a family from named parameters, each a number or an array; they broadcast.
-
-    `PARAMETERS` lists the names. `weibull_shape` stands for the spread of the Weibull law of that shape: the
-    family gets its ratio of 75th to 25th percentile, so that one can change family and keep two numbers.
-    ValueError names every unknown, missing, doubled or impossible parameter and what is allowed.
-    """
-    given = _checked(family, named)
-    with np.errstate(over="ignore", under="ignore"):
-        p0, p1, p2 = _CONVERSIONS[family](given)
-    p0, p1, p2 = np.broadcast_arrays(*(np.asarray(p, np.float64) for p in (p0, p1, p2)))
-    representable = np.isfinite(p0) & np.isfinite(p1) & np.isfinite(p2)
-    if family in ("weibull", "log_logistic", "log_normal", "gamma"):
-        representable &= (p0 > 0.0) & (p1 > 0.0)
-    if family != "fixed" and not np.all(representable):
-        shown = ", ".join(f"{name} = {value!r}" for name, value in named.items())
-        raise ValueError(f"{family}: {shown}: beyond the range of floating point")
-    return p0, p1, p2
 
 
 def piecewise_exponential_knots(starts: ArrayLike, rates: ArrayLike) -> tuple[Floats, Floats, float]:
@@ -510,56 +423,6 @@ def piecewise_exponential_knots(starts: ArrayLike, rates: ArrayLike) -> tuple[Fl
         raise ValueError("rates: must be ≥ 0 per day and finite")
     knot_hazard = np.concatenate([[0.0], np.cumsum(slopes[:-1] * np.diff(knot_time))])
     return knot_time, knot_hazard, float(slopes[-1])
-
-
-def _checked(family: str, named: Mapping[str, ArrayLike]) -> dict[str, Floats]:
-    if family not in PARAMETERS:
-        raise ValueError(f"family {family!r}: must be one of {', '.join(PARAMETERS)}")
-    choices = PARAMETERS[family]
-    allowed = " and ".join(" | ".join(choice) for choice in choices)
-    problems = []
-    dimensions = {name: dimension for choice in choices for name, dimension in choice.items()}
-    for name in named:
-        if name not in dimensions:
-            problems.append(f"{name}: not a parameter of {family}, which takes {allowed}")
-    for choice in choices:
-        used = [name for name in choice if name in named]
-        if len(used) > 1:
-            problems.append(f"{' and '.join(used)}: only one of {' | '.join(choice)} may be given")
-        if not used and family != "tabulated":
-            problems.append(f"{' | '.join(choice)}: missing; {family} takes {allowed}")
-    values = {}
-    for name, value in named.items():
-        if name not in dimensions:
-            continue
-        try:
-            values[name] = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
-            problems.append(f"{name} = {value!r}: must be a number")
-            continue
-        if not _within(dimensions[name], values[name]):
-            problems.append(f"{name} = {value!r}: {DIMENSIONS[dimensions[name]].allowed}")
-    if problems:
-        raise ValueError(f"{family}: " + "; ".join(problems))
-    try:
-        np.broadcast_shapes(*(value.shape for value in values.values()))
-    except ValueError:
-        shapes = ", ".join(f"{name} {value.shape}" for name, value in values.items())
-        raise ValueError(f"{family}: shapes do not fit together: {shapes}") from None
-    return values
-
-
-def _within(dimension: str, value: Floats) -> bool:
-    if dimension == "delay":
-        return bool(np.all(value >= 0.0))
-    finite = bool(np.all(np.isfinite(value)))
-    if dimension in ("real", "signed_rate"):
-        return finite
-    return finite and bool(np.all(value >= 0.0 if dimension == "rate" else value > 0.0))
-
-
-Named = dict[str, Floats]
-Triple = tuple[ArrayLike, ArrayLike, ArrayLike]
 
 
 def _each(function: Callable[[float], float], values: ArrayLike) -> Floats:
@@ -642,23 +505,222 @@ def _generalised_gamma(given: Named) -> Triple:
 
 
 def _tabulated(given: Named) -> Triple:
-    return given.get("rate_after", np.zeros(())), 0.0, 0.0
+    return given["rate_after"], 0.0, 0.0
 
 
 def _fixed(given: Named) -> Triple:
     return given["delay"], 0.0, 0.0
 
 
-_CONVERSIONS = MappingProxyType(
+# -------------------------------------------------------------------------------------------------- records
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A family of hazards: how people name its parameters, and what is computed with them.
+
+    ``choices``: of every choice exactly one name is given; its value is one of `units.DIMENSIONS`. ``convert`` turns
+    these into p0, p1, p2, whose names are ``kernel``, as R's and scipy.stats' names of the same law use them.
+    ``positive``: p0 and p1 must be > 0. ``smooth``: H has a derivative and is finite.
+    """
+
+    code: int
+    hazard: str
+    choices: tuple[Mapping[str, str], ...]
+    convert: Callable[[Named], Triple]
+    cumulative: Callable[..., float]
+    inverse: Callable[..., float]
+    kernel: tuple[str, ...]
+    r: str = ""
+    scipy: str = ""
+    positive: bool = False
+    smooth: bool = True
+
+    @property
+    def dimensions(self) -> dict[str, str]:
+        """Dimension of every name that it takes."""
+        return {name: dimension for choice in self.choices for name, dimension in choice.items()}
+
+
+_TIMES = {"scale": "time", "median": "time"}
+_SHAPES = {"shape": "positive", "weibull_shape": "positive"}
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        "exponential": _exponential,
-        "weibull": _weibull,
-        "gompertz": _gompertz,
-        "log_logistic": _log_logistic,
-        "log_normal": _log_normal,
-        "gamma": _gamma,
-        "generalised_gamma": _generalised_gamma,
-        "tabulated": _tabulated,
-        "fixed": _fixed,
+        "exponential": Family(
+            EXPONENTIAL,
+            "rate·t",
+            ({"rate": "rate", "mean": "time", "median": "time"},),
+            _exponential,
+            exponential_cumulative,
+            exponential_inverse,
+            ("rate",),
+            r="exp(rate)",
+            scipy="expon(scale=1/rate)",
+        ),
+        "weibull": Family(
+            WEIBULL,
+            "(t/scale)^shape",
+            (_SHAPES, _TIMES),
+            _weibull,
+            weibull_cumulative,
+            weibull_inverse,
+            ("scale", "shape", "1/shape"),
+            r="weibull(shape, scale)",
+            scipy="weibull_min(shape, scale=scale)",
+            positive=True,
+        ),
+        "gompertz": Family(
+            GOMPERTZ,
+            "rate/shape·(e^(shape·t) − 1)",
+            ({"shape": "signed_rate"}, {"rate": "rate", "median": "time"}),
+            _gompertz,
+            gompertz_cumulative,
+            gompertz_inverse,
+            ("rate", "shape"),
+            r="flexsurv gompertz(shape, rate)",
+            scipy="gompertz(rate/shape, scale=1/shape)",
+        ),
+        "log_logistic": Family(
+            LOG_LOGISTIC,
+            "log(1 + (t/scale)^shape)",
+            (_SHAPES, _TIMES),
+            _log_logistic,
+            log_logistic_cumulative,
+            log_logistic_inverse,
+            ("scale", "shape", "1/shape"),
+            r="flexsurv llogis(shape, scale)",
+            scipy="fisk(shape, scale=scale)",
+            positive=True,
+        ),
+        "log_normal": Family(
+            LOG_NORMAL,
+            "−log Φ(−log(t/median)/sigma)",
+            ({"sigma": "positive", "weibull_shape": "positive"}, {"median": "time", "meanlog": "real"}),
+            _log_normal,
+            log_normal_cumulative,
+            log_normal_inverse,
+            ("median", "sigma"),
+            r="lnorm(log(median), sigma)",
+            scipy="lognorm(sigma, scale=median)",
+            positive=True,
+        ),
+        "gamma": Family(
+            GAMMA,
+            "−log Q(shape, t/scale)",
+            ({"shape": "positive"}, {"rate": "rate", "scale": "time", "mean": "time", "median": "time"}),
+            _gamma,
+            gamma_cumulative,
+            gamma_inverse,
+            ("scale", "shape"),
+            r="gamma(shape, scale=scale)",
+            scipy="gamma(shape, scale=scale)",
+            positive=True,
+        ),
+        "generalised_gamma": Family(
+            GENERALISED_GAMMA,
+            "−log S(t), Prentice 1974",
+            ({"mu": "real", "median": "time"}, {"sigma": "positive"}, {"Q": "real"}),
+            _generalised_gamma,
+            generalised_gamma_cumulative,
+            generalised_gamma_inverse,
+            ("mu", "sigma", "Q"),
+            r="flexsurv gengamma(mu, sigma, Q)",
+            scipy="gengamma(Q**-2, Q/sigma, scale=exp(mu)*abs(Q)**(2*sigma/Q))",
+        ),
+        "tabulated": Family(
+            TABULATED,
+            "linear through the points, then with the slope rate_after",
+            ({"rate_after": "rate"},),
+            _tabulated,
+            tabulated_cumulative,
+            tabulated_inverse,
+            ("rate_after",),
+            smooth=False,
+        ),
+        "fixed": Family(
+            FIXED,
+            "0 before the delay, ∞ from it on",
+            ({"delay": "duration"},),
+            _fixed,
+            fixed_cumulative,
+            fixed_inverse,
+            ("delay",),
+            smooth=False,
+        ),
     }
 )
+
+PARAMETERS: Mapping[str, str] = MappingProxyType(
+    {
+        "rate": "Hazard, or its value at 0.",
+        "mean": "Mean time.",
+        "median": "Median time of the susceptible.",
+        "scale": "Scale of the time.",
+        "shape": "Shape; of `gompertz` a rate.",
+        "weibull_shape": "Shape of the Weibull with the same ratio of quartiles.",
+        "sigma": "Standard deviation of the logarithm of the time.",
+        "meanlog": "Mean of the logarithm of the days.",
+        "mu": "Location of the logarithm of the days.",
+        "Q": "Shape of the generalised gamma.",
+        "delay": "When a timer goes off.",
+    }
+)
+"""Every parameter that may be declared, whichever families take it, and what it is."""
+
+
+def kernel_parameters(family: str, **named: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """(p0, p1, p2) of a family from named parameters, each a number or an array; they broadcast.
+
+    `FAMILIES` lists the names. `weibull_shape` stands for the spread of the Weibull law of that shape: the
+    family gets its ratio of 75th to 25th percentile, so that one can change family and keep two numbers.
+    ValueError names every unknown, missing, doubled or impossible parameter and what is allowed.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"family {family!r}: must be one of {', '.join(FAMILIES)}")
+    record = FAMILIES[family]
+    given = _checked(family, record, named)
+    with np.errstate(over="ignore", under="ignore"):
+        p0, p1, p2 = record.convert(given)
+    p0, p1, p2 = np.broadcast_arrays(*(np.asarray(p, np.float64) for p in (p0, p1, p2)))
+    representable = np.isfinite(p0) & np.isfinite(p1) & np.isfinite(p2)
+    if record.positive:
+        representable &= (p0 > 0.0) & (p1 > 0.0)
+    if family != "fixed" and not np.all(representable):
+        shown = ", ".join(f"{name} = {value!r}" for name, value in named.items())
+        raise ValueError(f"{family}: {shown}: beyond the range of floating point")
+    return p0, p1, p2
+
+
+def _checked(family: str, record: Family, named: Mapping[str, ArrayLike]) -> dict[str, Floats]:
+    dimensions = record.dimensions
+    allowed = " and ".join(" | ".join(choice) for choice in record.choices)
+    problems = [
+        f"{name}: not a parameter of {family}, which takes {allowed}" for name in named if name not in dimensions
+    ]
+    for choice in record.choices:
+        used = [name for name in choice if name in named]
+        if len(used) > 1:
+            problems.append(f"{' and '.join(used)}: only one of {' | '.join(choice)} may be given")
+        if not used:
+            problems.append(f"{' | '.join(choice)}: missing; {family} takes {allowed}")
+    values = {}
+    for name, value in named.items():
+        if name not in dimensions:
+            continue
+        try:
+            values[name] = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            problems.append(f"{name} = {value!r}: must be a number")
+            continue
+        dimension, unbounded = DIMENSIONS[dimensions[name]], dimensions[name] == "duration"
+        if not np.all(dimension.holds(values[name]) & (unbounded | np.isfinite(values[name]))):
+            problems.append(f"{name} = {value!r}: {dimension.allowed}{'' if unbounded else ' and finite'}")
+    if problems:
+        raise ValueError(f"{family}: " + "; ".join(problems))
+    try:
+        np.broadcast_shapes(*(value.shape for value in values.values()))
+    except ValueError:
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in values.items())
+        raise ValueError(f"{family}: shapes do not fit together: {shapes}") from None
+    return values

@@ -2,24 +2,16 @@
 
 A draw is `quantile(code, u, p0, p1, p2)` at a uniform u in (0, 1): by inversion, a larger u never gives a
 smaller value. `cumulative` is the distribution function, for solvers. Values have the unit of the parameters.
-
-| distribution | p0, p1, p2      | support     | scipy.stats                                           |
-|--------------|-----------------|-------------|-------------------------------------------------------|
-| fixed        | value           | value       |                                                       |
-| uniform      | low, high       | [low, high] | uniform(low, high − low)                              |
-| triangular   | low, mode, high | [low, high] | triang((mode − low)/(high − low), low, high − low)    |
-| normal       | mean, sd        | real        | norm(mean, sd)                                        |
-| log_normal   | median, sigma   | > 0         | lognorm(sigma, scale=median)                          |
-| exponential  | mean            | ≥ 0         | expon(scale=mean)                                     |
-| weibull      | median, shape   | ≥ 0         | weibull_min(shape, scale=median/log(2)^(1/shape))     |
-| gamma        | mean, sd        | ≥ 0         | gamma((mean/sd)², scale=sd²/mean)                     |
-
 A spread of 0 (sd, sigma, high − low) is allowed and gives the fixed value.
+
+To add a distribution: a code, a record in `DISTRIBUTIONS`, and its formula in `quantile` and in `cumulative`; then a
+row in tests/unit/kernels/test_quantiles.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import sqrt
 from types import MappingProxyType
 
@@ -55,33 +47,52 @@ EXPONENTIAL = 5
 WEIBULL = 6
 GAMMA = 7
 
-DISTRIBUTIONS: Mapping[str, int] = MappingProxyType(
-    {
-        "fixed": FIXED,
-        "uniform": UNIFORM,
-        "triangular": TRIANGULAR,
-        "normal": NORMAL,
-        "log_normal": LOG_NORMAL,
-        "exponential": EXPONENTIAL,
-        "weibull": WEIBULL,
-        "gamma": GAMMA,
-    }
-)
-"""Code of each distribution."""
 
-PARAMETERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+@dataclass(frozen=True)
+class Distribution:
+    """What people name of a distribution; `quantile` and `cumulative` compute it by its code.
+
+    ``parameters``: names of p0, p1, p2, in this order, and what each is: a value of the quantity, its spread, or one of
+    `units.DIMENSIONS`. ``support``: what is drawn. ``scipy``: scipy.stats' name of it, in these parameters.
+    ``bounded``: the parameters do not decrease, and the last is the largest value. ``real``: values may be below 0.
+    """
+
+    code: int
+    parameters: Mapping[str, str]
+    support: str
+    scipy: str = ""
+    bounded: bool = False
+    real: bool = False
+
+
+_ENDS = {"low": "value", "high": "value"}
+_MODE = {"low": "value", "mode": "value", "high": "value"}
+_SHAPED = {"median": "positive_value", "shape": "positive"}
+
+DISTRIBUTIONS: Mapping[str, Distribution] = MappingProxyType(
     {
-        "fixed": {"value": "value"},
-        "uniform": {"low": "value", "high": "value"},
-        "triangular": {"low": "value", "mode": "value", "high": "value"},
-        "normal": {"mean": "value", "sd": "spread"},
-        "log_normal": {"median": "positive_value", "sigma": "ratio"},
-        "exponential": {"mean": "positive_value"},
-        "weibull": {"median": "positive_value", "shape": "positive"},
-        "gamma": {"mean": "positive_value", "sd": "spread"},
+        "fixed": Distribution(FIXED, {"value": "value"}, "the value", bounded=True),
+        "uniform": Distribution(UNIFORM, _ENDS, "between both", "uniform(low, high - low)", bounded=True),
+        "triangular": Distribution(
+            TRIANGULAR,
+            _MODE,
+            "between low and high",
+            "triang((mode - low)/(high - low), low, high - low)",
+            bounded=True,
+        ),
+        "normal": Distribution(
+            NORMAL, {"mean": "value", "sd": "spread"}, "real: also below 0", "norm(mean, sd)", real=True
+        ),
+        "log_normal": Distribution(
+            LOG_NORMAL, {"median": "positive_value", "sigma": "ratio"}, "> 0", "lognorm(sigma, scale=median)"
+        ),
+        "exponential": Distribution(EXPONENTIAL, {"mean": "positive_value"}, "> 0", "expon(scale=mean)"),
+        "weibull": Distribution(WEIBULL, _SHAPED, "> 0", "weibull_min(shape, scale=median/log(2)**(1/shape))"),
+        "gamma": Distribution(
+            GAMMA, {"mean": "positive_value", "sd": "spread"}, "> 0", "gamma((mean/sd)**2, scale=sd**2/mean)"
+        ),
     }
 )
-"""Names of p0, p1, p2, in this order, and what each is: a value of the quantity, its spread, or a pure number."""
 
 
 @kernel

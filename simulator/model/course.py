@@ -9,17 +9,17 @@ import numpy as np
 from pydantic import Field
 
 from simulator.configuration.fields import Declared, Expression, Kind, Name, Number
+from simulator.configuration.layers import NUMBERS
 from simulator.configuration.values import Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import normal_quantile
-from simulator.kernels.quantiles import DISTRIBUTIONS
+from simulator.kernels.quantiles import FIXED
 from simulator.kernels.rng import stream_numbers
 from simulator.model.events import markers_mask
 from simulator.tables import NONE, CourseTables, Floats, Per
 
 MOST_ADMINISTRATIONS = 10_000
 LARGEST_MEAN = 700.0  # of a distribution of numbers: e^(−mean) must not underflow
-NUMBERS = ("fixed", "geometric", "poisson", "negative_binomial", "choice")
 
 
 class Planned(Declared):
@@ -295,7 +295,7 @@ def compile_course(
         if arm.interval is not None:
             code, values = resolver.distribution(arm.interval, "time", f"{key}.interval")
             interval_code[:, a], interval[:, a] = code, values[:, 0]
-            if code != DISTRIBUTIONS["fixed"] and np.any(values[:, 0, 0] <= 0):
+            if code != FIXED and np.any(values[:, 0, 0] <= 0):
                 problems.add(f"{key}.interval", arm.interval, "must be > 0 days")
         elif np.any(maximum[:, a] > 1):
             problems.add(f"{key}.interval", MISSING, "is missing: more than one administration needs an interval")

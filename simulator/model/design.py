@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.configuration.values import Problems, Resolver, nearest_to_the_run
 from simulator.errors import MISSING
-from simulator.kernels.hazards import FAMILIES
+from simulator.kernels.hazards import TABULATED
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
 from simulator.model.events import compile_events
 from simulator.model.model import Event, Model
@@ -105,7 +105,7 @@ def _data_cut(study: Study, resolver: Resolver, n_sets: int, entry_code: int, en
     if study.minimum_follow_up is None:
         return np.full(n_sets, np.inf)
     least = resolver.scalar(study.minimum_follow_up, "duration", "study.minimum_follow_up")
-    last = {DISTRIBUTIONS["fixed"]: 0, DISTRIBUTIONS["uniform"]: 1, DISTRIBUTIONS["triangular"]: 2}
+    last = {each.code: len(each.parameters) - 1 for each in DISTRIBUTIONS.values() if each.bounded}
     if entry_code not in last:
         allowed = "needs an accrual that ends: a fixed, uniform or triangular one; or give study.data_cut"
         resolver.problems.add("study.minimum_follow_up", study.minimum_follow_up, allowed)
@@ -131,7 +131,7 @@ def _loss(study: Study, model: Model, resolver: Resolver, n_sets: int) -> tuple[
         events={"study.loss_to_follow_up": event},
     )
     arrays = compile_events(lone, resolver, n_arms=1, covariates=(), response="continuous").arrays
-    if np.any(arrays["family"] == FAMILIES["tabulated"]) or np.any(arrays["probability"] != 1.0):
+    if np.any(arrays["family"] == TABULATED) or np.any(arrays["probability"] != 1.0):
         resolver.problems.add(
             "study.loss_to_follow_up",
             MISSING,

@@ -13,9 +13,9 @@ import numpy as np
 from simulator.configuration.values import Problems, Resolver
 from simulator.errors import MISSING
 from simulator.kernels.elementary import log
-from simulator.kernels.hazards import FAMILIES, PARAMETERS, kernel_parameters, piecewise_exponential_knots
+from simulator.kernels.hazards import FAMILIES, TABULATED, kernel_parameters, piecewise_exponential_knots
 from simulator.kernels.rng import stream_numbers
-from simulator.model.model import KINDS, TABLES, Event, Hazard, Model, Since
+from simulator.model.model import TABLES, Event, Hazard, Model, Since
 from simulator.tables import NONE, Clock, Driver, Floats
 from simulator.units import days, number, per_day
 
@@ -145,20 +145,19 @@ def _compile_hazard(
             if table is None:
                 continue
             time, cumulative, slope = table
-            arrays["family"][rows, e] = FAMILIES["tabulated"]
+            arrays["family"][rows, e] = TABULATED
             arrays["parameters"][rows, e, :, 0] = slope
             arrays["table"][rows, e] = len(knots)
             knots.append((time, cumulative))
             continue
         named = {}
-        dimensions = {name: dimension for choice in PARAMETERS[family] for name, dimension in choice.items()}
+        dimensions = FAMILIES[family].dimensions
         for name, expression in hazard.named().items():
             if name not in dimensions:
                 allowed = ", ".join(dimensions)
                 problems.add(f"{key}.{name}", expression, f"is not a parameter of {family}, which takes {allowed}")
                 continue
-            kind = KINDS.get(dimensions[name], dimensions[name])
-            named[name] = resolver.array(expression, kind, f"{key}.{name}")[rows]
+            named[name] = resolver.array(expression, dimensions[name], f"{key}.{name}")[rows]
         if resolver.reading or any(np.isnan(values).any() for values in named.values()):
             continue
         try:
@@ -166,7 +165,7 @@ def _compile_hazard(
         except ValueError as refusal:
             problems.add(key, MISSING, str(refusal))
             continue
-        arrays["family"][rows, e] = FAMILIES[family]
+        arrays["family"][rows, e] = FAMILIES[family].code
         block = np.stack(np.broadcast_arrays(*converted), axis=-1)
         block = np.broadcast_to(block, (int(rows.sum()), len(resolver.strata), 3))
         arrays["parameters"][rows, e] = np.tile(block, (1, n_arms, 1))

@@ -10,51 +10,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from simulator.configuration.fields import Declared, Expression, Kind, Name
 from simulator.configuration.values import PREFIX, Problems
 from simulator.endpoints.registry import ENDPOINTS, EVENT
 from simulator.errors import MISSING
-from simulator.kernels.hazards import PARAMETERS
+from simulator.kernels.hazards import FAMILIES, PARAMETERS
 
 N_MARKERS = 64
-FAMILY_KEYS = sorted({name for choices in PARAMETERS.values() for choice in choices for name in choice})
 TABLES = {"piecewise_exponential": ("breaks", "rates"), "tabulated": ("times", "cumulative_hazard")}
 RESERVED = frozenset({*ENDPOINTS, "administration", "end_of_course", "visit"} - {EVENT})
 """Names that mean something else where events are named: variables of the study, rows of a log, streams."""
-KINDS = {"delay": "duration"}  # how `values` calls a dimension of `kernels.hazards`
 
 
-class Hazard(Declared):
-    """A hazard family and its named parameters (`kernels.hazards.PARAMETERS`), alone or as a cure mixture."""
+class _Mixture(Declared):
+    """What every hazard has."""
 
     family: str
     """Family of hazards, or a parameter that holds its name."""
     probability: Annotated[Expression, Kind("probability")] = 1
     """Cure mixture: share in whom it can ever happen."""
-    rate: Annotated[Expression | None, Kind("rate")] = None
-    """Hazard, or its value at 0."""
-    mean: Annotated[Expression | None, Kind("time")] = None
-    """Mean time."""
-    median: Annotated[Expression | None, Kind("time")] = None
-    """Median time of the susceptible."""
-    scale: Annotated[Expression | None, Kind("time")] = None
-    """Scale of the time."""
-    shape: Expression | None = None
-    """Shape; of `gompertz` a rate."""
-    weibull_shape: Annotated[Expression | None, Kind("positive")] = None
-    """Shape of the Weibull with the same ratio of quartiles."""
-    sigma: Annotated[Expression | None, Kind("positive")] = None
-    """Standard deviation of the logarithm of the time."""
-    meanlog: Annotated[Expression | None, Kind("real")] = None
-    """Mean of the logarithm of the days."""
-    mu: Annotated[Expression | None, Kind("real")] = None
-    """Location of the logarithm of the days."""
-    Q: Annotated[Expression | None, Kind("real")] = None
-    """Shape of the generalised gamma."""
-    delay: Annotated[Expression | None, Kind("duration")] = None
-    """When a timer goes off."""
+
+
+def _of_families() -> type[_Mixture]:
+    """Return a schema with every parameter of the hazard families (`hazards.PARAMETERS`), all of which may be left out.
+
+    One that is of different dimensions in different families has no kind.
+    """
+    fields: dict[str, Any] = {}
+    for name, meaning in PARAMETERS.items():
+        found = {family.dimensions[name] for family in FAMILIES.values() if name in family.dimensions}
+        given: Any = Expression | None
+        annotation = Annotated[given, Kind(found.pop())] if len(found) == 1 else given
+        fields[name] = (annotation, Field(default=None, description=meaning))
+    return create_model("FamilyParameters", __base__=_Mixture, **fields)
+
+
+class Hazard(_of_families()):  # type: ignore[misc]
+    """A hazard family and its named parameters (`kernels.hazards.FAMILIES`), alone or as a cure mixture."""
+
     breaks: list[float | int | str] | None = None
     """Times at which the rate changes."""
     rates: list[float | int | str] | None = None
@@ -72,7 +67,7 @@ class Hazard(Declared):
 
     def named(self) -> dict[str, Any]:
         """The family's parameters that are given."""
-        given = {name: getattr(self, name) for name in FAMILY_KEYS if hasattr(self, name)}
+        given = {name: getattr(self, name) for name in sorted(PARAMETERS)}
         return {name: value for name, value in given.items() if value is not None}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.kernels.hazards import FAMILIES
+from simulator.kernels.hazards import TABULATED
 from simulator.model.course import Course
 from simulator.model.events import CompiledEvents
 from simulator.solving.latent import Design, Task
@@ -208,7 +208,7 @@ class Groups:
                 continue
             groups = [arm * len(tables) + s for arm in arms]
             time, hazard, slope = table
-            arrays["family"][b, death, groups] = FAMILIES["tabulated"]
+            arrays["family"][b, death, groups] = TABULATED
             arrays["table"][b, death, groups] = len(self.task.compiled.knots)
             arrays["probability"][b, death, groups] = 1.0
             arrays["parameters"][b, death, groups] = (slope, 0.0, 0.0)

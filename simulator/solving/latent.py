@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from simulator.configuration.values import Resolver
-from simulator.kernels.hazards import FAMILIES, PARAMETERS, cumulative_hazards, kernel_parameters
+from simulator.kernels.hazards import FAMILIES, cumulative_hazards, kernel_parameters
 from simulator.kernels.marginal import convolved, negative_exponential, renewal_mass
 from simulator.kernels.quantiles import cumulatives
 from simulator.model.course import Course, planned_cdf
 from simulator.model.events import CompiledEvents, by_administration
-from simulator.model.model import KINDS, Event, Model
+from simulator.model.model import Event, Model
 from simulator.tables import NONE, Floats
 
 STEP = 0.25
@@ -309,15 +309,14 @@ class Pieces:
             raise TypeError("an event without a hazard has no median")
         laws, families = declared.copy(), self.arrays["family"][rows, m, : self.n_strata]
         key = f"model.events.{self.names[m]}.hazard"
-        for family, code in FAMILIES.items():
-            mine = families == code
+        for family, record in FAMILIES.items():
+            mine = families == record.code
             if not mine.any():
                 continue
             named: dict[str, Any] = {"median": np.broadcast_to(median[:, None], mine.shape)[mine]}
-            dimensions = {name: dimension for choice in PARAMETERS[family] for name, dimension in choice.items()}
             for name, expression in hazard.named().items():
                 if name != "median":
-                    kind = KINDS.get(dimensions[name], dimensions[name])
+                    kind = record.dimensions[name]
                     read = partial(self.resolver.array, expression, kind, f"{key}.{name}")
                     named[name] = self.once(("named", name, kind), read)[rows][mine]
             laws[mine] = np.stack(kernel_parameters(family, **named), axis=-1)

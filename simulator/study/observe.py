@@ -18,7 +18,7 @@ from simulator.endpoints import registry
 from simulator.endpoints.base import Column
 from simulator.errors import ConfigError, SimulationError, unknown
 from simulator.kernels.hazards import inverse_cumulative_hazards
-from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
+from simulator.kernels.quantiles import EXPONENTIAL, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.study import sightings
 from simulator.study.design import TREATED, Population, StudyDesign
@@ -228,7 +228,7 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
         end[who] = np.minimum(end[who], np.maximum(design.data_cut[row] - entry[who], 0.0))
         if design.loss_family[row] != NONE:
             u = _draw(trajectories, who, seed, "study.loss")
-            budget = quantiles(DISTRIBUTIONS["exponential"], 1.0 - u, 1.0)  # −log u; 1 − u is exact
+            budget = quantiles(EXPONENTIAL, 1.0 - u, 1.0)  # −log u; 1 − u is exact
             lost = inverse_cumulative_hazards(int(design.loss_family[row]), budget, *design.loss[row])
             end[who] = np.minimum(end[who], lost)
     model = trajectories.model

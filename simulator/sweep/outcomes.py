@@ -14,7 +14,7 @@ import xarray as xr
 
 from simulator.errors import ConfigError, unknown
 from simulator.sweep.scenarios import is_sweep, swept, variable
-from simulator.units import DAYS_PER
+from simulator.units import DAYS_PER, UNITS
 
 TARGETS, ESTIMATES, STATISTICS, DECISIONS = "targets", "estimates", "statistics", "decisions"
 ERROR = "_standard_error"
@@ -22,7 +22,6 @@ LANDMARKS = (1, 2, 5)
 """Years at which survival is shown, as far as a sweep looks: at the nearest time before that the store has."""
 
 _DAYS, _SHARE = ("d", 1.0), ("%", 100.0)
-_PRINTED = {"1": "", "d": "days"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +132,7 @@ def _estimates(node: xr.Dataset) -> list[Outcome]:
     made = []
     units = _texts(node["stored_unit"], "estimate")
     for place, name in enumerate(map(str, node["estimate"].values)):
-        unit = _PRINTED.get(units[place], units[place])
+        unit = UNITS[units[place]].label if units[place] in UNITS else units[place]
         at = {"estimate": place}
         made.append(Outcome(f"estimate.{name}", name, ESTIMATES, "mean", unit, 1.0, at, spread=True))
     return made

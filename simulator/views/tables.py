@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.text import visible
+from simulator.units import DAYS_PER
 
 CENTRAL = (0.025, 0.975)
 """A percentile outside lies outside the central 95 %."""
@@ -27,7 +28,7 @@ FEWEST = 40
 
 _ROOMY = 100
 _WIDE = 130
-_SHOWN_UNITS = {"%": "%", "d": "d", "wk": "wk", "mo": "mo", "y": "y", "mg": "mg"}
+_SHOWN_UNITS = {"%", "mg", *DAYS_PER}
 _NOT_REACHED = "n.r."
 _OUTSIDE = "bold yellow"
 
@@ -217,9 +218,8 @@ def _misses(what: str, rows: Sequence[TargetRow]) -> str:
 
 
 def _as_printed(printed: str, unit: str) -> str:
-    shown = _SHOWN_UNITS.get(unit)
     bare = not any(character.isalpha() or character == "%" for character in printed)
-    return f"{printed} {shown}" if shown and bare else printed
+    return f"{printed} {unit}" if bare and unit in _SHOWN_UNITS else printed
 
 
 def supported(value: float, error: float, scale: float, decimals: int) -> str:

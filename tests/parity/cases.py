@@ -135,9 +135,9 @@ def _vary_events(tables: ModelTables, a: dict[str, Any], b: int, rng: np.random.
     horizon = a["horizon"][b]
     a["horizon"][b] = rng.choice([horizon, horizon / 2, horizon - (unit or 0.25)])
     _swap_families(tables, a, b, rng)
-    timer = a["family"][b] == FAMILIES["fixed"]
+    timer = a["family"][b] == FAMILIES["fixed"].code
     factor = rng.uniform(0.7, 1.4, (n_events, n_cells))
-    shifted = np.where(a["family"][b] == FAMILIES["generalised_gamma"], factor - 1.0, 0.0)
+    shifted = np.where(a["family"][b] == FAMILIES["generalised_gamma"].code, factor - 1.0, 0.0)
     scaled = a["parameters"][b, :, :, 0] * np.where(timer, 1.0, factor) + shifted
     a["parameters"][b, :, :, 0] = scaled + np.where(timer, unit or 0.5, 0.0)
     a["probability"][b] = _redrawn(a["probability"][b], rng)
@@ -151,7 +151,7 @@ def _vary_events(tables: ModelTables, a: dict[str, Any], b: int, rng: np.random.
             a["outcome_cdf"][b, start : stop - 1] = np.sort(rng.random((stop - start - 1, n_cells)), axis=0)
     for e in range(n_events):
         code, values = _lag(rng, unit)
-        a["lag_code"][b, e], a["lag"][b, e] = DISTRIBUTIONS[code], values
+        a["lag_code"][b, e], a["lag"][b, e] = DISTRIBUTIONS[code].code, values
 
 
 def _swap_families(tables: ModelTables, a: dict[str, Any], b: int, rng: np.random.Generator) -> None:
@@ -160,7 +160,7 @@ def _swap_families(tables: ModelTables, a: dict[str, Any], b: int, rng: np.rando
     Only where both may recur or neither, both count the same age or neither, and no timer takes part: it might
     not leave the risk set where it goes off.
     """
-    timers = (tables.family == FAMILIES["fixed"]).any(axis=(0, 2))
+    timers = (tables.family == FAMILIES["fixed"].code).any(axis=(0, 2))
     kind = list(zip(tables.event_recurrent.tolist(), (tables.event_clock == Clock.AGE).tolist(), strict=True))
     for e in range(len(tables.events)):
         others = [o for o in range(len(kind)) if kind[o] == kind[e] and not timers[o] and not timers[e]]
@@ -183,7 +183,7 @@ def _vary_course(a: dict[str, Any], b: int, rng: np.random.Generator, unit: floa
         a["start"][b, arm] = rng.choice([0.0, unit or 3.5, a["start"][b, arm]])
         if a["interval_code"][b, arm] != NONE:
             code, values = _interval(rng, unit)
-            a["interval_code"][b, arm], a["interval"][b, arm] = DISTRIBUTIONS[code], values
+            a["interval_code"][b, arm], a["interval"][b, arm] = DISTRIBUTIONS[code].code, values
     a["dose_level"][b] *= rng.uniform(0.5, 2.0)
     inner = a["dose_cdf"][b, :, :-1]
     a["dose_cdf"][b, :, :-1] = np.where(inner < 1.0, np.sort(rng.random(inner.shape), axis=-1), 1.0)

@@ -32,12 +32,12 @@ def protocol(trajectories, assessment):
             Population(name="some", probability=np.full((1, model.n_cells), 0.6), alive_at=[30.0]),
             Population(name="others", probability=np.full((1, model.n_cells), 0.5), alive_at=[np.nan], of="some"),
         ),
-        entry_code=[DISTRIBUTIONS["uniform"]],
+        entry_code=[DISTRIBUTIONS["uniform"].code],
         entry=[[0.0, 300.0, 0.0]],
         data_cut=[700.0],
         loss_family=[NONE],
         loss=np.zeros((1, 3)),
-        assessment_code=[DISTRIBUTIONS[assessment]],
+        assessment_code=[DISTRIBUTIONS[assessment].code],
         assessment=[INTERVALS[assessment]],
         assessed=np.arange(len(model.events)) % 3 != 2,
         counted=np.arange(len(model.course.terms)) % 2 == 0,
@@ -54,7 +54,7 @@ def seen_by_definition(log, design, data):
     code = int(design.assessment_code[0])
     u = uniforms(SEED, log.patient[:, None], log.replicate[:, None], stream_number("visit"), np.arange(200))
     visits = np.cumsum(quantiles(code, u, *design.assessment[0]), axis=1)
-    if code == DISTRIBUTIONS["fixed"]:
+    if code == DISTRIBUTIONS["fixed"].code:
         visits = np.broadcast_to(np.arange(1, 201) * design.assessment[0, 0], visits.shape)
     death = log.absorbed_at
     to = np.full(log.codes.end_of_course + 1, NONE)
@@ -84,7 +84,7 @@ def test_what_is_seen_follows_from_the_visits(config, assessment):
     log = models.simulated(models.compiled(config, quiet=True), seed=SEED)
     design = protocol(log, assessment)
     data = observe(log, design, seed=SEED)
-    entry = quantiles(DISTRIBUTIONS["uniform"], draws(log, "study.entry"), 0.0, 300.0)
+    entry = quantiles(DISTRIBUTIONS["uniform"].code, draws(log, "study.entry"), 0.0, 300.0)
     assert data.entry.ravel().tobytes() == entry.tobytes()
     assert data.death.ravel().tobytes() == log.absorbed_at.tobytes()
     assert data.log_seen.tobytes() == seen_by_definition(log, design, data).tobytes()

@@ -76,7 +76,7 @@ def baseline(tables, b, s):
     death = tables.events.index("death")
     h, p = int(tables.table[b, death, s]), tables.parameters[b, death, s]
     if h == NONE:
-        assert tables.family[b, death, s] == FAMILIES["weibull"]
+        assert tables.family[b, death, s] == FAMILIES["weibull"].code
         return lambda t: (t / p[0]) ** p[1]
     knots = slice(tables.knot_offset[h], tables.knot_offset[h + 1])
     time, hazard = tables.knot_time[knots], tables.knot_hazard[knots]

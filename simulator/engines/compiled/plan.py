@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kernels.elementary import normal_cdf
-from simulator.kernels.quantiles import DISTRIBUTIONS, quantile
+from simulator.kernels.quantiles import FIXED, quantile
 from simulator.tables import NONE, Allocation, Clock, Driver, Flags, Floats, Integers, Masks, ModelTables, Per
 
 MOST = 60
@@ -183,7 +183,7 @@ def _facts(model: ModelTables, event: Integers, term_set: Integers, relevant: in
     fact[N_EVENTS], fact[N_CELLS], fact[N_TERMS] = len(model.events), model.n_cells, len(course.terms)
     # Of an interval that nearly drowns in the rounding of times, `count_plain` could not say which visit is too late.
     visible = course.interval[:, :, 0] >= 16.0 * np.spacing(model.horizon)[:, None]
-    fixed = (course.interval_code == DISTRIBUTIONS["fixed"]) & visible
+    fixed = (course.interval_code == FIXED) & visible
     plain = fixed & (course.delay_after_adverse_event == 0.0)
     fact[PLAIN_VISITS] = (plain | ~course.given).all()
     fact[N_STATES] = len(model.states)

@@ -13,13 +13,14 @@ import pytest
 
 from calibration.likelihoods import simulated
 from calibration.likelihoods import terms as likelihoods
-from simulator.configuration.values import DIMENSIONS
 from simulator.errors import DeclarationWarning
 from simulator.evidence.statistic import Estimator
 from simulator.experiment.preparation import prepare
 from simulator.experiment.schema import declare
-from simulator.kernels import hazards, quantiles
+from simulator.kernels.hazards import FAMILIES
+from simulator.kernels.quantiles import DISTRIBUTIONS
 from simulator.study.estimators import ESTIMATORS
+from simulator.units import DIMENSIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
@@ -44,7 +45,7 @@ SECTIONS = [section for within in schema_keys.sections().values() for section in
 
 
 def page(name):
-    return (DOCS / name).read_text(encoding="utf-8")
+    return schema_keys.filled((DOCS / name).read_text(encoding="utf-8"))
 
 
 def inlined(value, experiment):
@@ -69,7 +70,7 @@ def units_read(config_dir, cohort):
         experiment = prepare([f"cohort={cohort}"], config_dir=config_dir).experiment
         container = copy.deepcopy(dict(experiment.config))
         written = {group: inlined(container[group], experiment) for group in ("cohort", "model", "course", "study")}
-        return declare(container | written).units
+        return {key: DIMENSIONS[kind].unit for key, kind in declare(container | written).kinds.items()}
 
 
 @pytest.mark.parametrize("schema", [section.schema for section in SECTIONS], ids=lambda schema: schema.__name__)
@@ -130,6 +131,6 @@ def test_every_likelihood_has_its_equation():
     assert len(named) >= 5
 
 
-@pytest.mark.parametrize("name", [*hazards.PARAMETERS, *quantiles.PARAMETERS, "piecewise_exponential"])
+@pytest.mark.parametrize("name", [*FAMILIES, *DISTRIBUTIONS, "piecewise_exponential"])
 def test_every_family_and_distribution_is_told(name):
     assert f"| `{name}` |" in page("declaring.md")

@@ -344,8 +344,8 @@ for x, y in zip(np.exp(generator.normal(0, 9, 3000)).tolist(), generator.normal(
 u = uniforms(5, np.arange(3000), 1, 2, 3)
 for family in ("exponential", "weibull", "gompertz", "log_logistic", "log_normal", "gamma", "generalised_gamma"):
     for p in ((0.9, 1.3, 1 / 1.3), (0.3, 2.5, -0.4), (2.0, 0.4, 2.5)):
-        t = inverse_cumulative_hazards(FAMILIES[family], -np.log(u).round(12), *p)
-        digest.update(t.tobytes() + cumulative_hazards(FAMILIES[family], t, *p).tobytes())
+        t = inverse_cumulative_hazards(FAMILIES[family].code, -np.log(u).round(12), *p)
+        digest.update(t.tobytes() + cumulative_hazards(FAMILIES[family].code, t, *p).tobytes())
 for code in range(8):
     digest.update(quantiles(code, u, 3.0, 4.0, 5.0).tobytes())
 print(digest.hexdigest())

@@ -1,7 +1,12 @@
-"""V5, V6 and V40 for the hazard families. Expected values: scipy.stats, mpmath, or an identity stated in the test."""
+"""V5, V6 and V40 for the hazard families. Expected values: scipy.stats, mpmath, or an identity stated in the test.
+
+A family has one row, in `ROWS`; the law that it is held against is the one that its record names.
+"""
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import mpmath
 import numpy as np
@@ -10,7 +15,6 @@ from scipy import special, stats
 
 from simulator.kernels import hazards
 from simulator.kernels.hazards import (
-    DIMENSIONS,
     FAMILIES,
     PARAMETERS,
     cumulative_hazards,
@@ -18,6 +22,7 @@ from simulator.kernels.hazards import (
     kernel_parameters,
     piecewise_exponential_knots,
 )
+from simulator.units import DIMENSIONS
 
 LN2 = math.log(2)
 NO_KNOTS = np.empty(0)
@@ -26,47 +31,89 @@ SHAPES = [0.05, 0.5, 1.0, 1.3, 7.0, 20.0]
 PROBABILITIES = np.array([1e-15, 1e-9, 1e-4, 0.01, 0.2, 0.5, 0.8, 0.99, 1 - 1e-6, 1 - 1e-12])
 
 
+EXTREMES = [1e-300, 1e-12, 1.0, 1e12, 1e300]
+SCALED = [(p, q, 1 / q) for p in EXTREMES for q in EXTREMES]
+Q = (-2.0, -0.3, -0.0101, -0.0099, -1e-5, 0.0, 1e-5, 0.0099, 0.0101, 0.5, 3.0)
+
+
+class Row(NamedTuple):
+    """How a family is tested."""
+
+    named: Callable[[float, float], list[dict[str, float]]]  # at a scale and a shape: parameters over the whole range
+    spreads: Sequence[dict[str, float]]  # beside a median
+    tails: dict[str, float]  # whose smallest and largest hazards come back
+    extremes: Sequence[tuple[float, float, float]] = SCALED  # p0, p1, p2
+    tolerance: float = 1e-13
+
+
+ROWS = {
+    "exponential": Row(
+        lambda scale, shape: [{"mean": scale}],
+        [{}],
+        {"median": 300.0},
+        [(p, 0.0, 0.0) for p in (0.0, *EXTREMES)],
+    ),
+    "weibull": Row(
+        lambda scale, shape: [{"shape": shape, "scale": scale}],
+        [{"shape": k} for k in SHAPES],
+        {"median": 300.0, "shape": 1.3},
+    ),
+    "gompertz": Row(
+        lambda scale, shape: [{"shape": 1 / scale, "rate": shape / scale}],
+        [{"shape": a} for a in (-0.002, 0.0, 1e-25, 1e-9, 0.01)],
+        {"median": 300.0, "shape": 0.001},
+        [(p, s * q, 0.0) for p in (0.0, *EXTREMES) for q in EXTREMES for s in (1, -1, 0)],
+    ),
+    "log_logistic": Row(
+        lambda scale, shape: [{"shape": shape, "scale": scale}],
+        [{"shape": k} for k in SHAPES],
+        {"median": 300.0, "shape": 2.0},
+    ),
+    "log_normal": Row(
+        lambda scale, shape: [{"sigma": 1 / shape, "median": scale}],
+        [{"sigma": s} for s in (0.05, 1.0, 8.0)],
+        {"median": 42.0, "sigma": 0.5},
+    ),
+    "gamma": Row(
+        lambda scale, shape: [{"shape": shape, "scale": scale}],
+        [{"shape": k} for k in (*SHAPES, 1e7)],
+        {"median": 42.0, "shape": 2.5},
+        [(p, q, 0.0) for p in EXTREMES for q in (1e-3, 0.05, 1.0, 1e8)],
+        1e-10,
+    ),
+    "generalised_gamma": Row(
+        lambda scale, shape: [{"mu": math.log(scale), "sigma": min(1 / shape, 3.0), "Q": q} for q in (0.3, 1.2, -0.7)],
+        [{"sigma": 0.8, "Q": q} for q in Q],
+        {"median": 42.0, "sigma": 0.5, "Q": -0.4},
+        [(m, s, q) for m in (-600.0, 0.0, 600.0) for s in EXTREMES for q in (-30.0, -1.0, -1e-300, 0.0, 1e-6, 4.0)],
+        1e-10,
+    ),
+}
+CONTINUOUS = list(ROWS)
+DELAYS = [(p, 0.0, 0.0) for p in (0.0, *EXTREMES, math.inf)]
+
+
 def cumulative(family, t, *p, **knots):
-    return cumulative_hazards(FAMILIES[family], t, *p, **knots)
+    return cumulative_hazards(FAMILIES[family].code, t, *p, **knots)
 
 
 def inverse(family, x, *p, **knots):
-    return inverse_cumulative_hazards(FAMILIES[family], x, *p, **knots)
+    return inverse_cumulative_hazards(FAMILIES[family].code, x, *p, **knots)
 
 
 def grid(family):
-    """Parameters over the whole range, with the scipy law of the same name."""
+    """Parameters over the whole range, with the scipy law that the family's record names."""
     for scale, shape in itertools.product(SCALES, SHAPES):
-        if family == "exponential":
-            yield {"mean": scale}, stats.expon(scale=scale)
-        elif family == "weibull":
-            yield {"shape": shape, "scale": scale}, stats.weibull_min(shape, scale=scale)
-        elif family == "gompertz":
-            yield {"shape": 1 / scale, "rate": shape / scale}, stats.gompertz(shape, scale=scale)
-        elif family == "log_logistic":
-            yield {"shape": shape, "scale": scale}, stats.fisk(shape, scale=scale)
-        elif family == "log_normal":
-            yield {"sigma": 1 / shape, "median": scale}, stats.lognorm(1 / shape, scale=scale)
-        elif family == "gamma":
-            yield {"shape": shape, "scale": scale}, stats.gamma(shape, scale=scale)
-        elif family == "generalised_gamma":
-            # scipy's gengamma(a, c): a = Q⁻², c = Q/sigma, scale = e^mu·Q^(2·sigma/Q)
-            sigma = min(1 / shape, 3.0)
-            for q in (0.3, 1.2, -0.7):
-                a, c = q**-2, q / sigma
-                yield (
-                    {"mu": math.log(scale), "sigma": sigma, "Q": q},
-                    stats.gengamma(a, c, scale=scale * abs(q) ** (2 / c)),
-                )
-
-
-CONTINUOUS = ["exponential", "weibull", "gompertz", "log_logistic", "log_normal", "gamma", "generalised_gamma"]
+        for named in ROWS[family].named(scale, shape):
+            p = map(float, kernel_parameters(family, **named))
+            values: dict[str, Any] = dict(zip(FAMILIES[family].kernel, p, strict=False))
+            yield named, eval(FAMILIES[family].scipy, {**vars(stats), "exp": math.exp, "abs": abs}, values)
 
 
 @pytest.mark.parametrize("family", CONTINUOUS)
 def test_distribution_function_of_the_quantile_is_the_probability(family):
     """V5, also relative in H: what a budget spends, it spent."""
-    tolerance = 1e-10 if "gamma" in family else 1e-13
+    tolerance = ROWS[family].tolerance
     x = -np.log1p(-PROBABILITIES)
     for named, _ in grid(family):
         p = kernel_parameters(family, **named)
@@ -104,18 +151,7 @@ def test_derivative_of_the_cumulative_hazard_is_the_hazard(family):
 
 @pytest.mark.parametrize("family", CONTINUOUS)
 def test_median_is_where_half_survive(family):
-    spreads = {
-        "exponential": [{}],
-        "weibull": [{"shape": k} for k in SHAPES],
-        "gompertz": [{"shape": a} for a in (-0.002, 0.0, 1e-25, 1e-9, 0.01)],
-        "log_logistic": [{"shape": k} for k in SHAPES],
-        "log_normal": [{"sigma": s} for s in (0.05, 1.0, 8.0)],
-        "gamma": [{"shape": k} for k in (*SHAPES, 1e7)],
-        "generalised_gamma": [
-            {"sigma": 0.8, "Q": q} for q in (-2.0, -0.3, -0.0101, -0.0099, -1e-5, 0.0, 1e-5, 0.0099, 0.0101, 0.5, 3.0)
-        ],
-    }
-    for named in spreads[family]:
+    for named in ROWS[family].spreads:
         p = kernel_parameters(family, median=300.0, **named)
         assert inverse(family, LN2, *p) == pytest.approx(300.0, rel=1e-11), named
 
@@ -196,16 +232,7 @@ def test_far_tails_keep_their_digits():
 @pytest.mark.parametrize("family", CONTINUOUS)
 def test_small_and_large_hazards_come_back(family):
     x = np.array([1e-250, 1e-100, 1e-20, 1e-8, 5.0, 36.7, 500.0, 1e4, 1e8])
-    named = {
-        "exponential": {"median": 300.0},
-        "weibull": {"median": 300.0, "shape": 1.3},
-        "gompertz": {"median": 300.0, "shape": 0.001},
-        "log_logistic": {"median": 300.0, "shape": 2.0},
-        "log_normal": {"median": 42.0, "sigma": 0.5},
-        "gamma": {"median": 42.0, "shape": 2.5},
-        "generalised_gamma": {"median": 42.0, "sigma": 0.5, "Q": -0.4},
-    }[family]
-    p = kernel_parameters(family, **named)
+    p = kernel_parameters(family, **ROWS[family].tails)
     t = inverse(family, x, *p)
     possible = (t > 1e-300) & (t < 1e300)
     assert possible.sum() >= 5
@@ -223,28 +250,15 @@ def test_a_hazard_that_is_never_reached_is_never_reached():
         assert cumulative(family, [0.0, 1.0, math.inf], 0.0).tolist() == [0.0] * 3
 
 
-def all_parameters(family):
-    extremes = [1e-300, 1e-12, 1.0, 1e12, 1e300]
-    if family == "exponential":
-        return [(p, 0.0, 0.0) for p in (0.0, *extremes)]
-    if family == "gompertz":
-        return [(p, s * q, 0.0) for p in (0.0, *extremes) for q in extremes for s in (1, -1, 0)]
-    if family == "fixed":
-        return [(p, 0.0, 0.0) for p in (0.0, *extremes, math.inf)]
-    if family == "gamma":
-        return [(p, q, 0.0) for p in extremes for q in (1e-3, 0.05, 1.0, 1e8)]
-    if family == "generalised_gamma":
-        return [
-            (m, s, q) for m in (-600.0, 0.0, 600.0) for s in extremes for q in (-30.0, -1.0, -1e-300, 0.0, 1e-6, 4.0)
-        ]
-    return [(p, q, 1 / q) for p in extremes for q in extremes]
+def extremes(family):
+    return DELAYS if family == "fixed" else ROWS[family].extremes
 
 
 @pytest.mark.parametrize("family", [*CONTINUOUS, "fixed"])
 def test_nothing_valid_gives_nan_or_a_negative_time(family):
     """V40."""
     values = np.array([0.0, 5e-324, 1e-300, 1e-16, 1e-3, 0.5, LN2, 1.0, 30.0, 40.0, 709.0, 746.0, 1e9, 1e300, math.inf])
-    for p in all_parameters(family):
+    for p in extremes(family):
         for found in (cumulative(family, values, *p), inverse(family, values, *p)):
             assert not np.isnan(found).any(), p
             assert np.all(found >= 0), p
@@ -295,7 +309,7 @@ def test_tabulated_may_jump_and_may_begin_late():
 
 def test_tabulated_reads_its_own_slice_of_the_flat_knots():
     time, hazard = np.array([0.0, 1.0, 0.0, 10.0, 0.0, 5.0]), np.array([0.0, 9.0, 0.0, 0.5, 0.0, 7.0])
-    code = FAMILIES["tabulated"]
+    code = FAMILIES["tabulated"].code
     assert hazards.cumulative_hazard(code, 5.0, 0.0, 0.0, 0.0, 2, 4, time, hazard) == 0.25
     assert hazards.inverse_cumulative_hazard(code, 0.25, 0.0, 0.0, 0.0, 2, 4, time, hazard) == 5.0
     assert hazards.inverse_cumulative_hazard(code, 0.6, 0.0, 0.0, 0.0, 2, 4, time, hazard) == math.inf
@@ -319,12 +333,26 @@ def test_impossible_pieces_are_refused(starts, rates, message):
 # -------------------------------------------------------------------------------------------- named parameters
 
 
-def test_every_family_has_a_code_parameters_and_known_dimensions():
-    assert list(FAMILIES) == list(PARAMETERS) == list(hazards._CONVERSIONS)
-    assert list(FAMILIES.values()) == list(range(9))
-    assert {dimension for family in PARAMETERS.values() for choice in family for dimension in choice.values()} == set(
-        DIMENSIONS
-    )
+def test_every_family_has_a_row_a_code_that_stays_and_parameters_that_are_told():
+    assert {*ROWS, "tabulated", "fixed"} == set(FAMILIES)
+    assert [family.code for family in FAMILIES.values()] == list(range(len(FAMILIES)))
+    first = ["exponential", "weibull", "gompertz", "log_logistic", "log_normal", "gamma", "generalised_gamma"]
+    assert list(FAMILIES)[:9] == [*first, "tabulated", "fixed"]
+    taken = {name: dimension for family in FAMILIES.values() for name, dimension in family.dimensions.items()}
+    assert set(taken) == {*PARAMETERS, "rate_after"}
+    assert set(taken.values()) <= set(DIMENSIONS)
+
+
+@pytest.mark.parametrize("family", [*CONTINUOUS, "fixed"])
+def test_the_choice_by_the_code_is_the_record(family):
+    """Bit for bit."""
+    record = FAMILIES[family]
+    values = [0.0, 1e-300, 0.3, 1.0, 40.0, 1e300, math.inf]
+    for p in extremes(family):
+        for value in values:
+            knots = (0, 0, NO_KNOTS, NO_KNOTS)
+            assert hazards.cumulative_hazard(record.code, value, *p, *knots) == record.cumulative(value, *p)
+            assert hazards.inverse_cumulative_hazard(record.code, value, *p, *knots) == record.inverse(value, *p)
 
 
 def test_an_unknown_code_gives_nan():
@@ -373,7 +401,7 @@ def test_parameters_broadcast_and_stay_beside_their_neighbours():
         ("weibull", {"shape": 1e-5, "median": 300.0}, r"beyond the range of floating point"),
         ("exponential", {"rate": -1e-9}, r"rate = -1e-09: must be ≥ 0 per day"),
         ("exponential", {}, r"rate \| mean \| median: missing"),
-        ("gompertz", {"shape": math.inf, "rate": 1.0}, r"shape = inf: must be a finite number per day"),
+        ("gompertz", {"shape": math.inf, "rate": 1.0}, r"shape = inf: must be a rate per day and finite"),
         ("fixed", {"delay": -1.0}, r"delay = -1.0: must be ≥ 0 days"),
         ("gamma", {"shape": 1e-4, "median": 1.0}, r"beyond the range"),
         ("gamma", {"shape": 2.0, "rate": 0.0}, r"beyond the range"),

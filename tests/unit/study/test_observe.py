@@ -101,7 +101,7 @@ def protocol(n_sets=1, n_cells=2, **changes):
 
 def every(interval, **changes):
     """A design with a visit every so many days."""
-    return protocol(assessment_code=[DISTRIBUTIONS["fixed"]], assessment=[[interval, 0.0, 0.0]], **changes)
+    return protocol(assessment_code=[DISTRIBUTIONS["fixed"].code], assessment=[[interval, 0.0, 0.0]], **changes)
 
 
 def seen(data, name):
@@ -145,11 +145,11 @@ def test_without_limits_follow_up_ends_at_the_horizon():
 
 
 def test_data_cut_counts_from_the_opening_of_accrual():
-    design = protocol(entry_code=[DISTRIBUTIONS["uniform"]], entry=[[0.0, 200.0, 0.0]], data_cut=[100.0])
+    design = protocol(entry_code=[DISTRIBUTIONS["uniform"].code], entry=[[0.0, 200.0, 0.0]], data_cut=[100.0])
     n = 400
     data = observe(histories(*[[]] * n), design, seed=5)
     u = uniforms(5, np.arange(n), np.zeros(n, np.int64), stream_number("study.entry"), np.zeros(n, np.int64))
-    assert np.array_equal(data.entry[0], quantiles(DISTRIBUTIONS["uniform"], u, 0.0, 200.0, 0.0))
+    assert np.array_equal(data.entry[0], quantiles(DISTRIBUTIONS["uniform"].code, u, 0.0, 200.0, 0.0))
     assert np.array_equal(data.end[0], np.clip(100.0 - data.entry[0], 0.0, DAYS))
     entered = data.column("entered")
     assert np.array_equal(entered.event[0], data.entry[0] < 100.0)
@@ -158,7 +158,7 @@ def test_data_cut_counts_from_the_opening_of_accrual():
 def test_loss_ends_follow_up_and_is_drawn_from_its_own_stream():
     from simulator.kernels.hazards import FAMILIES
 
-    design = protocol(loss_family=[FAMILIES["exponential"]], loss=[[1 / 300.0, 0.0, 0.0]])
+    design = protocol(loss_family=[FAMILIES["exponential"].code], loss=[[1 / 300.0, 0.0, 0.0]])
     n = 200
     data = observe(histories(*[[]] * n), design, seed=3)
     u = uniforms(3, np.arange(n), np.zeros(n, np.int64), stream_number("study.loss"), np.zeros(n, np.int64))
@@ -177,7 +177,7 @@ def test_deaths_seen_under_staggered_accrual_are_as_many_as_they_should_be():
         np.zeros(n, np.int64), np.zeros((n, 0)), np.arange(n + 1), death, np.full(n, DISEASE, np.int16),
         np.full(n, np.nan),
     )  # fmt: skip
-    design = protocol(entry_code=[DISTRIBUTIONS["uniform"]], entry=[[0.0, accrual, 0.0]], data_cut=[cut])
+    design = protocol(entry_code=[DISTRIBUTIONS["uniform"].code], entry=[[0.0, accrual, 0.0]], data_cut=[cut])
     found = observe(happened, design, seed=31).died.mean()
     p = 1 - (np.exp(-hazard * (cut - accrual)) - np.exp(-hazard * cut)) / (hazard * accrual)
     assert abs(found - p) < 5.96 * np.sqrt(p * (1 - p) / n)
@@ -260,9 +260,9 @@ def test_without_an_assessment_interval_events_are_seen_when_they_happen():
 
 def test_random_intervals_are_the_running_sum_of_the_visit_stream():
     n = 100
-    design = protocol(assessment_code=[DISTRIBUTIONS["uniform"]], assessment=[[14.0, 21.0, 0.0]])
+    design = protocol(assessment_code=[DISTRIBUTIONS["uniform"].code], assessment=[[14.0, 21.0, 0.0]])
     u = uniforms(11, np.arange(n)[:, None], 0, stream_number("visit"), np.arange(40))
-    visits = np.cumsum(quantiles(DISTRIBUTIONS["uniform"], u, 14.0, 21.0), axis=1)
+    visits = np.cumsum(quantiles(DISTRIBUTIONS["uniform"].code, u, 14.0, 21.0), axis=1)
     onset = np.linspace(0.0, 300.0, n)
     onset[::3] = visits[::3, 4]  # at the very time of a visit
     data = observe(histories(*[[(t, RESPONSE, PARTIAL)] for t in onset]), design, seed=11)
