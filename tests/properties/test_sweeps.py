@@ -23,7 +23,7 @@ from simulator.cli.commands import main
 from simulator.errors import DeclarationWarning, IncompleteWarning, SimulationError
 from simulator.sweep import jobs as running
 
-KILLS = 30
+KILLS = 10
 PROCESSES = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
 PROCESSES.set_forkserver_preload(["simulator.cli.multirun", "simulator.engines.compiled"])
 
