@@ -203,6 +203,8 @@ def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any])
             for block in _launched(planned, job, todo, told, running):
                 done += 1
                 told.block(round(len(blocks.scenarios(block.number)) * per_scenario))
+        if running.shard is None:
+            sweep_away(job.folder)  # what killed workers left
     except KeyboardInterrupt:
         share = f"{len(finished) + done} of {counted(len(mine), 'block')} are finished"
         say(f"interrupted: {share}; the same command goes on from there")

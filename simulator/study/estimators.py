@@ -234,8 +234,9 @@ def estimator_of(statistic: Wanted) -> Estimator[Any]:
 
 def counts(data: Patients, statistic: Wanted) -> Proportion | None:
     """Return count and denominator behind a share, None for an estimator that has none."""
-    gather = estimator_of(statistic).gather
-    return share_of(gather(data, statistic)) if RECORDS[statistic.estimator].counted else None
+    if statistic.against is not None or not RECORDS[statistic.estimator].counted:
+        return None
+    return share_of(estimator_of(statistic).gather(data, statistic))
 
 
 def members(data: Patients, statistic: Wanted) -> Flags:

@@ -14,6 +14,7 @@ import yaml
 
 from calibration.cli import main
 from calibration.likelihoods.printable import beyond_follow_up
+from simulator.endpoints.estimators import ESTIMATORS
 from tests import two_arms, two_strata
 
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
@@ -203,7 +204,6 @@ def test_priors_far_from_the_data_are_refused_though_nothing_is_impossible(
 )
 def test_only_what_no_study_prints_is_beyond_follow_up(estimator, bound, limits, time, refused):
     entry = SimpleNamespace(limits=limits, bound=bound, time=True)
-    statistic = SimpleNamespace(
-        against=None, column=SimpleNamespace(kind="died"), time=time, named=estimator, extend=False
-    )
+    endpoint, record = SimpleNamespace(since_entry=True), ESTIMATORS[estimator]
+    statistic = SimpleNamespace(against=None, endpoint=endpoint, time=time, record=record, extend=False)
     assert (beyond_follow_up(entry, statistic, 1000.0) is not None) == refused
