@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import hashlib
 import json
 import sys
@@ -59,7 +60,7 @@ def source_of(path: Path, records: Path | None) -> Source:
     kept = None if records is None else records / f"{digest}.source"
     if kept is not None and (source := _read(kept)) is not None:
         return source
-    tree = ast.parse(content)
+    tree = _parsed(content)
     imports = tuple(sorted(set(_imports(tree))))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -69,6 +70,20 @@ def source_of(path: Path, records: Path | None) -> Source:
     if kept is not None:
         _write(kept, source)
     return source
+
+
+def _parsed(content: bytes) -> ast.Module:
+    """Return the syntax tree, without a garbage collection on the way.
+
+    Where a collection runs code that parses too, early CPython 3.11 ends with a SystemError (python/cpython issue 106905).
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(content)
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _is_text(node: ast.AST) -> bool:
