@@ -75,7 +75,7 @@ def source_of(path: Path, records: Path | None) -> Source:
 def _parsed(content: bytes) -> ast.Module:
     """Return the syntax tree, without a garbage collection on the way.
 
-    Where a collection runs code that parses too, early CPython 3.11 ends with a SystemError (python/cpython issue 106905).
+    Where a collection runs code that parses too, early CPython 3.11 raises SystemError (python/cpython issue 106905).
     """
     enabled = gc.isenabled()
     gc.disable()
