@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 
@@ -297,10 +298,14 @@ def test_the_first_draws_have_the_readings_in_proportion():
         assert np.all(np.abs(shares - probabilities) <= 1 / n + 1e-12)
 
 
-def test_a_mapping_where_the_name_of_a_table_of_draws_should_be_is_refused_by_its_key(tmp_path):
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [({"posterior": {"gamma": {"mean": 1, "sd": 1}}}, "parameters.posterior"), ({"value": {}}, "parameters")],
+)
+def test_a_file_of_calibrated_parameters_that_is_none_is_refused_by_its_key(tmp_path, more, key):
     (tmp_path / "parameters").mkdir()
     shipped = (shipped_folder() / "parameters" / "pj203_mmc_calibrated.yaml").read_text(encoding="utf-8")
-    given = {**yaml.safe_load(shipped), "posterior": {"gamma": {"mean": 1, "sd": 1}}}
+    given = {**yaml.safe_load(shipped), **more}
     (tmp_path / "parameters" / "own.yaml").write_text(yaml.safe_dump(given, sort_keys=False), encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"parameters\.posterior"):
+    with pytest.raises(ConfigError, match=re.escape(key)):
         simulator.simulate(["cohort=pj203_mmc", "parameters=own"], config_dir=tmp_path)
