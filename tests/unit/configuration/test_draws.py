@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from calibration.cli import main
 from calibration.posterior.draws import allotted, posterior_draws
 from simulator.configuration.library import shipped_folder
 from simulator.errors import ConfigError
+from simulator.experiment.preparation import prepare
 from simulator.results.tree import STORED
 
 COHORT = ["cohort=il2_hai_unresectable"]
@@ -298,14 +298,23 @@ def test_the_first_draws_have_the_readings_in_proportion():
         assert np.all(np.abs(shares - probabilities) <= 1 / n + 1e-12)
 
 
-@pytest.mark.parametrize(
-    ("more", "key"),
-    [({"posterior": {"gamma": {"mean": 1, "sd": 1}}}, "parameters.posterior"), ({"value": {}}, "parameters")],
-)
-def test_a_file_of_calibrated_parameters_that_is_none_is_refused_by_its_key(tmp_path, more, key):
-    (tmp_path / "parameters").mkdir()
+def calibrated_with(folder: Path, more: dict) -> Path:
+    """Write the shipped point values of a cohort with further keys, as the parameters `own`."""
+    (folder / "parameters").mkdir()
     shipped = (shipped_folder() / "parameters" / "pj203_mmc_calibrated.yaml").read_text(encoding="utf-8")
-    given = {**yaml.safe_load(shipped), **more}
-    (tmp_path / "parameters" / "own.yaml").write_text(yaml.safe_dump(given, sort_keys=False), encoding="utf-8")
-    with pytest.raises(ConfigError, match=re.escape(key)):
-        simulator.simulate(["cohort=pj203_mmc", "parameters=own"], config_dir=tmp_path)
+    text = yaml.safe_dump({**yaml.safe_load(shipped), **more}, sort_keys=False)
+    (folder / "parameters" / "own.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_mapping_where_the_name_of_a_table_of_draws_should_be_is_refused_by_its_key(tmp_path):
+    own = calibrated_with(tmp_path, {"posterior": {"gamma": {"mean": 1, "sd": 1}}})
+    with pytest.raises(ConfigError, match=r"parameters\.posterior"):
+        prepare(["cohort=pj203_mmc", "parameters=own"], config_dir=own)
+
+
+def test_a_parameter_called_value_beside_draws_is_one_more_parameter(tmp_path):
+    own = calibrated_with(tmp_path, {"value": {}})
+    plain = prepare(["cohort=pj203_mmc"]).experiment
+    found = prepare(["cohort=pj203_mmc", "parameters=own"], config_dir=own).experiment
+    assert found.parameters.keys() == plain.parameters.keys()
