@@ -20,7 +20,7 @@ from simulator.cli.console import claimed, exit_code_of, show, tell_files
 from simulator.configuration.files import dump, read
 from simulator.configuration.library import shipped_folder
 from simulator.errors import MISSING, ConfigError, Problem, unknown
-from simulator.experiment.preparation import Prepared, prepare
+from simulator.experiment.preparation import Prepared, open_library, prepare
 
 if TYPE_CHECKING:
     from calibration.posterior.fit import Fit
@@ -266,10 +266,11 @@ def _files(config_dir: str | os.PathLike[str] | None) -> dict[str, tuple[Path, s
     shipped = {p.stem: (p, f"configs/{GROUP}/{p.name}") for p in sorted((shipped_folder() / GROUP).glob("*.yaml"))}
     if config_dir is None:
         return shipped
-    folder = Path(config_dir).expanduser() / GROUP
-    own = {path.stem: (path, f"{os.fspath(config_dir)}/{GROUP}/{path.name}") for path in sorted(folder.glob("*.yaml"))}
-    if folder.resolve() == (shipped_folder() / GROUP).resolve():
+    library = open_library(config_dir)
+    if library.own is None:
         return shipped
+    folder = library.own / GROUP
+    own = {path.stem: (path, f"{library.own_label}/{GROUP}/{path.name}") for path in sorted(folder.glob("*.yaml"))}
     for name in own.keys() & shipped.keys():
         allowed = "has the name of a shipped file; give it a name of its own"
         raise ConfigError(Problem("--config-dir", own[name][1], allowed))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from simulator.configuration.library import PRIMARY
 from simulator.configuration.overrides import COMMANDS
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
@@ -17,13 +18,17 @@ OF_RESULTS = (REPORT, VERIFY)
 """Commands that take the path of results, and nothing else."""
 
 _REFUSED_OPTIONS = {
-    ("--config-path", "-cp", "--config-name", "-cn"): "cannot be set; your own files go into a folder given "
-    "with --config-dir",
-    ("--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--package", "-p",
-     "--experimental-rerun"): "is an option of Hydra's that is not offered here; see --help",
+    ("--config-path", "-cp"): "is not used: the shipped files always stay in reach; give your own folder with "
+    "--config-dir FOLDER, and a file of it to begin with by --config-name NAME",
+    ("--info", "-i"): "is not used: `explain` says what a declaration implies, --cfg job prints the configuration, "
+    "hydra.verbose=true says what is done",
+    ("--hydra-help", "--shell-completion", "-sc"): "is not offered; --help shows every key that can be set",
+    ("--resolve",): "is not needed: no value is an interpolation, and --cfg job prints what is run",
+    ("--package", "-p"): "is not offered: --cfg job prints the whole configuration",
+    ("--experimental-rerun",): "is not offered: simulator.rerun(PATH) repeats a run from its results",
 }  # fmt: skip
 _TAKES = "takes one path: a results.nc, or the folder that holds one"
-_OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--multirun", "--dry-run")
+_OPTIONS = ("--help", "--version", "--cfg", "--config-dir", "--config-name", "--multirun", "--dry-run")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Arguments:
     command: str = RUN
     overrides: tuple[str, ...] = ()
     config_dir: str | None = None
+    """The user's own folder, or a file of it that the configuration begins with."""
     cfg: bool = False
     help: bool = False
     version: bool = False
@@ -62,6 +68,7 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     parser.add_argument("--run", "-r", action="store_true")
     parser.add_argument("--cfg", "-c")
     parser.add_argument("--config-dir", "-cd", dest="config_dir")
+    parser.add_argument("--config-name", "-cn", dest="config_name")
     known, rest = parser.parse_known_intermixed_args(list(argv))
     problems = [_option_problem(argument) for argument in rest]
     words: list[str] = known.words
@@ -82,15 +89,21 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     if command in OF_RESULTS and len(words) != 1:
         problems.append(Problem(command, " ".join(words) or MISSING, _TAKES))
     if command in OF_RESULTS:
-        for option, given in (("--cfg", known.cfg), ("--config-dir", known.config_dir)):
+        options = (("--cfg", known.cfg), ("--config-dir", known.config_dir), ("--config-name", known.config_name))
+        for option, given in options:
             if given is not None:
                 problems.append(Problem(option, given, f"says nothing of finished results; {command} {_TAKES}"))
+    config_dir, name = known.config_dir, (known.config_name or PRIMARY).removesuffix(".yaml")
+    if name != PRIMARY and config_dir is None:
+        problems.append(Problem("--config-name", name, "needs --config-dir: the folder that has this file"))
+    elif name != PRIMARY:
+        config_dir = f"{config_dir.rstrip('/')}/{name}.yaml"
     if problems and not (known.help or known.version):
         raise ConfigError(problems)
     return Arguments(
         command,
         tuple(words),
-        known.config_dir,
+        config_dir,
         cfg=bool(known.cfg),
         help=known.help,
         version=known.version,
@@ -102,7 +115,7 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
 def _option_problem(said: str) -> Problem:
     """Return the problem of an option, or of what argparse says of one."""
     if found := re.match(r"argument (\S+?)(?:/\S+)*: expected one argument", said):
-        example = "--cfg job" if "cfg" in found[1] else "--config-dir FOLDER"
+        example = {"--cfg": "--cfg job", "--config-name": "--config-name NAME"}.get(found[1], "--config-dir FOLDER")
         return Problem(found[1], MISSING, f"needs a value: {example}")
     if said.startswith("-"):
         option = said.partition("=")[0]

@@ -10,39 +10,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from simulator.configuration.defaults import EVIDENCE, Defaults, Level
 from simulator.configuration.draws import GROUP as PARAMETERS
 from simulator.configuration.draws import KEPT, POSTERIOR, UNDER
 from simulator.configuration.draws import KEYS as OF_POSTERIOR
 from simulator.configuration.layers import OVERRULED, READING_GROUPS, is_leaf
-from simulator.configuration.library import COHORT, Library
-from simulator.errors import ConfigError
-
-EVIDENCE = "evidence"
-Level = tuple[int, int]
-"""How far a file is from the run: steps from cohort to cohort (0: the command line), then from file to file."""
 
 
 class Closeness:
     """Takes the files of a composition in the order of merging."""
 
-    def __init__(self, library: Library, choices: Mapping[str, str]) -> None:
-        self._library = library
-        self._levels = self._levels_of(dict(choices))
+    def __init__(self, defaults: Defaults) -> None:
+        self._levels = defaults.levels()
         self._set_by: dict[str, dict[str, str]] = {
             group: {} for group in READING_GROUPS
         }  # dotted key: the file that set it
         self._declared: dict[tuple[str, str], str] = {}  # question and alternative: the file of the evidence
 
-    def take(self, config_path: str, content: Mapping[str, Any]) -> None:
-        """Take one file, above those taken before."""
-        group = config_path.partition("/")[0]
-        if group in self._set_by:
-            self._set_by[group] |= dict.fromkeys(_keys(content, group), config_path)
-        elif group == EVIDENCE:
-            for question, name, _ in alternatives(content):
-                self._declared[question, name] = config_path
+    def take(self, path: str, content: Mapping[str, Any]) -> None:
+        """Take what one file sets, above those taken before."""
+        for group in self._set_by:
+            if group in content:
+                self._set_by[group] |= dict.fromkeys(_keys(content[group], group), path)
+        for question, name, _ in alternatives(content.get(EVIDENCE)):
+            self._declared[question, name] = path
 
-    def told(self, container: dict[str, Any]) -> dict[str, Any]:
+    def found(self, container: dict[str, Any]) -> dict[str, Any]:
         """Return the composed configuration with, of each reading, the keys that files closer to the run set.
 
         Parameters that files closer than draws of a posterior set are named there.
@@ -79,56 +72,6 @@ class Closeness:
     def _level(self, file: str | None) -> Level:
         return self._levels.get(file or "", (0, 0))
 
-    def _levels_of(self, choices: dict[str, str]) -> dict[str, Level]:
-        """Return the level of every file, as far from the run as any cohort takes it.
-
-        A file of another group than the evidence that the command line names is one of the cohort's.
-        """
-        cohort = choices.get(COHORT) or _default_cohort(self._library)
-        chain = list(below(self._library, COHORT, cohort))
-        named = [choices, *(self._named(name) for name, _ in chain)]
-        levels = {f"{COHORT}/{name}": (1 + depth, 0) for name, depth in chain}
-        taken: dict[str, str] = {}
-        for number in reversed(range(len(named))):
-            taken |= {group: name for group, name in named[number].items() if group != COHORT}
-            step = number if number == 0 else 1 + chain[number - 1][1]
-            for group, first in taken.items():
-                for name, depth in below(self._library, group, first):
-                    at = step if group == EVIDENCE else max(step, 1)
-                    levels.setdefault(f"{group}/{name}", (at, depth))
-        return levels
-
-    def _named(self, cohort: str) -> dict[str, str]:
-        """Return the files by group that the defaults list of a cohort names."""
-        found = {}
-        for entry in _defaults(self._library, COHORT, cohort):
-            if isinstance(entry, Mapping):
-                for key, name in entry.items():
-                    found[str(key).removeprefix("override ").lstrip("/").partition("@")[0]] = str(name)
-        return found
-
-
-def below(library: Library, group: str, name: str) -> Iterator[tuple[str, int]]:
-    """Yield a file and those of its folder that it builds on, nearest first, each with its number of steps."""
-    queue, seen = [(name, 0)], {name}
-    while queue:
-        here, depth = queue.pop(0)
-        yield here, depth
-        for entry in _defaults(library, group, here):
-            if isinstance(entry, str) and entry != "_self_" and entry not in seen:
-                seen.add(entry)
-                queue.append((entry, depth + 1))
-
-
-def _defaults(library: Library, group: str, name: str) -> list[Any]:
-    if name not in library.options(group):
-        return []
-    try:
-        found = library.file(f"{group}/{name}").content.get("defaults")
-    except ConfigError:  # of a file that the run does not take
-        return []
-    return found if isinstance(found, list) else []
-
 
 def overlap(one: str, other: str) -> bool:
     """Whether two dotted keys are the same, or one stands in the other."""
@@ -156,13 +99,6 @@ def alternatives(evidence: Any) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
 
 def _listed(given: Any) -> list[Any]:
     return [given] if isinstance(given, str) else given if isinstance(given, list) else []
-
-
-def _default_cohort(library: Library) -> str:
-    for entry in library.primary.get("defaults") or ():
-        if isinstance(entry, Mapping) and COHORT in entry:
-            return str(entry[COHORT])
-    return ""
 
 
 def _put(container: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

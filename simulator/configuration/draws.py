@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.configuration.layers import keys_of, lay_over
+from simulator.configuration.layers import keys_of, merged
 from simulator.configuration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
@@ -114,12 +114,14 @@ def role_shown(group: Mapping[str, Any], entry: tuple[str, str, str | None], evi
     return role if origin["evidence"] == evidence else "borrowed"
 
 
-def lay_reading_over(group: dict[str, Any], applied: Collection[str], by_hand: set[str]) -> None:
-    """Lay over the parameters what the file says of the readings that are applied."""
-    under, closer = group.get(UNDER), {PREFIX + path for path in group.get(KEPT) or ()}
+def with_readings(group: Mapping[str, Any], applied: Collection[str], by_hand: set[str]) -> dict[str, Any]:
+    """Return the parameters with what the file says of the readings that are applied laid over them."""
+    made = dict(group)
+    under, closer = group.get(UNDER), by_hand | {PREFIX + path for path in group.get(KEPT) or ()}
     for names, patch in under.items() if isinstance(under, Mapping) else ():
         if isinstance(patch, Mapping) and set(str(names).split("+")) <= set(applied):
-            lay_over(group, patch, GROUP, by_hand | closer, f"of the reading {names}")
+            made = merged(made, patch, f"of the reading {names}", key=GROUP, closer=closer)
+    return made
 
 
 def applicable(

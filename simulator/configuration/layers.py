@@ -5,12 +5,14 @@ Provenance belongs to a value and goes with it. What was declared closest to the
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeGuard
 
 SET_BY_USER = "set by the user"
 """Note of a value that the user set."""
+
+REMOVED = object()
+"""In the place of a value: the key is taken away."""
 
 READING_GROUPS = ("cohort", "study", "parameters", "course")
 """Groups of the configuration that an alternative of a reading may change."""
@@ -36,8 +38,8 @@ def replaces(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def key_of(override: str) -> str:
-    """Return the dotted key that a ``key=value`` text sets."""
-    return override.partition("=")[0].lstrip("+").strip()
+    """Return the dotted key that a ``key=value`` text sets, or ``~key`` takes away."""
+    return override.partition("=")[0].lstrip("+~").strip()
 
 
 def keys_of(overrides: Iterable[str]) -> set[str]:
@@ -54,65 +56,78 @@ def is_leaf(node: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(node, Mapping) and "value" in node
 
 
-def laid_over_leaf(old: Mapping[str, Any], new: Any, whose: str, *, by_hand: bool = False) -> dict[str, Any]:
+def merged(
+    below: Mapping[str, Any],
+    above: Mapping[str, Any],
+    whose: str = "",
+    *,
+    key: str = "",
+    closer: Collection[str] = (),
+    by_hand: bool = False,
+) -> dict[str, Any]:
+    """Return a mapping with another one laid over it, key by key; what is no mapping is replaced. Changes neither.
+
+    Parameters
+    ----------
+    whose : who set what is above; the note of a parameter that it changes without saying more.
+    key : dotted key of both. Below ``parameters`` provenance goes with its value.
+    closer : dotted keys that were set closer to the run than what is above; they stay.
+    by_hand : the user set what is above, so that an equal value is another one.
+    """
+    if replaces(above, below):
+        return dict(above)
+    made = dict(below)
+    for name, value in above.items():
+        here = f"{key}.{name}" if key else name
+        if here not in closer and f"{here}.value" not in closer:
+            made[name] = _over(made.get(name), value, whose, here, closer, by_hand)
+    return made
+
+
+def _over(old: Any, value: Any, whose: str, here: str, closer: Collection[str], by_hand: bool) -> Any:
+    below = [each.removeprefix(f"{here}.") for each in closer if each.startswith(f"{here}.")]
+    parameter = here.startswith("parameters.")
+    if parameter and is_leaf(old) and value is not None and value != {}:
+        mine = [each.removeprefix("value.") for each in below if each.startswith("value.")]
+        if mine and not (is_leaf(value) and _by_stratum(value["value"])):
+            return old
+        if mine:
+            value = {**value, "value": {n: v for n, v in value["value"].items() if n not in mine}}
+        plain = by_hand and not isinstance(value, Mapping)
+        return value if plain else _over_leaf(old, value, whose, by_hand)
+    if isinstance(old, Mapping) and isinstance(value, Mapping) and not (parameter and is_leaf(value)):
+        return merged(old, value, whose, key=here, closer=closer, by_hand=by_hand)
+    return old if below and isinstance(old, Mapping) else value
+
+
+def _over_leaf(old: Mapping[str, Any], new: Any, whose: str, by_hand: bool) -> dict[str, Any]:
     """Lay a value, a parameter or a part of one over a parameter. Provenance belongs to a value and goes with it.
 
     Where the value differs, nothing that was said of the old one stays; ``whose`` says who set it, unless the new one
     has a note or a provenance of its own. Where only some strata's values differ, what is said of them stands under
-    `EXCEPT`. ``by_hand``: a value that is set again counts as another one.
+    `EXCEPT`.
     """
     patch = dict(new) if isinstance(new, Mapping) else {"value": new}
     if "value" not in patch:
-        return {**old, **patch}
+        return merged(old, patch)
     said = {key: value for key, value in patch.items() if key != "value"}
     said = said if "note" in said or "provenance" in said else {**said, "note": whose}
     before, value = old["value"], patch["value"]
     if not (_by_stratum(before) and _by_stratum(value)):
         same = before == value and not by_hand
         return {**old, **patch} if same else {"value": value, **said}
-    merged = {**before, **value}
+    both = {**before, **value}
     changed = [name for name in value if by_hand or name not in before or before[name] != value[name]]
     if not changed:
         return {**old, **patch}
     apart = {**old.get(EXCEPT, {}), **{name: dict(said) for name in changed}}
-    if len(apart) == len(merged) and all(each == said for each in apart.values()):
-        return {"value": merged, **said}
-    return {**old, "value": merged, EXCEPT: apart}
+    if len(apart) == len(both) and all(each == said for each in apart.values()):
+        return {"value": both, **said}
+    return {**old, "value": both, EXCEPT: apart}
 
 
 def _by_stratum(value: object) -> bool:
     return isinstance(value, Mapping) and not is_distribution(value)
-
-
-def _mergeable(old: object, new: object) -> bool:
-    both = isinstance(old, Mapping) and isinstance(new, Mapping)
-    return both and not is_leaf(new) and not replaces(new, old)  # type: ignore[arg-type]
-
-
-def lay_over(base: Any, patch: Mapping[str, Any], key: str, by_hand: set[str], whose: str = "") -> None:
-    """Lay a patch over a mapping in place, key by key; what the user set by hand (dotted keys) stays.
-
-    ``whose`` patch it is: the note of a parameter that it changes without saying more.
-    """
-    for name, value in patch.items():
-        here = f"{key}.{name}"
-        if here in by_hand or f"{here}.value" in by_hand:
-            continue
-        old = base.get(name)
-        below = any(each.startswith(f"{here}.") for each in by_hand)
-        if key.split(".")[0] == "parameters" and is_leaf(old) and not (isinstance(value, Mapping) and not value):
-            mine = [each.removeprefix(f"{here}.value.") for each in by_hand if each.startswith(f"{here}.value.")]
-            if mine and not (is_leaf(value) and _by_stratum(value["value"])):
-                continue
-            if mine:
-                value = {**value, "value": {n: v for n, v in value["value"].items() if n not in mine}}
-            base[name] = copy.deepcopy(laid_over_leaf(old, value, whose))
-        elif (
-            isinstance(value, Mapping) and isinstance(old, Mapping) and not is_leaf(value) and not replaces(value, old)
-        ):
-            lay_over(old, value, here, by_hand, whose)
-        elif not (below and isinstance(old, Mapping)):  # what the user set below it is closer
-            base[name] = copy.deepcopy(value)
 
 
 def why_not(overruled: Mapping[str, str]) -> str:

@@ -38,6 +38,8 @@ class Library:
 
     own: Path | None = None
     own_label: str = ""
+    primary_name: str = PRIMARY
+    """The configuration that a run begins with: the shipped one, or a file of the user's own folder."""
     shipped: Path = field(default_factory=shipped_folder)
     given: list[str] = field(default_factory=list)  # groups of which a file was given by its path
     _read: dict[str, ConfigFile] = field(default_factory=dict, repr=False)
@@ -63,8 +65,8 @@ class Library:
         return options
 
     def options(self, group: str) -> tuple[str, ...]:
-        """Names of the files of a group, shipped ones first."""
-        return tuple(self._options[group])
+        """Names of the files of a group, shipped ones first; without a group, of what a primary file may build on."""
+        return tuple(self._options[group]) if group else (PRIMARY,)
 
     def add(self, group: str, path: str, *, usual: str) -> str:
         """Take a file at a path, or the ``usual`` one of a folder, into a group; return the name it gets.
@@ -90,19 +92,30 @@ class Library:
         return path.with_name(file), f"{label.rpartition('/')[0] or '.'}/{file}"
 
     def file(self, config_path: str) -> ConfigFile:
-        """Return the file of ``group/name``, or the primary one, read once. Raises ConfigError."""
+        """Return the file of ``group/name``, or a primary one by its name, read once. Raises ConfigError."""
         if config_path not in self._read:
-            if config_path == PRIMARY:
+            group, _, name = config_path.rpartition("/")
+            if group:
+                path, label = self._options[group][name]
+            elif name == PRIMARY:
                 path, label = self.shipped / f"{PRIMARY}.yaml", f"configs/{PRIMARY}.yaml"
             else:
-                group, name = config_path.split("/")
-                path, label = self._options[group][name]
+                assert self.own is not None  # `problems` refuses another primary file without a folder
+                path, label = self.own / f"{name}.yaml", f"{self.own_label}/{name}.yaml"
             self._read[config_path] = read(path, label=label, trusted=config_path == PRIMARY)
         return self._read[config_path]
 
+    def content(self, config_path: str) -> dict[str, Any]:
+        """Return what a file adds to a configuration: all but its defaults list, below the name of its group."""
+        settings = ("defaults", "hydra") if config_path == PRIMARY else ("defaults",)
+        content: dict[str, Any] = {key: v for key, v in self.file(config_path).content.items() if key not in settings}
+        for step in reversed(config_path.split("/")[:-1]):
+            content = {step: content}
+        return content
+
     @property
     def primary(self) -> Mapping[str, Any]:
-        """The primary file: the root's values, and Hydra's settings under ``hydra``."""
+        """The shipped primary file: the root's values, and Hydra's settings under ``hydra``."""
         return self.file(PRIMARY).content
 
     @property
@@ -141,7 +154,12 @@ class Library:
                     allowed = "its name must be a letter, then letters, digits and _"
                     found.append(Problem("--config-dir", shown, allowed))
         others = (path for folder in OF_OTHER_COMMANDS for path in (self.own / folder).glob("*.yaml"))
-        if not found and not any(path.suffix == ".yaml" for path in itertools.chain(*held.values(), others)):
+        alone = self.primary_name != PRIMARY
+        if (
+            not found
+            and not alone
+            and not any(path.suffix == ".yaml" for path in itertools.chain(*held.values(), others))
+        ):
             allowed = f"holds no configuration: no .yaml in a folder named {', '.join(self.groups)}"
             found.append(Problem("--config-dir", self.own_label, allowed))
         return found

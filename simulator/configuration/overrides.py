@@ -13,13 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.grammar.functions import FunctionCall, Functions
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import QuotedString, Sweep
-from hydra.errors import HydraException
-
-from simulator.configuration.compose import hydra_lock
 from simulator.configuration.files import CODE_REFUSED, INTERPOLATION_REFUSED, runs_code, trap
+from simulator.configuration.hydra_adapter import QuotedString, Unreadable, value_of
+from simulator.configuration.layers import REMOVED
 from simulator.configuration.library import COHORT, EXPERIMENT, PARAMETERS, Library
 from simulator.errors import MISSING, ConfigError, Problem, nearest, unknown
 
@@ -27,7 +23,18 @@ COMMANDS = ("explain", "evidence", "report", "verify")
 """Commands, one of which a text without `=` may have been meant for."""
 LONGEST = 2000
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.verbose")
-SWEEPS = ("choice", "range", "interval", "glob", "sort", "shuffle", "tag")
+HYDRA_REFUSED = {
+    "launcher": "Lobule starts the work itself, so that a sweep is one store: use --multirun with launcher=local or "
+    "launcher=dask, and launcher.workers=N",
+    "sweeper": "Lobule reads sweeps itself: use --multirun with key=a,b; sweep.design and sweep.samples draw samples",
+    "callbacks": "a configuration runs no code: use simulator.simulate and simulator.open_results from Python",
+    "job_logging": "messages are chosen with hydra.verbose=true, or with names of loggers",
+    "hydra_logging": "messages are chosen with hydra.verbose=true, or with names of loggers",
+    "searchpath": "your own files go into one folder, given with --config-dir FOLDER",
+    "job": "a run stays in the folder where it is started; hydra.run.dir says where it writes",
+    "output_subdir": "a run writes config.yaml beside its results; hydra.run.dir says where",
+}
+"""Hydra's settings that have another way here."""
 START, CALIBRATED, POSTERIOR = SOURCES = ("start", "calibrated", "posterior")
 """What a run may take of the parameters that a cohort names: see `parameters`."""
 
@@ -36,7 +43,7 @@ _COMMA_REFUSED = f"has a comma: write a decimal point if it is one number; {SWEE
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*))*")
 _NEEDS_QUOTES = re.compile(r"[^\w\s/\\+.$%*@?|:,=()\[\]{}'\"-]", re.ASCII)
 _PATH = re.compile(r"[/\\]|\.(ya?ml|nc)$")
-_SIGN = re.compile(r"\+{0,2}")
+_SIGN = re.compile(r"~|\+{0,2}")
 
 
 @dataclass
@@ -53,16 +60,8 @@ class Overrides:
     """Keys that begin with nothing known, and their values: told once the valid keys are known."""
 
 
-class _NoFunctions(Functions):
-    """Hydra's grammar with every function refused."""
-
-    def eval(self, func: FunctionCall) -> Any:
-        called = f"calls {func.name}(), and nothing can be called here; put it in quotes if it is text"
-        raise _Refused(SWEEP_REFUSED if func.name in SWEEPS else called)
-
-
 class _Refused(Exception):
-    """A reason, on its way through Hydra's parser."""
+    """Why a value is refused."""
 
 
 def read_overrides(texts: Sequence[str], library: Library) -> Overrides:
@@ -95,9 +94,7 @@ def _argument_problem(text: str) -> Problem | None:
         return Problem("argument", ascii(text), "is not UTF-8 text")
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         return Problem("argument", repr(text), "holds a tab, line break or control character")
-    if text.startswith("~"):
-        return Problem(text, MISSING, "nothing can be deleted from a configuration; set a key with key=value")
-    if "=" not in text:
+    if "=" not in text and not text.startswith("~"):
         return Problem(text, MISSING, "must be key=value, such as cohort=ilp or course.interval=21",
                        nearest(text, COMMANDS))  # fmt: skip
     if len(text) > LONGEST:
@@ -110,6 +107,9 @@ def _read_one(text: str, key: str, given: str, library: Library, made: Overrides
     """Read one override into `made`, or return what is wrong with it."""
     if re.match(r"hydra\b", key):
         if key not in HYDRA_KEYS:
+            allowed = HYDRA_REFUSED.get(re.split(r"[./@]", f"{key}.")[1])
+            if allowed is not None:
+                return Problem(key, given or MISSING, f"is not used: {allowed}")
             return Problem(key, given, f"of Hydra's own settings only {', '.join(HYDRA_KEYS)} can be set",
                            *difflib.get_close_matches(key, HYDRA_KEYS, n=1, cutoff=0.8))  # fmt: skip
         if not given or "${" in given:
@@ -126,13 +126,14 @@ def _read_one(text: str, key: str, given: str, library: Library, made: Overrides
                        "course.interval", nearest(key.replace("/", "."), library.root_keys))  # fmt: skip
     if "${" in given:
         return Problem(key, given, INTERPOLATION_REFUSED)
+    if text.startswith("~"):
+        return _remove(text, key, library, made)
     if not given:
         return Problem(key, MISSING, "has no value: write key=value (null for none)")
     if reason := trap(given):
         return Problem(key, given, _COMMA_REFUSED if "," in given else reason)
     try:
-        parsed = _parse(f"{key}={given}")
-        value = _plain(parsed)
+        value = _plain(_parse(f"{key}={given}"))
     except _Refused as refused:
         return Problem(key, given, str(refused))
     root = key.split(".")[0]
@@ -145,6 +146,21 @@ def _read_one(text: str, key: str, given: str, library: Library, made: Overrides
         return _choose(key, given, value, library, made)
     made.values.append((key, value))
     made.texts.append(f"{key}={given}")
+    return None
+
+
+def _remove(text: str, key: str, library: Library, made: Overrides) -> Problem | None:
+    """Take a key away, as ``~key`` says."""
+    if "=" in text:
+        return Problem(f"~{key}", text.partition("=")[2], f"takes no value: write ~{key}")
+    if key.split(".")[0] not in library.root_keys:
+        made.unknown_roots.append((key, "(taken away)"))
+    elif "." not in key:
+        instead = f"another one with {key}=NAME" if key in library.groups else "its value with key=value"
+        return Problem(f"~{key}", MISSING, f"cannot be taken away, since every run needs it; choose {instead}")
+    else:
+        made.values.append((key, REMOVED))
+        made.texts.append(f"~{key}")
     return None
 
 
@@ -174,27 +190,24 @@ def _choose(group: str, given: str, value: object, library: Library, made: Overr
 def _parse(text: str) -> Any:
     """Return the value as Hydra's grammar reads it, or raise `_Refused` in our words."""
     try:
-        with hydra_lock():
-            parsed = OverridesParser(functions=_NoFunctions()).parse_rule(text, "override")
-    except RecursionError:
-        raise _Refused("is nested too deeply") from None
-    except HydraException as error:
-        cause = error.__cause__
-        if isinstance(cause, _Refused):
-            raise cause from None
-        value = text.partition("=")[2]
-        for quote in "'\"":
-            if value.count(quote) % 2:
-                raise _Refused(f"has a quote ({quote}) that is not closed") from None
-        if odd := _NEEDS_QUOTES.search(value):
-            raise _Refused(f"has the character {odd[0]!r}, which needs quotes around the value: '…'") from None
-        raise _Refused("cannot be read: check brackets and quotes; text with commas, brackets, colons or = "
-                       "needs quotes around it: '…'") from None  # fmt: skip
-    except ValueError:
-        raise _Refused("is not a number that can be read") from None
-    if isinstance(parsed._value, Sweep):
-        raise _Refused(SWEEP_REFUSED + "; a list is written in brackets, [a,b]")
-    return parsed._value
+        return value_of(text)
+    except Unreadable as error:
+        if error.sweep:
+            hint = "" if error.function else "; a list is written in brackets, [a,b]"
+            raise _Refused(SWEEP_REFUSED + hint) from None
+        if error.function:
+            called = f"calls {error.function}(), and nothing can be called here; put it in quotes if it is text"
+            raise _Refused(called) from None
+        if error.reason:
+            raise _Refused(error.reason) from None
+    value = text.partition("=")[2]
+    for quote in "'\"":
+        if value.count(quote) % 2:
+            raise _Refused(f"has a quote ({quote}) that is not closed")
+    if odd := _NEEDS_QUOTES.search(value):
+        raise _Refused(f"has the character {odd[0]!r}, which needs quotes around the value: '…'")
+    raise _Refused("cannot be read: check brackets and quotes; text with commas, brackets, colons or = "
+                   "needs quotes around it: '…'")  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

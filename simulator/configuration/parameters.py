@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from simulator.configuration import draws as table_of_draws
-from simulator.configuration.closeness import alternatives, below
+from simulator.configuration.closeness import alternatives
 from simulator.configuration.compose import Composition, compose, compose_files
+from simulator.configuration.defaults import Defaults
 from simulator.configuration.files import contents
 from simulator.configuration.layers import OVERRULED, why_not
 from simulator.configuration.library import PARAMETERS, Library
@@ -128,7 +129,7 @@ def _table(library: Library, composed: Composition, named: str) -> tuple[table_o
     key = f"{PARAMETERS}.{table_of_draws.POSTERIOR}"
     if Path(named).name != named or PARAMETERS not in composed.choices:
         raise ConfigError(Problem(key, named, "must be the name of a file in the same folder"))
-    files = [name for name, _ in below(library, PARAMETERS, composed.choices[PARAMETERS])]
+    files = [name for name, _ in Defaults(library, composed.choices).below(PARAMETERS, composed.choices[PARAMETERS])]
     own = [name for name in files if table_of_draws.POSTERIOR in library.file(f"{PARAMETERS}/{name}").content]
     path, label = library.beside(PARAMETERS, (own or files)[0], named)
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.configuration import draws
-from simulator.configuration.layers import READING_GROUPS, key_of, keys_of, lay_over
+from simulator.configuration.layers import READING_GROUPS, key_of, keys_of, merged
 from simulator.configuration.messages import validated
 from simulator.configuration.values import Problems
 from simulator.errors import MISSING, ConfigError
@@ -85,9 +85,9 @@ def _select(evidence: EvidenceFile, groups: dict[str, Any], overrides: Sequence[
         problems.found.extend(refusal.problems)
         return evidence.select(None)
     for name in READING_GROUPS:
-        lay_over(groups[name], getattr(selection, name), name, keys, OF_A_READING)
+        groups[name] = merged(groups[name], getattr(selection, name), OF_A_READING, key=name, closer=keys)
     applied = set(selection.chosen.values()) - set(selection.not_applied)
-    draws.lay_reading_over(groups["parameters"], applied, keys)
+    groups["parameters"] = draws.with_readings(groups["parameters"], applied, keys)
     return selection
 
 
@@ -118,4 +118,9 @@ def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Pro
 
 def _by_hand(overrides: Sequence[str]) -> dict[str, str]:
     """Return the dotted keys that texts set, with what they set them to; choices of files are not among them."""
-    return {key: text.partition("=")[2] for text in overrides if "." in (key := key_of(text))}
+    found = {key_of(text): text for text in overrides}
+    return {
+        key: "(taken away)" if text.startswith("~") else text.partition("=")[2]
+        for key, text in found.items()
+        if "." in key
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from simulator.configuration.fields import Declared, Expression, Name
-from simulator.configuration.layers import lay_over
+from simulator.configuration.layers import merged
 from simulator.configuration.messages import validated
 from simulator.configuration.values import Leaf, Problems, Resolver
 from simulator.errors import ConfigError
@@ -167,8 +166,7 @@ def _arm_courses(declared: Declarations, problems: Problems) -> list[Course]:
     """The course of each arm: the common one with the arm's own keys laid over it."""
     courses = []
     for name, arm in declared.cohort.arms.items():
-        raw = copy.deepcopy(dict(declared.raw_course))
-        lay_over(raw, arm.course, "course", set())
+        raw = merged(declared.raw_course, arm.course)
         key = f"cohort.arms.{name}.course"
         course = validated(Course, raw, key, problems.found)
         if course is not None:
@@ -189,12 +187,11 @@ def _reference(declared: Declarations, resolver: Resolver, horizon: Floats, shar
     """The published study: what `parameters.reference` says, else what this scenario declares."""
     problems = resolver.problems
     published = validated(Published, declared.reference, "parameters.reference", problems.found) or Published()
-    raw = copy.deepcopy(dict(declared.raw_course))
+    raw = dict(declared.raw_course)
     if declared.cohort.arms:
         arms = declared.cohort.arms.values()
-        lay_over(raw, next((arm for arm in arms if arm.reference), next(iter(arms))).course, "course", set())
-    lay_over(raw, published.course, "course", set())
-    raw["response"] = declared.course.response
+        raw = merged(raw, next((arm for arm in arms if arm.reference), next(iter(arms))).course)
+    raw = merged(raw, published.course) | {"response": declared.course.response}
     course = validated(Course, raw, "parameters.reference.course", problems.found) or declared.course
     assessment = published.assessment_interval
     design = Design(course, declared.study.assessment_interval if assessment is None else assessment)

@@ -117,18 +117,27 @@ def _flattening(key: str, names: Sequence[str]) -> str:
 
 
 def open_library(config_dir: str | os.PathLike[str] | None) -> Library:
-    """Return the configurations there are. Raises ConfigError on an empty `config_dir`."""
-    from simulator.configuration.library import Library
+    """Return the configurations there are: the shipped ones, and those of a folder of one's own.
+
+    `config_dir` may be a file of such a folder, ``FOLDER/NAME.yaml``: the primary configuration, in the place of the
+    shipped one. Raises ConfigError where it is empty, or there is no such file.
+    """
+    from simulator.configuration.library import PRIMARY, Library
 
     if config_dir is None:
         return Library()
     label = os.fspath(config_dir)
     if not label:
         raise ConfigError(Problem("--config-dir", MISSING, "needs a folder"))
-    own = Path(label).expanduser()
+    own, primary = Path(label).expanduser(), PRIMARY
+    if own.suffix == ".yaml" and not own.is_dir():
+        if not own.is_file():
+            there = [path.stem for path in own.parent.glob("*.yaml")]
+            raise ConfigError(Problem("--config-name", own.stem, f"there is no {label}", nearest(own.stem, there)))
+        own, primary, label = own.parent, own.stem, label.rpartition("/")[0] or "."
     if own.exists() and own.resolve() == Library().shipped.resolve():
         return Library()
-    return Library(own=own, own_label=label.rstrip("/\\") or label)
+    return Library(own=own, own_label=label.rstrip("/\\") or label, primary_name=primary)
 
 
 def misleads(problems: Iterable[Problem], library: Library) -> bool:

@@ -15,11 +15,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, overload
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, RangeSweep
-from hydra.errors import HydraException
-
-from simulator.configuration.compose import hydra_lock
+from simulator.configuration.hydra_adapter import ChoiceSweep, Glob, IntervalSweep, RangeSweep, Unreadable, sweep_of
 from simulator.configuration.library import Library
 from simulator.errors import Problem
 from simulator.units import any_number
@@ -122,13 +118,11 @@ class Design:
 def read_swept(key: str, given: str, library: Library) -> Swept | Problem | None:
     """Return what a key sweeps; None where it has a single value (which is somebody else's to judge)."""
     try:
-        with hydra_lock():
-            override = OverridesParser.create().parse_override(f"{key}={given}")
-    except (HydraException, RecursionError, ValueError):
+        value = sweep_of(f"{key}={given}")
+    except Unreadable:
         return _unreadable(key, given)
-    if not override.is_sweep_override():
+    if value is None:
         return None
-    value: Any = override._value
     if getattr(value, "shuffle", False) or getattr(value, "tags", None) or given.lstrip().startswith("sort"):
         return Problem(key, given, _ORDERED)
     if isinstance(value, ChoiceSweep):

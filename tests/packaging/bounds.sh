@@ -11,6 +11,8 @@ trap 'rm -rf "$away"' EXIT
 
 TESTS=(
     tests/packaging/test_metadata.py
+    tests/unit/configuration/test_compose.py
+    tests/unit/configuration/test_hydra_adapter.py
     tests/unit/results/test_store.py
     tests/unit/sweep/test_store.py
     tests/unit/sweep/test_verification.py

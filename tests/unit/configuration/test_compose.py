@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +15,18 @@ from hydra import version
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from simulator.configuration import library
 from simulator.configuration.compose import Composition, compose
+from simulator.configuration.defaults import Defaults
 from simulator.configuration.files import dump, read
+from simulator.configuration.layers import merged
 from simulator.configuration.library import COHORT, NAMED_BY_COHORT, Library, shipped_folder
 from simulator.configuration.overrides import read_overrides
 from simulator.errors import ConfigError
+from simulator.experiment.preparation import open_library
 
 COHORTS = Library().options(COHORT)
 
@@ -92,6 +97,85 @@ def test_the_composition_is_hydras_own(cohort: str, texts: tuple[str, ...], long
     assert ours == theirs
     assert dump(ours) == dump(theirs)  # the order of keys too: patients are allotted in declared order
     assert composed(f"cohort={cohort}", *texts).container == theirs  # the short form means the same
+
+
+def invented(folder: Path, draw: random.Random) -> list[str]:
+    """Write configurations with defaults lists drawn at random; return overrides."""
+    for group in (COHORT, *NAMED_BY_COHORT):
+        for number in range(3):
+            entries = [f"  - f{other}" for other in range(number) if draw.random() < 0.4]
+            if group == COHORT:
+                named = [each for each in NAMED_BY_COHORT if draw.random() < 0.4]
+                entries += [f"  - /{each}@_global_.{each}: f{draw.randrange(3)}" for each in named]
+            elif draw.random() < 0.05:
+                other = draw.choice(NAMED_BY_COHORT)
+                entries.append(f"  - /{other}@_global_.{other}: f{draw.randrange(3)}")
+            draw.shuffle(entries)
+            if draw.random() < 0.7:
+                entries.insert(draw.randint(0, len(entries)), "  - _self_")
+            if group == COHORT:
+                entries += [f"  - override /{g}@_global_.{g}: f{draw.randrange(3)}" for g in NAMED_BY_COHORT
+                            if draw.random() < 0.2]  # fmt: skip
+            head = "defaults:\n" + "\n".join(entries) + "\n" if entries else ""
+            values = "".join(f"{key}: {{from: '{group} {number}'}}\n" for key in "abc" if draw.random() < 0.6)
+            (folder / group).mkdir(parents=True, exist_ok=True)
+            (folder / group / f"f{number}.yaml").write_text(f"{head}{values}own_{number}: {number}\n", "utf-8")
+    chosen = [f"{group}=f{draw.randrange(3)}" for group in NAMED_BY_COHORT if draw.random() < 0.2]
+    return [f"cohort=f{draw.randrange(3)}", *chosen]
+
+
+def test_defaults_lists_mean_what_hydra_makes_of_them(tmp_path: Path) -> None:
+    draw, sound, refused = random.Random(20261201), 0, 0
+    for number in range(100):
+        folder = tmp_path / str(number)
+        texts = invented(folder, draw)
+        primary = "defaults:\n  - cohort: f0\n  - _self_\nseed: 1\n"
+        (folder / "simulate.yaml").write_text(primary, "utf-8")
+        library = Library(shipped=folder)
+        choices = dict(text.split("=") for text in texts)
+        try:
+            theirs = by_hydra(folder, *texts)
+        except (HydraException, RecursionError):
+            assert Defaults(library, choices).problems
+            refused += 1
+            continue
+        defaults = Defaults(library, choices)
+        if any("keep one" in problem.allowed for problem in defaults.problems):
+            continue  # Hydra refuses the same file twice only where that file has no defaults list itself
+        assert not defaults.problems, texts
+        container: dict[str, Any] = {}
+        for path in defaults.files:
+            container = merged(container, library.content(path))
+        assert dump(container) == dump(theirs), texts
+        sound += 1
+    assert min(sound, refused) >= 20
+
+
+def test_a_key_is_taken_away_and_stays_away() -> None:
+    made = composed("~study.horizon", "~parameters.response.hazard_ratio")
+    assert "horizon" not in made.container["study"]
+    assert "hazard_ratio" not in made.container["parameters"]["response"]
+    assert "hazard_ratio" in composed().container["parameters"]["response"]
+    with pytest.raises(ConfigError, match=r"did you mean '~study\.replicates'"):
+        composed("~study.replicate")
+    with pytest.raises(ConfigError, match="is not there"):
+        composed("~study.nothing.x")
+
+
+def test_a_primary_file_of_ones_own_is_what_a_run_begins_with(own: Library) -> None:
+    assert own.own is not None
+    (own.own / "large.yaml").write_text(
+        "defaults:\n  - simulate\n  - _self_\n  - override /cohort: mine\n  - override /study: pj203_mmc\n"
+        "seed: 7\nstudy: {replicates: 11}\n",
+        "utf-8",
+    )
+    library = open_library(own.own / "large.yaml")
+    made = composed(library=library)
+    assert made.choices[COHORT] == "mine"
+    assert (made.container["seed"], made.container["study"]["replicates"]) == (7, 11)
+    assert composed("cohort=ilp", "seed=3", library=library).container["seed"] == 3
+    with pytest.raises(ConfigError, match="did you mean 'large'"):
+        open_library(own.own / "larg.yaml")
 
 
 def test_every_shipped_file_reads_as_omegaconf_reads_it() -> None:
@@ -205,13 +289,11 @@ def test_a_dumped_configuration_reads_back_as_it_was(tmp_path: Path) -> None:
 
 def test_composing_needs_and_changes_nothing_global(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Singleton, "_instances", dict(Singleton._instances))
-    Singleton._instances.pop(version.VersionBase, None)
     GlobalHydra.instance().clear()
     before = dict(Singleton._instances)
     composed("seed=3")
     assert not GlobalHydra.instance().is_initialized()
-    assert {**Singleton._instances, version.VersionBase: None} == {**before, version.VersionBase: None}
-    assert version.VersionBase.instance().getbase() is version._UNSPECIFIED_
+    assert before == Singleton._instances
 
 
 @pytest.mark.parametrize("base", ["1.2", "1.3"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator.configuration.layers import lay_over
+from simulator.configuration.layers import merged
 from simulator.experiment.batches import declare_many
 from simulator.experiment.preparation import prepare
 
@@ -80,16 +80,17 @@ def test_a_value_changed_in_a_file_is_that_files(tmp_path):
 
 def test_a_reading_that_sets_a_value_takes_the_old_source_away():
     old = {"m": {"value": 1, "provenance": "reported", "source": "table 2"}}
-    lay_over(old, {"m": {"value": 2}}, "parameters", set(), "of a reading")
+    old = merged(old, {"m": {"value": 2}}, "of a reading", key="parameters")
     assert old["m"] == {"value": 2, "note": "of a reading"}
-    lay_over(old, {"m": {"value": 3, "provenance": "read", "note": "other"}}, "parameters", set(), "of a reading")
+    old = merged(old, {"m": {"value": 3, "provenance": "read", "note": "other"}}, "of a reading", key="parameters")
     assert old["m"] == {"value": 3, "provenance": "read", "note": "other"}
 
 
 def test_a_stratum_set_by_hand_stays_where_a_reading_sets_all():
     old = {"m": {"value": {"a": 7, "b": 2}, "provenance": "reported"}}
-    lay_over(old, {"m": {"value": {"a": 3, "b": 4}}}, "parameters", {"parameters.m.value.a"}, "of a reading")
-    assert old["m"]["value"] == {"a": 7, "b": 4}
+    patch = {"m": {"value": {"a": 3, "b": 4}}}
+    new = merged(old, patch, "of a reading", key="parameters", closer={"parameters.m.value.a"})
+    assert new["m"]["value"] == {"a": 7, "b": 4}
 
 
 def test_a_parameter_varied_over_sets_keeps_no_source():

@@ -199,13 +199,27 @@ def test_no_override_can_call_anything() -> None:
 # --- keys ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "key",
-    ["hydra.callbacks.x._target_", "hydra/job_logging", "hydra.launcher", "hydra/launcher", "hydra.searchpath",
-     "hydra.job.chdir", "hydra.mode", "hydra.run", "+hydra.sweeper.x", "hydra"],
-)  # fmt: skip
+@pytest.mark.parametrize("key", ["hydra.mode", "hydra.run", "hydra"])
 def test_of_hydras_own_settings_three_can_be_set(key: str) -> None:
     assert "only hydra.run.dir, hydra.sweep.dir, hydra.verbose can be set" in only(f"{key}=x")
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("hydra.callbacks.x._target_", "simulator.simulate"),
+        ("hydra/job_logging", "hydra.verbose=true"),
+        ("hydra.launcher", "launcher=dask"),
+        ("hydra/launcher", "launcher.workers=N"),
+        ("hydra.searchpath", "--config-dir"),
+        ("hydra.job.chdir", "hydra.run.dir"),
+        ("+hydra.sweeper.x", "--multirun"),
+    ],
+)
+def test_a_setting_of_hydras_that_is_not_used_says_what_to_do_instead(key: str, instead: str) -> None:
+    said = only(f"{key}=x")
+    assert "is not used" in said
+    assert instead in said
 
 
 @pytest.mark.parametrize(
@@ -215,9 +229,16 @@ def test_what_is_no_key_is_refused(text: str) -> None:
     assert "is no key" in only(text)
 
 
-@pytest.mark.parametrize("text", ["~seed", "~cohort", "~course.interval=14"])
-def test_nothing_can_be_deleted(text: str) -> None:
-    assert "nothing can be deleted" in only(text)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("~seed", "every run needs it"),
+        ("~study", "another one with study=NAME"),
+        ("~course.interval=14", "takes no value: write ~course.interval"),
+    ],
+)
+def test_what_cannot_be_taken_away_says_why(text: str, said: str) -> None:
+    assert said in only(text)
 
 
 def test_a_key_set_twice_is_refused() -> None:
@@ -296,12 +317,14 @@ def test_all_problems_are_told_at_once() -> None:
     [
         (["--config-path=x"], "--config-dir"),
         (["--config-path", "x"], "--config-dir"),
-        (["--config-name", "x"], "--config-dir"),
-        (["-cn", "x"], "--config-dir"),
+        (["--config-name", "x"], "needs --config-dir"),
+        (["-cn", "x"], "needs --config-dir"),
+        (["--config-name"], "--config-name NAME"),
         (["-cp=x"], "--config-dir"),
         (["--experimental-rerun=x"], "not offered"),
         (["--hydra-help"], "not offered"),
-        (["--info"], "not offered"),
+        (["--info"], "`explain` says"),
+        (["--package", "x"], "prints the whole configuration"),
         (["--bogus"], "unknown option"),
         (["--confg-dir=x"], "did you mean '--config-dir'?"),
         (["--multirun", "explain"], "takes one scenario"),
