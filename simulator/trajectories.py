@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,23 @@ from numpy.typing import NDArray
 from simulator.tables import NONE, Flags, Floats, Integers, LogCodes, ModelTables
 
 Counts = NDArray[np.int64]
+
+
+class Log(NamedTuple):
+    """The log as kernels take it: patient ``i`` owns the rows ``offset[i]`` to ``offset[i + 1]``."""
+
+    offset: Integers  # (n + 1,)
+    time: Floats
+    code: NDArray[np.int16]
+
+
+class People(NamedTuple):
+    """Whose histories they are, as kernels take it: each (n,)."""
+
+    parameter_set: Integers
+    replicate: Integers
+    patient: Integers
+    cell: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +60,14 @@ class Trajectories:
 
     def __len__(self) -> int:
         return int(self.patient.size)
+
+    @property
+    def log(self) -> Log:
+        return Log(self.offset, self.log_time, self.log_code)
+
+    @property
+    def people(self) -> People:
+        return People(self.parameter_set, self.replicate, self.patient, self.cell)
 
     @property
     def codes(self) -> LogCodes:

@@ -31,7 +31,7 @@ from calibration.samplers.summary import LEVELS, Row, weighted_quantiles
 from calibration.schema import ROOT, Calibration
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.experiment.schema import declare
-from simulator.study.statistics import EVERYBODY
+from simulator.study.scope import EVERYBODY
 from simulator.tables import Flags, Floats
 
 STANDARD, FULL = "standard", "full"

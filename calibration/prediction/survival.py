@@ -22,7 +22,8 @@ from simulator.errors import DeclarationWarning
 from simulator.experiment.batches import declare_possible
 from simulator.experiment.schema import Experiment
 from simulator.running.batch import Outcome, outcomes
-from simulator.study.statistics import EVERYBODY, Variable
+from simulator.study.scope import EVERYBODY
+from simulator.study.statistics import Variable
 from simulator.tables import Floats, Integers
 from simulator.units import DAYS_PER
 

@@ -272,12 +272,14 @@ class Resolver:
                 self.problems.unknown(source, str(value), known, what=what)
         return [value if value in known else known[0] for value in raw]
 
-    def integers(self, expression: Any, key: str, *, least: int = 0, most: int = 2**31) -> np.ndarray[Any, Any]:
-        """Return whole numbers, shape (sets,)."""
+    def integers(
+        self, expression: Any, key: str, *, least: int = 0, most: int = 2**31, hint: str = ""
+    ) -> np.ndarray[Any, Any]:
+        """Return whole numbers, shape (sets,); ``hint``: what else to do, where one is too large or too small."""
         values = self.scalar(expression, "real", key)
         for value in values[~np.isnan(values)]:
             if value != math.floor(value) or not least <= value <= most:
-                self.problems.add(key, expression, f"must be a whole number between {least} and {most}")
+                self.problems.add(key, expression, f"must be a whole number between {least:,} and {most:,}{hint}")
                 return np.full(values.shape, least, dtype=np.int64)
         return np.where(np.isnan(values), least, values).astype(np.int64)
 

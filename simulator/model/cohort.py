@@ -13,7 +13,9 @@ from simulator.errors import MISSING
 from simulator.kernels.rng import stream_numbers
 from simulator.tables import NONE, Allocation, Floats, PatientTable
 
-MOST_PATIENTS = 2**32
+MOST_PATIENTS = 1_000_000
+"""Patients of one study."""
+_MORE = "; for more patients raise study.replicates"
 TAKEN = frozenset(
     {"arm", "stratum", "entry", "observation", "censoring", "cause_of_death", "state", "administrations", "replicate"}
     | {"patient"}
@@ -33,7 +35,7 @@ class Effects(Declared):
 class Arm(Declared):
     """One arm: its number of patients, its course where it differs, and its effects."""
 
-    n_patients: int = Field(ge=1, le=MOST_PATIENTS)
+    n_patients: int = Field(ge=1)
     """Patients of this arm in one study."""
     reference: bool = False
     """The comparator, for which things are solved; exactly one of several arms."""
@@ -77,6 +79,8 @@ class Cohort(Declared):
         """Collect contradictions between sizes, arms and effects."""
         if self.arms:
             total = sum(arm.n_patients for arm in self.arms.values())
+            if total > MOST_PATIENTS:
+                problems.add("cohort.arms", f"{total} patients", f"must be at most {MOST_PATIENTS:,} together{_MORE}")
             if self.n_patients is not None and self.n_patients != total:
                 problems.add(
                     "cohort.n_patients",
@@ -111,7 +115,7 @@ def compile_patients(cohort: Cohort, resolver: Resolver) -> PatientTable:
         arm_share = np.array([arm.n_patients for arm in cohort.arms.values()], dtype=float)
     else:
         given = 1 if cohort.n_patients is None else cohort.n_patients  # refused by `check`
-        n_patients = resolver.integers(given, "cohort.n_patients", least=1, most=MOST_PATIENTS)
+        n_patients = resolver.integers(given, "cohort.n_patients", least=1, most=MOST_PATIENTS, hint=_MORE)
         arm_share = np.ones(1)
     stratum_share = _shares(cohort, resolver)
     share = (arm_share / arm_share.sum())[None, :, None] * stratum_share[:, None, :]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from simulator.evidence.entries import EvidenceEntry
-from simulator.study.statistics import EVERYBODY
+from simulator.study.scope import EVERYBODY
 
 EVIDENCE = ("reported", "derived", "read", "calibrated")
 ASSUMPTION = ("borrowed", "assumed")

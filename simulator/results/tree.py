@@ -21,7 +21,8 @@ from simulator.evidence.entries import EvidenceEntry
 from simulator.results.assumptions import Look, look_of
 from simulator.study.crossed import error_of_share, spreads
 from simulator.study.ranks import CENTRAL, TOLERANCE, as_printed, mid_rank, order_statistics
-from simulator.study.statistics import EVERYBODY, Variable
+from simulator.study.scope import EVERYBODY
+from simulator.study.statistics import Variable
 from simulator.tables import Floats
 
 STORED = "unit: coordinate stored_unit"
@@ -79,21 +80,20 @@ def assembled(given: Mapping[str, xr.Dataset], record: Mapping[str, str | int | 
     return xr.DataTree.from_dict({"/": root, **{f"/{name}": node for name, node in given.items()}})
 
 
-def targets_dataset(entries: Sequence[EvidenceEntry], simulated: ArrayLike, *, binned: str = "") -> xr.Dataset:
+def targets_dataset(entries: Sequence[EvidenceEntry], simulated: ArrayLike) -> xr.Dataset:
     """Return each reported number beside what the simulated studies of the same size report.
 
     ``simulated`` has the shape (replicate, target): shares 0 to 1, times in days, anything else in the
-    printed unit; +inf where a median was not reached, NaN where nobody was in the group. ``binned`` says how times
-    were binned, if they were; it becomes an attribute of the node.
+    printed unit; +inf where a median was not reached, NaN where nobody was in the group.
     """
     values = np.asarray(simulated, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(entries):
         raise ValueError(f"simulated targets: shape {values.shape}, expected (replicates, {len(entries)})")
-    return _targets(entries, [entries], values[None], ("replicate", "target"), binned)
+    return _targets(entries, [entries], values[None], ("replicate", "target"))
 
 
 def targets_over_draws(
-    entries: Sequence[Sequence[EvidenceEntry]], simulated: ArrayLike, draws: Sequence[int], *, binned: str = ""
+    entries: Sequence[Sequence[EvidenceEntry]], simulated: ArrayLike, draws: Sequence[int]
 ) -> xr.Dataset:
     """Return the same of studies whose parameters are draws of a posterior, and the spreads apart.
 
@@ -104,7 +104,7 @@ def targets_over_draws(
     values = np.asarray(simulated, dtype=np.float64)
     if values.ndim != 3 or values.shape[::2] != (len(draws), len(entries[0])) or len(entries) != len(draws):
         raise ValueError(f"simulated targets: shape {values.shape}, expected (draws, replicates, targets)")
-    dataset = _targets(entries[0], entries, values, ("draw", "replicate", "target"), binned)
+    dataset = _targets(entries[0], entries, values, ("draw", "replicate", "target"))
     found = [spreads(values[:, :, k]) for k in range(values.shape[2])]
     apart = {
         "mean": ("mean", "mean over all studies of all draws"),
@@ -126,7 +126,6 @@ def _targets(
     of_draws: Sequence[Sequence[EvidenceEntry]],
     values: Floats,
     dims: tuple[str, ...],
-    binned: str,
 ) -> xr.Dataset:
     reported = np.array([[_reported(entry) for entry in each] for each in of_draws], dtype=np.float64)
     bounds = [[entry.bound for entry in each] for each in of_draws]
@@ -140,7 +139,6 @@ def _targets(
             **_spread(values, reported, half_width, bounds),
         },
         coords=target_coordinates(entries) | {"replicate": replicate},
-        attrs={"binned": binned} if binned else {},
     )
 
 
@@ -217,10 +215,10 @@ def studies_by_outcome(dim: str, pooled: Floats) -> dict[str, Column]:
     }
 
 
-def statistics_dataset(variables: Mapping[str, Variable], *, binned: str = "") -> xr.Dataset:
+def statistics_dataset(variables: Mapping[str, Variable]) -> xr.Dataset:
     """Return the node of the statistics; a variable named like its only dimension becomes its index.
 
-    A variable without units is a number of its own kind ("1") or text (""). ``binned`` as in `targets_dataset`.
+    A variable without units is a number of its own kind ("1") or text ("").
     """
     columns = {name: _column(variable.values) for name, variable in variables.items()}
     return xr.Dataset(
@@ -228,12 +226,12 @@ def statistics_dataset(variables: Mapping[str, Variable], *, binned: str = "") -
             name: (variable.dims, columns[name], {"units": _units_of(columns[name])} | variable.attrs)
             for name, variable in variables.items()
         },
-        attrs=CF | ({"binned": binned} if binned else {}),
+        attrs=CF,
     )
 
 
 def statistics_over_draws(
-    parts: Sequence[Mapping[str, Variable]], draws: Sequence[int], *, binned: str = ""
+    parts: Sequence[Mapping[str, Variable]], draws: Sequence[int]
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the node of the statistics with a dimension ``draw``, and the node ``spread``: what draws do to them.
 
@@ -264,9 +262,7 @@ def statistics_over_draws(
         error = f"{name}_standard_error"
         errors = np.stack(_equally_long([p[error].values for p in parts], variable.dims)) if error in first else None
         spread |= _over_draws(name, variable.dims, stacked, errors, attrs)
-    attributes = CF | ({"binned": binned} if binned else {})
-    over = xr.Dataset(statistics, coords={"draw": _draw(draws)}, attrs=attributes)
-    return over, xr.Dataset(spread, attrs=attributes)
+    return xr.Dataset(statistics, coords={"draw": _draw(draws)}, attrs=CF), xr.Dataset(spread, attrs=CF)
 
 
 def _over_draws(

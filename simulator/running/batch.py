@@ -1,10 +1,9 @@
 """Declared experiments, run in blocks of patients, each into an outcome. Knows the order of the steps.
 
-A block holds whole replicates, or some patients of one that is too large for a block. Blocks are simulated, observed
-and reduced in threads, each block in one; what they bring is put together in the order of patients, by rules that do
-not depend on where blocks begin. So neither their size, nor the number of threads, nor the engine, nor the experiments
-that are run together can change a result, and memory does not grow with the number of patients unless their histories
-are asked for.
+A block holds whole replicates. Blocks are simulated, observed and reduced in threads, each block in one; what they
+find is put together in the order of replicates, by rules that do not depend on where blocks begin. So neither their
+size, nor the number of threads, nor the engine, nor the experiments that are run together can change a result, and
+memory does not grow with the number of replicates unless histories are asked for.
 """
 
 from __future__ import annotations
@@ -20,20 +19,22 @@ from simulator.running.experiment import design_of, engine_of, time_grid, trajec
 from simulator.running.other_end import other_end, side_by_side
 from simulator.running.record import record_of
 from simulator.running.workers import in_order, processors
+from simulator.study.accumulators import Accumulator, Part
 from simulator.study.decisions import intervals
 from simulator.study.estimators import Wanted, conclude, gather, share_of
 from simulator.study.observe import StudyData, observe
 from simulator.study.patients import Patients
-from simulator.study.pooling import BINNED, EXACT_PATIENTS, Pool
 from simulator.study.regrouped import Regrouped, regroupings
-from simulator.study.statistics import Accumulator, Part, Variable
+from simulator.study.statistics import Variable
 from simulator.tables import Floats
 
 if TYPE_CHECKING:
     from xarray import DataTree
 
 BLOCK_PATIENTS = 16_384
-"""Patients of a block, about: its arrays stay near the processor. Whole replicates if they are no larger."""
+"""Patients of a block, about: its arrays stay near the processor. A larger study is a block of its own."""
+MOST_AT_ONCE = 4_000_000
+"""Patients whose histories are held at once, by all threads; a study may have a million."""
 
 Progress = Callable[[int, int], None]
 
@@ -47,7 +48,6 @@ class Outcome:
     estimates: Floats  # (replicates, estimates): of what studies compute beside the targets
     decisions: Floats  # (replicates, decisions, 2): the interval that each decision looks at
     statistics: Mapping[str, Variable]  # of all replicates together, by name
-    binned: str  # how times were binned, empty if they were not
     kept: tuple[StudyData, ...]  # blocks of replicates in order, where ``output`` asks for patients or events
     sums: Mapping[str, Any] = field(default_factory=dict)  # what more replicates can be added to, where that is wanted
 
@@ -102,7 +102,8 @@ def outcomes(
     finished = _Finished(total, progress)
     # SimPy's threads would wait for each other: it gets more than one only if it is told to.
     by_simpy = any(engine_of(experiment) == "reference" for experiment in experiments)
-    workers = 1 if by_simpy and threads is None else processors(threads)
+    largest = max((int(e.tables.patients.n_patients.max()) for e in experiments), default=1)
+    workers = 1 if by_simpy and threads is None else min(processors(threads), max(1, MOST_AT_ONCE // largest))
     simulated = finished.more if workers == 1 else None
     studies = (
         _Study(experiment, b, simulated, earlier, summed=summed)
@@ -113,8 +114,8 @@ def outcomes(
     for (study, block), reduced in in_order(lambda task: task[0].reduce(task[1]), tasks, workers):
         study.append(block, reduced)
         if workers > 1:
-            finished.more(block.n_patients)
-        if study.complete(block):
+            finished.more(len(block) * study.n_patients)
+        if block.stop == study.experiment.study.replicates:
             yield study.outcome()
 
 
@@ -202,8 +203,8 @@ def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experimen
     if beside is not None:
         asked, found, shares = side_by_side(asked, found, beside[0].estimates, beside[1].estimates)
     return results.build(
-        targets=results.targets_dataset(targets, outcome.targets, binned=outcome.binned),
-        statistics=results.statistics_dataset(outcome.statistics, binned=outcome.binned),
+        targets=results.targets_dataset(targets, outcome.targets),
+        statistics=results.statistics_dataset(outcome.statistics),
         estimates=estimates_dataset(asked, found, shares=shares) if asked else None,
         decisions=decisions_dataset(output.decisions, outcome.decisions) if output.decisions else None,
         patients=histories.patients_dataset(outcome.kept) if output.patients else None,
@@ -212,25 +213,14 @@ def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experimen
     )
 
 
-@dataclass(frozen=True)
-class Block:
-    """Patients simulated together: those of some replicates, or, if ``patients`` is given, some of one."""
-
-    replicates: range
-    patients: range | None
-    n_patients: int
-
-
 @dataclass(frozen=True, eq=False)
 class _Reduced:
-    """What a block brings: what targets take of it, its part of the pooled statistics, its data if they are kept.
+    """What a block of replicates finds: targets and estimates, ends of decisions, its part of the pooled statistics."""
 
-    ``gathered`` is what is concluded of it where the block is of whole replicates: `_Study._concluded`.
-    """
-
-    gathered: Any
+    found: Floats
+    decisions: Floats
     part: Part
-    data: StudyData | None
+    data: StudyData | None  # if histories are kept
 
 
 class _Study:
@@ -252,7 +242,6 @@ class _Study:
         self.n_targets = len(experiment.selection.targets)
         self.statistics = [entry.statistic for entry in experiment.selection.targets] + [*experiment.estimates.values()]
         self.n_patients = int(experiment.tables.patients.n_patients[parameter_set])
-        self.binned = self.n_patients > EXACT_PATIENTS
         self.found = np.full((experiment.study.replicates, len(self.statistics)), np.nan)  # targets, then estimates
         self.rules = list(experiment.root.output.decisions.values())
         names = (*(entry.id for entry in experiment.selection.targets), *experiment.estimates)
@@ -265,83 +254,40 @@ class _Study:
             self.first = begun.replicates
             self.found[: self.first] = np.concatenate([begun.targets, begun.estimates], axis=1)
             self.decisions[: self.first] = begun.decisions
-            self.pooled.resume(begun.sums)
+            self.pooled.merge(begun.sums)
         self._kept: list[StudyData] = []
-        self._pools: list[Pool] = []
 
-    def blocks(self) -> Iterator[Block]:
-        """Cut the experiment into blocks. Histories that are kept stay in whole replicates."""
-        replicates, n = self.experiment.study.replicates, self.n_patients
-        if self.binned or (n > BLOCK_PATIENTS and not self.keep):
-            step = n if self.keep else BLOCK_PATIENTS
-            for replicate in range(self.first, replicates):
-                for first in range(0, n, step):
-                    patients = range(first, min(first + step, n))
-                    yield Block(range(replicate, replicate + 1), patients, len(patients))
-            return
-        step = max(1, BLOCK_PATIENTS // n)
+    def blocks(self) -> Iterator[range]:
+        """Cut the experiment into blocks of replicates."""
+        replicates, step = self.experiment.study.replicates, max(1, BLOCK_PATIENTS // self.n_patients)
         for first in range(self.first, replicates, step):
-            block = range(first, min(first + step, replicates))
-            yield Block(block, None, len(block) * n)
+            yield range(first, min(first + step, replicates))
 
-    def reduce(self, block: Block) -> _Reduced:
+    def reduce(self, block: range) -> _Reduced:
         """Simulate and observe a block, and take what is needed of it."""
-        histories = trajectories_of(
-            self.experiment,
-            block.replicates,
-            parameter_sets=self.parameter_sets,
-            patients=block.patients,
-            progress=self.simulated,
-        )
+        histories = trajectories_of(self.experiment, block, parameter_sets=self.parameter_sets, progress=self.simulated)
         data = observe(histories, self.design, seed=self.experiment.root.seed)
-        gathered: Any = gather(data, self.statistics)
-        if block.patients is None:
-            gathered = self._concluded(gathered, len(block.replicates))
-        part = self.pooled.reduce(data, of=None if block.patients is None else self.n_patients)
-        return _Reduced(gathered, part, data if self.keep else None)
+        gathered = gather(data, self.statistics)
+        shares = [share_of(gathered[place]) for place in self.ruled]
+        found, decisions = conclude(gathered, self.statistics, len(block)), intervals(shares, self.rules, len(block))
+        return _Reduced(found, decisions, self.pooled.count(data), data if self.keep else None)
 
-    def append(self, block: Block, reduced: _Reduced) -> None:
+    def append(self, block: range, reduced: _Reduced) -> None:
         """Put a block in its place, after those before it."""
         self.pooled.append(reduced.part)
         if reduced.data is not None:
             self._kept.append(reduced.data)
-        rows = slice(block.replicates.start, block.replicates.stop)
-        if block.patients is None:
-            self.found[rows], self.decisions[rows] = reduced.gathered
-            return
-        if block.patients.start == 0:
-            self._pools = [Pool(binned=self.binned) for _ in self.statistics]
-        for pool, statistic, taken in zip(self._pools, self.statistics, reduced.gathered, strict=True):
-            if statistic is not None:
-                pool.add(taken)
-        if block.patients.stop == self.n_patients:
-            whole = [
-                None if statistic is None else pool.whole()
-                for pool, statistic in zip(self._pools, self.statistics, strict=True)
-            ]
-            self.found[rows], self.decisions[rows] = self._concluded(whole, 1)
-            self._pools = []
-
-    def _concluded(self, gathered: Sequence[Any], n_studies: int) -> tuple[Floats, Floats]:
-        """Targets and estimates, and the intervals of decisions, of what was gathered of n studies."""
-        shares = [share_of(gathered[place]) for place in self.ruled]
-        return conclude(gathered, self.statistics, n_studies), intervals(shares, self.rules, n_studies)
-
-    def complete(self, block: Block) -> bool:
-        """Whether a block is the last."""
-        whole = block.patients is None or block.patients.stop == self.n_patients
-        return whole and block.replicates.stop == self.experiment.study.replicates
+        rows = slice(block.start, block.stop)
+        self.found[rows], self.decisions[rows] = reduced.found, reduced.decisions
 
     def outcome(self) -> Outcome:
         """What the experiment brought once its last block has been appended."""
-        binned = BINNED if self.binned else ""
         return Outcome(
             engine_of(self.experiment),
             self.found[:, : self.n_targets],
             self.found[:, self.n_targets :],
             self.decisions,
-            self.pooled.result(),
-            binned,
+            self.pooled.conclude(),
             tuple(self._kept),
             self.pooled.sums() if self.summed else {},
         )

@@ -149,16 +149,16 @@ def tree_of(
     from simulator.results.decisions import decisions_dataset
     from simulator.results.estimates import estimates_dataset
 
-    binned, draws, decisions = found[0].binned, declared.numbers, experiment.root.output.decisions
+    draws, decisions = declared.numbers, experiment.root.output.decisions
     read = [one.targets for one in declared.batches for _ in range(one.tables.n_sets)]
     found, entries = ([each[k] for k in np.argsort(declared.places)] for each in (found, read))
     intervals, values = (np.stack([getattr(one, name) for one in found]) for name in ("decisions", "estimates"))
     asked, shares = dict(experiment.estimates), None
     if beside is not None:
         asked, values, shares = side_by_side(asked, values, *beside)
-    statistics, spread = results.statistics_over_draws([one.statistics for one in found], draws, binned=binned)
+    statistics, spread = results.statistics_over_draws([one.statistics for one in found], draws)
     return results.build(
-        targets=results.targets_over_draws(entries, np.stack([o.targets for o in found]), draws, binned=binned),
+        targets=results.targets_over_draws(entries, np.stack([o.targets for o in found]), draws),
         statistics=statistics,
         spread=spread,
         estimates=estimates_dataset(asked, values, draws=draws, shares=shares) if asked else None,

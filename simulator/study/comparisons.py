@@ -60,27 +60,24 @@ def hazard_ratio_end(pair: Pair, *, upper: bool, level: float) -> Floats:
     return _hazard_ratio(*_columns(pair.first), *_columns(pair.second), distance(level, upper=upper))
 
 
-def _columns(group: Ordered) -> tuple[Keys, Integers, Integers]:
-    return group.key, group.size, group.weight
+def _columns(group: Ordered) -> tuple[Keys, Integers]:
+    return group.key, group.size
 
 
 @kernel
-def _leave(key: Keys, weight: Integers, row: int, i: int, n: int, bits: int) -> tuple[int, int, int]:
+def _leave(key: Keys, row: int, i: int, n: int, bits: int) -> tuple[int, int, int]:
     """Members of a group who die at a time, its next observation, and the members who are left."""
     one, deaths = np.uint64(1), 0
     while n > 0 and key[row, i] >> one == bits:
-        leave = weight[row, i] if weight.size > 0 else 1
         if key[row, i] & one == np.uint64(0):
-            deaths += leave
-        n -= leave
+            deaths += 1
+        n -= 1
         i += 1
     return deaths, i, n
 
 
 @kernel
-def _log_rank(
-    key: Keys, size: Integers, weight: Integers, other_key: Keys, other_size: Integers, other_weight: Integers
-) -> tuple[Floats, Floats]:
+def _log_rank(key: Keys, size: Integers, other_key: Keys, other_size: Integers) -> tuple[Floats, Floats]:
     statistic, p = np.full(size.size, np.nan), np.full(size.size, np.nan)
     one = np.uint64(1)
     for row in range(size.size):
@@ -88,8 +85,8 @@ def _log_rank(
         while n > 0 and m > 0:
             bits = min(key[row, i] >> one, other_key[row, j] >> one)
             share, total = n / (n + m), n + m
-            deaths, i, n = _leave(key, weight, row, i, n, bits)
-            others, j, m = _leave(other_key, other_weight, row, j, m, bits)
+            deaths, i, n = _leave(key, row, i, n, bits)
+            others, j, m = _leave(other_key, row, j, m, bits)
             tied = deaths + others
             if tied > 0:
                 excess += deaths - tied * share
@@ -101,9 +98,7 @@ def _log_rank(
 
 
 @kernel
-def _hazard_ratio(
-    key: Keys, size: Integers, weight: Integers, other_key: Keys, other_size: Integers, other_weight: Integers, z: float
-) -> Floats:
+def _hazard_ratio(key: Keys, size: Integers, other_key: Keys, other_size: Integers, z: float) -> Floats:
     """Hazard ratio, or what lies ``z`` standard errors above it (or below), (R,)."""
     out = np.full(size.size, np.nan)
     one = np.uint64(1)
@@ -113,8 +108,8 @@ def _hazard_ratio(
         while n > 0 and m > 0:
             bits = min(key[row, i] >> one, other_key[row, j] >> one)
             at[k, 0], at[k, 1] = n, m
-            deaths, i, n = _leave(key, weight, row, i, n, bits)
-            others, j, m = _leave(other_key, other_weight, row, j, m, bits)
+            deaths, i, n = _leave(key, row, i, n, bits)
+            others, j, m = _leave(other_key, row, j, m, bits)
             at[k, 2], at[k, 3] = deaths, others
             first, second = first + deaths, second + others
             k += 1 if deaths + others > 0 else 0

@@ -28,7 +28,7 @@ SCALES = ("plain", "log", "log_log")
 def median_end(group: Ordered, *, upper: bool, level: float, scale: str) -> Floats:
     """Lower or upper end of the interval of a median, shape (R,), days; +inf not reached, NaN in an empty group."""
     code, z = SCALES.index(scale), distance(level, upper=upper)
-    return _ends(group.key, group.size, group.weight, 0.5 + HALF_TOLERANCE, math.nan, z, code, False)
+    return _ends(group.key, group.size, 0.5 + HALF_TOLERANCE, math.nan, z, code, False)
 
 
 def landmark_end(group: Ordered, at: float, *, upper: bool, level: float, scale: str, extend: bool = False) -> Floats:
@@ -37,7 +37,7 @@ def landmark_end(group: Ordered, at: float, *, upper: bool, level: float, scale:
     NaN if nobody is there, beyond all follow-up (without ``extend``), and for the upper end where S is 0.
     """
     code, z = SCALES.index(scale), distance(level, upper=upper)
-    return _ends(group.key, group.size, group.weight, math.nan, at, z, code, extend)
+    return _ends(group.key, group.size, math.nan, at, z, code, extend)
 
 
 def distance(level: float, *, upper: bool) -> float:
@@ -64,9 +64,7 @@ def _end(survival: float, variance: float, z: float, scale: int) -> float:
 
 
 @kernel
-def _ends(
-    key: Keys, size: Integers, weight: Integers, half: float, at: float, z: float, scale: int, extend: bool
-) -> Floats:
+def _ends(key: Keys, size: Integers, half: float, at: float, z: float, scale: int, extend: bool) -> Floats:
     """First time at which the curve of ends is at most ``half``, or, if that is NaN, the curve of ends at ``at``."""
     out = np.empty(size.size)
     one = np.uint64(1)
@@ -83,12 +81,11 @@ def _ends(
                 break
             fallen = False
             while n > 0 and key[row, i] >> one == bits:
-                leave = weight[row, i] if weight.size > 0 else 1
                 if key[row, i] & one == np.uint64(0):
-                    survival *= (n - leave) / n
-                    variance += leave / (n * (n - leave)) if n > leave else 0.0
+                    survival *= (n - 1) / n
+                    variance += 1 / (n * (n - 1)) if n > 1 else 0.0
                     fallen = True
-                n -= leave
+                n -= 1
                 i += 1
             if fallen and _end(survival, variance, z, scale) <= half:
                 found = float_from_bits(bits)

@@ -100,7 +100,7 @@ class StudyData(Patients):
         """Time at which each log code was first seen, +inf if it never was, shape (codes, R, N)."""
         trajectories = self.trajectories
         n_codes = trajectories.codes.end_of_course + 1
-        first = sightings.first_seen(trajectories.offset, trajectories.log_code, self.log_seen, n_codes)
+        first = sightings.first_seen(trajectories.log, self.log_seen, n_codes)
         return first.reshape(n_codes, *self.shape)
 
     def onset(self, event: int) -> Floats:
@@ -143,11 +143,8 @@ class StudyData(Patients):
 
     def administrations(self, before: Floats) -> Counts:
         """Number of administrations strictly before a time per patient."""
-        trajectories = self.trajectories
-        given = trajectories.codes.administration
-        count = sightings.count_before(
-            trajectories.offset, trajectories.log_code, trajectories.log_time, given, before.ravel()
-        )
+        given = self.trajectories.codes.administration
+        count = sightings.count_before(self.trajectories.log, given, before.ravel())
         return count.reshape(self.shape)
 
     @property
@@ -195,7 +192,7 @@ class StudyData(Patients):
     def _value_at_first(self, code: int, time: Floats) -> Floats:
         """Value of the first row of a code that has a finite time, NaN where there is none."""
         log = self.trajectories
-        return sightings.value_at_first(log.offset, log.log_code, time, log.log_value, code).reshape(self.shape)
+        return sightings.value_at_first(log.log, time, log.log_value, code).reshape(self.shape)
 
 
 def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> StudyData:
@@ -232,13 +229,7 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
             lost = inverse_cumulative_hazards(int(design.loss_family[row]), budget, *design.loss[row])
             end[who] = np.minimum(end[who], lost)
     model = trajectories.model
-    death, cause = sightings.deaths(
-        trajectories.offset,
-        trajectories.log_time,
-        trajectories.log_code,
-        states_entered(model),
-        model.absorbing,
-    )
+    death, cause = sightings.deaths(trajectories.log, states_entered(model), model.absorbing)
     died = death < end
     data = StudyData(
         trajectories,
@@ -272,21 +263,9 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
     waits = np.zeros(entered.size, dtype=bool)
     waits[: len(model.events)] = design.assessed & ~model.confirmed_at_onset
     waits[entered != NONE] &= ~model.absorbing[entered[entered != NONE]]
+    visits = sightings.Visits(design.assessment_code, design.assessment, waits)
     seen, sound = sightings.seen_times(
-        trajectories.offset,
-        trajectories.log_time,
-        trajectories.log_code,
-        entered,
-        waits,
-        end,
-        death,
-        trajectories.parameter_set,
-        design.assessment_code,
-        design.assessment,
-        trajectories.patient,
-        trajectories.replicate,
-        np.uint64(seed),
-        stream_number("visit"),
+        trajectories.log, entered, visits, end, death, trajectories.people, np.uint64(seed), stream_number("visit")
     )
     if not sound:
         raise SimulationError("an assessment interval is not positive")
@@ -294,19 +273,11 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
 
 
 def _members(data: StudyData, population: Population, seed: int) -> Flags:
-    trajectories = data.trajectories
-    parameter_set = trajectories.parameter_set
-    member = sightings.drawn(
-        np.uint64(seed),
-        stream_number(f"study.{population.name}"),
-        trajectories.patient,
-        trajectories.replicate,
-        parameter_set,
-        trajectories.cell,
-        population.probability,
-    )
+    people = data.trajectories.people
+    stream = stream_number(f"study.{population.name}")
+    member = sightings.drawn(np.uint64(seed), stream, people, population.probability)
     if np.isfinite(population.alive_at).any():
-        alive_at = population.alive_at[parameter_set]
+        alive_at = population.alive_at[people.parameter_set]
         member &= ~np.isfinite(alive_at) | (data.observed.ravel() > alive_at)
     member = member.reshape(data.shape)
     if population.always_event != NONE:

@@ -1,23 +1,20 @@
 """When what stands in a log was seen: compiled walks, a patient after the other. Knows rows and visits; no names.
 
-Throughout: patient ``i`` owns the log rows ``offset[i]`` to ``offset[i + 1]``, in the order in which things
-happened; ``entered`` is the state that each code leads to, NONE for a code that changes no state. Times are days
-since entry; +inf stands for never.
+Throughout: ``entered`` is the state that each code of a log leads to, NONE for a code that changes no state. Times are
+days since entry; +inf stands for never.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.kernels.compilation import kernel
 from simulator.kernels.quantiles import FIXED, UNIFORM, quantile
 from simulator.kernels.rng import uniform
 from simulator.tables import NONE, Flags, Floats, Integers
-
-Codes = NDArray[np.int16]
+from simulator.trajectories import Log, People
 
 AHEAD = 16
 """Intervals between visits that are drawn at once, so that a processor's vector unit is busy."""
@@ -25,14 +22,21 @@ LANE = 256
 """Patients whose draws are made at once."""
 
 
+class Visits(NamedTuple):
+    """When patients are assessed: the distribution of intervals by parameter set (NONE: there are no visits)."""
+
+    code: Integers  # (B,)
+    parameters: Floats  # (B, 3)
+    waits: Flags  # of each code, whether it is seen at a visit
+
+
 @kernel
-def deaths(
-    offset: Integers, log_time: Floats, log_code: Codes, entered: Integers, absorbing: Flags
-) -> tuple[Floats, Integers]:
+def deaths(log: Log, entered: Integers, absorbing: Flags) -> tuple[Floats, Integers]:
     """Time of entry into an absorbing state, and the code that led there (NONE where none did), each (n,).
 
     Nobody leaves an absorbing state or enters one twice: it is the last state entered, looked for from the end.
     """
+    offset, log_code = log.offset, log.code
     n = offset.size - 1
     time = np.full(n, np.inf)
     cause = np.full(n, NONE)
@@ -41,42 +45,31 @@ def deaths(
             to = entered[log_code[row]]
             if to != NONE:
                 if absorbing[to]:
-                    time[i], cause[i] = log_time[row], log_code[row]
+                    time[i], cause[i] = log.time[row], log_code[row]
                 break
     return time, cause
 
 
 @kernel
 def seen_times(
-    offset: Integers,
-    log_time: Floats,
-    log_code: Codes,
-    entered: Integers,
-    waits: Flags,
-    end: Floats,
-    death: Floats,
-    parameter_set: Integers,
-    assessment_code: Integers,
-    assessment: Floats,
-    patient: Integers,
-    replicate: Integers,
-    seed: Any,
-    stream: int,
+    log: Log, entered: Integers, visits: Visits, end: Floats, death: Floats, people: People, seed: Any, stream: int
 ) -> tuple[Floats, bool]:
     """Time at which each row was seen, and whether all intervals between visits were positive.
 
     A row whose code ``waits`` for an assessment is seen at the first visit at or after it, if that comes before
     death and the end of follow-up and the patient has not left the state it led to by then: changes at the very
     time of a visit come first. Any other row is seen when it happens, before the end of follow-up. The running
-    sum of intervals of ``assessment`` (by parameter set; NONE: there are no visits) is drawn from ``stream``.
+    sum of intervals is drawn from ``stream``.
     """
+    offset, log_time, log_code, waits = log.offset, log.time, log.code, visits.waits
+    patient, replicate, parameters = people.patient, people.replicate, visits.parameters
     seen = np.empty(log_time.size)
     intervals = np.empty(AHEAD)
     sound = True
     for i in range(offset.size - 1):
-        b = parameter_set[i]
-        code = assessment_code[b]
-        p0, p1, p2 = assessment[b, 0], assessment[b, 1], assessment[b, 2]
+        b = people.parameter_set[i]
+        code = visits.code[b]
+        p0, p1, p2 = parameters[b, 0], parameters[b, 1], parameters[b, 2]
         limit = min(end[i], death[i])
         visit, n_visits = 0.0, 0
         for row in range(offset[i], offset[i + 1]):
@@ -128,8 +121,9 @@ def visit_on_grid(time: float, interval: float) -> float:
 
 
 @kernel
-def first_seen(offset: Integers, log_code: Codes, log_seen: Floats, n_codes: int) -> Floats:
+def first_seen(log: Log, log_seen: Floats, n_codes: int) -> Floats:
     """Time at which each code was first seen, (codes, n). Of two rows of a code the first is seen no later."""
+    offset, log_code = log.offset, log.code
     n = offset.size - 1
     first = np.full((n_codes, n), np.inf)
     for i in range(n):
@@ -151,20 +145,22 @@ def first_seen_of(offset: Integers, chosen: Flags, log_seen: Floats) -> Floats:
 
 
 @kernel
-def value_at_first(offset: Integers, log_code: Codes, log_time: Floats, log_value: Floats, code: int) -> Floats:
-    """Value of the first row of a code whose ``log_time`` is not +inf, NaN where there is none, (n,)."""
-    value = np.full(offset.size - 1, np.nan)
+def value_at_first(log: Log, time: Floats, value: Floats, code: int) -> Floats:
+    """Value of the first row of a code whose ``time`` is not +inf, NaN where there is none, (n,)."""
+    offset, log_code = log.offset, log.code
+    first = np.full(offset.size - 1, np.nan)
     for i in range(offset.size - 1):
         for row in range(offset[i], offset[i + 1]):
-            if log_code[row] == code and log_time[row] < np.inf:
-                value[i] = log_value[row]
+            if log_code[row] == code and time[row] < np.inf:
+                first[i] = value[row]
                 break
-    return value
+    return first
 
 
 @kernel
-def count_before(offset: Integers, log_code: Codes, log_time: Floats, code: int, before: Floats) -> Integers:
+def count_before(log: Log, code: int, before: Floats) -> Integers:
     """Rows of a code strictly before a time per patient, (n,)."""
+    offset, log_time, log_code = log.offset, log.time, log.code
     count = np.zeros(offset.size - 1, np.int64)
     for i in range(offset.size - 1):
         n = 0
@@ -175,24 +171,17 @@ def count_before(offset: Integers, log_code: Codes, log_time: Floats, code: int,
 
 
 @kernel
-def drawn(
-    seed: Any,
-    stream: int,
-    patient: Integers,
-    replicate: Integers,
-    parameter_set: Integers,
-    cell: Integers,
-    probability: Floats,
-) -> Flags:
-    """Whether each patient's draw falls below the probability of their parameter set and cell, (n,)."""
+def drawn(seed: Any, stream: int, people: People, probability: Floats) -> Flags:
+    """Whether each patient's draw falls below the probability of their parameter set and group, (n,)."""
+    parameter_set, replicate, patient, cell = people
     member = np.empty(patient.size, np.bool_)
-    luck = np.empty(LANE)
+    u = np.empty(LANE)
     for start in range(0, patient.size, LANE):
         size = min(LANE, patient.size - start)
         for j in range(size):
-            luck[j] = uniform(seed, patient[start + j], replicate[start + j], stream, 0)
+            u[j] = uniform(seed, patient[start + j], replicate[start + j], stream, 0)
         for j in range(size):
-            member[start + j] = luck[j] < probability[parameter_set[start + j], cell[start + j]]
+            member[start + j] = u[j] < probability[parameter_set[start + j], cell[start + j]]
     return member
 
 
@@ -209,11 +198,11 @@ def drawn_values(
 
 
 @kernel
-def to_values(luck: Floats, code: int, p0: float, p1: float, p2: float) -> None:
+def to_values(u: Floats, code: int, p0: float, p1: float, p2: float) -> None:
     """Turn uniforms into values of a distribution, in place."""
     if code == UNIFORM:
-        for j in range(luck.size):
-            luck[j] = p0 + luck[j] * (p1 - p0)
+        for j in range(u.size):
+            u[j] = p0 + u[j] * (p1 - p0)
     else:
-        for j in range(luck.size):
-            luck[j] = quantile(code, luck[j], p0, p1, p2)
+        for j in range(u.size):
+            u[j] = quantile(code, u[j], p0, p1, p2)

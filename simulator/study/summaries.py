@@ -6,7 +6,7 @@ NaN ("undefined"). Values of those who do not count may be anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,14 +30,10 @@ class Proportion:
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """One group's values in ascending order, (R, W), W the largest group, +inf beyond its ``size`` (R,).
-
-    ``weight`` (1, W), where it is not empty: how many members of the one study each value stands for.
-    """
+    """One group's values in ascending order, (R, W), W the largest group, +inf beyond its ``size`` (R,)."""
 
     value: Floats
     size: Integers
-    weight: Integers = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +80,6 @@ def median_of(group: Ranked) -> Floats:
     """`median` of a group in order."""
     n, row = group.size, np.arange(group.size.size)
     low, high = np.maximum(n - 1, 0) // 2, np.minimum(n // 2, np.maximum(n - 1, 0))
-    if group.weight.size:
-        low, high = (np.searchsorted(group.weight[0].cumsum(), rank, side="right") for rank in (low, high))
     low, high = group.value[row, low], group.value[row, high]
     return np.where(n > 0, (low + high) / 2, np.nan)
 
@@ -135,8 +129,6 @@ def mode_share(values: Floats, member: Flags) -> Proportion:
 
 def mode_of(group: Ranked) -> Proportion:
     """`mode_share` of a group in order."""
-    if group.weight.size:
-        return Proportion(group.weight.max(axis=1), group.size)
     n, shape = group.size, group.value.shape
     position = np.broadcast_to(np.arange(shape[1]), shape)
     new = np.ones(shape, dtype=bool)

@@ -10,7 +10,7 @@ undefined (NaN; as in R's ``summary(survfit)``), unless it has reached 0. With `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -37,13 +37,11 @@ class Ordered:
     """One group's observations in ascending order of time, events first, padded at the end.
 
     ``key`` (R, W), W the largest group, holds the bits of a time moved up by one, and below them 0 for an event, 1
-    for a censoring; all ones where padded. ``size`` (R,): members of each study's group. ``weight`` (R, W), where
-    it is not empty: how many members each observation stands for.
+    for a censoring; all ones where padded. ``size`` (R,): members of each study's group.
     """
 
     key: Keys
     size: Integers
-    weight: Integers = field(default_factory=lambda: np.empty((0, 0), dtype=np.int64))
 
     @cached_property
     def at_risk(self) -> Integers:
@@ -145,7 +143,7 @@ def kaplan_meier_median_midpoint(time: Floats, event: Flags, member: Flags) -> F
 
 def curve_at(group: Ordered, at: Floats, *, extend: bool = False) -> Floats:
     """`kaplan_meier` of a group in order."""
-    return _curve_at(group.key, group.size, group.weight, np.asarray(at, dtype=np.float64), extend)
+    return _curve_at(group.key, group.size, np.asarray(at, dtype=np.float64), extend)
 
 
 def landmark_of(group: Ordered, at: float, *, extend: bool = False) -> Floats:
@@ -155,20 +153,20 @@ def landmark_of(group: Ordered, at: float, *, extend: bool = False) -> Floats:
 
 def median_of(group: Ordered) -> Floats:
     """`kaplan_meier_median` of a group in order."""
-    return _first_at_or_below(group.key, group.size, group.weight, 0.5 + HALF_TOLERANCE)
+    return _first_at_or_below(group.key, group.size, 0.5 + HALF_TOLERANCE)
 
 
 def midpoint_of(group: Ordered) -> Floats:
     """`kaplan_meier_median_midpoint` of a group in order."""
     first = median_of(group)
-    below = _first_at_or_below(group.key, group.size, group.weight, np.nextafter(0.5 - HALF_TOLERANCE, 0.0))
+    below = _first_at_or_below(group.key, group.size, np.nextafter(0.5 - HALF_TOLERANCE, 0.0))
     flat = np.isfinite(below) & (below > first)
     return np.where(flat, (first + np.where(flat, below, first)) / 2, first)
 
 
 def restricted_mean_of(group: Ordered, horizon: float, *, extend: bool = False) -> Floats:
     """`restricted_mean` of a group in order."""
-    return _area(group.key, group.size, group.weight, horizon, extend)
+    return _area(group.key, group.size, horizon, extend)
 
 
 def at_risk_at(group: Ordered, at: Floats) -> Integers:
@@ -177,7 +175,7 @@ def at_risk_at(group: Ordered, at: Floats) -> Integers:
 
 
 @kernel
-def _curve_at(key: Keys, size: Integers, weight: Integers, at: Floats, extend: bool) -> Floats:
+def _curve_at(key: Keys, size: Integers, at: Floats, extend: bool) -> Floats:
     """Π (1 − dᵢ/nᵢ) over times up to each of ``at``, the factors of ties taken one by one.
 
     NaN in an empty group and, without ``extend``, beyond all follow-up.
@@ -189,10 +187,9 @@ def _curve_at(key: Keys, size: Integers, weight: Integers, at: Floats, extend: b
             if t > 0 and at[t] < at[t - 1]:
                 n, i, survival = size[row], 0, 1.0
             while n > 0 and float_from_bits(key[row, i] >> np.uint64(1)) <= at[t]:
-                leave = weight[row, i] if weight.size > 0 else 1
                 if key[row, i] & np.uint64(1) == np.uint64(0):
-                    survival *= (n - leave) / n
-                n -= leave
+                    survival *= (n - 1) / n
+                n -= 1
                 i += 1
                 if n == 0:
                     last = float_from_bits(key[row, i - 1] >> np.uint64(1))
@@ -202,26 +199,25 @@ def _curve_at(key: Keys, size: Integers, weight: Integers, at: Floats, extend: b
 
 
 @kernel
-def _first_at_or_below(key: Keys, size: Integers, weight: Integers, level: float) -> Floats:
+def _first_at_or_below(key: Keys, size: Integers, level: float) -> Floats:
     """First time at which the product-limit estimate is at most ``level``, +inf if never, NaN in an empty group."""
     out = np.empty(size.size)
     for row in range(size.size):
         n, i, survival = size[row], 0, 1.0
         out[row] = np.inf if n > 0 else np.nan
         while n > 0:
-            leave = weight[row, i] if weight.size > 0 else 1
             if key[row, i] & np.uint64(1) == np.uint64(0):
-                survival *= (n - leave) / n
+                survival *= (n - 1) / n
                 if survival <= level:
                     out[row] = float_from_bits(key[row, i] >> np.uint64(1))
                     break
-            n -= leave
+            n -= 1
             i += 1
     return out
 
 
 @kernel
-def _area(key: Keys, size: Integers, weight: Integers, horizon: float, extend: bool) -> Floats:
+def _area(key: Keys, size: Integers, horizon: float, extend: bool) -> Floats:
     """Area under the product-limit estimate up to the horizon; NaN as in `_curve_at`."""
     out = np.empty(size.size)
     for row in range(size.size):
@@ -230,12 +226,11 @@ def _area(key: Keys, size: Integers, weight: Integers, horizon: float, extend: b
             time = float_from_bits(key[row, i] >> np.uint64(1))
             if time >= horizon:
                 break
-            leave = weight[row, i] if weight.size > 0 else 1
             if key[row, i] & np.uint64(1) == np.uint64(0):
                 area += survival * (time - before)
                 before = time
-                survival *= (n - leave) / n
-            n -= leave
+                survival *= (n - 1) / n
+            n -= 1
             i += 1
         followed = extend or survival == 0.0 or time >= horizon
         out[row] = area + survival * (horizon - before) if size[row] > 0 and followed else np.nan

@@ -29,7 +29,6 @@ from simulator.results.tree import statistics_dataset, targets_dataset
 from simulator.running.batch import Begun, Outcome, outcomes
 from simulator.running.experiment import engine_of, time_grid
 from simulator.running.record import as_shown
-from simulator.study.pooling import EXACT_PATIENTS
 from simulator.sweep.layout import Axis, Kind, Layout, layout_of
 from simulator.sweep.store import Block, SweepStore
 from simulator.sweep.sums import Sums
@@ -177,9 +176,8 @@ def _kind_key(experiment: Experiment) -> str:
     names = (tables.states, tables.events, tables.strata, tables.arms, tables.causes, tables.course.terms)
     arrays = (tables.event_to, tables.absorbing, tables.horizon, tables.course.maximum, time_grid(experiment))
     entries = [as_shown(entry) for entry in experiment.targets]
-    binned = int(tables.patients.n_patients[0]) > EXACT_PATIENTS
     design = np.asarray(experiment.design["assessed"]).tolist()
-    said = json.dumps([names, [a.tolist() for a in arrays], entries, binned, design, experiment.study.replicates])
+    said = json.dumps([names, [a.tolist() for a in arrays], entries, design, experiment.study.replicates])
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -200,8 +198,8 @@ def _kind(members: Iterable[Experiment]) -> Kind:
 def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
     """Return the nodes of a scenario, as those of a single run."""
     nodes = {
-        "targets": targets_dataset(experiment.targets, outcome.targets, binned=outcome.binned),
-        "statistics": statistics_dataset(outcome.statistics, binned=outcome.binned),
+        "targets": targets_dataset(experiment.targets, outcome.targets),
+        "statistics": statistics_dataset(outcome.statistics),
     }
     if experiment.estimates:
         nodes["estimates"] = estimates_dataset(experiment.estimates, outcome.estimates)

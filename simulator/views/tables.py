@@ -174,8 +174,6 @@ def remarks(tree: xr.DataTree, rows: Sequence[TargetRow], *, spreads: bool = Tru
     yield f"{studies} each; seed {tree.attrs.get('seed', 'not recorded')}"
     if size := str(tree.attrs.get("size", "")):
         yield size[0].upper() + size[1:]
-    if binned := str(tree["targets"].attrs.get("binned", "")):
-        yield f"Binned: {binned}"
     if n_replicates < FEWEST:
         yield f"fewer than {FEWEST} studies: nothing can be called outside the central 95 %"
     else:

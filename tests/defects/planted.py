@@ -1,6 +1,6 @@
 """The defects: one changed line each, as a hurried edit would leave it, and the tests that stand nearest.
 
-``downstream``: the line stands between an estimator and its reader (pooling, errors, stores, contrasts, tables, files).
+``downstream``: the line stands between an estimator and its reader (pooled errors, stores, contrasts, tables, files).
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ DEFECTS = [
            "width = crossed[..., 1] - crossed[..., 0]", "width = (crossed[..., 1] - crossed[..., 0]) / 2", (RUN,)),
     # pooled statistics
     Defect("statistics: at risk per patient instead of per study", STATISTICS,
-           "mean = counts.at_risk / self._n_replicates", "mean = counts.at_risk / (self._n_replicates - 1)", (RUN,)),
-    Defect("statistics: strata and arms exchanged in groups", STATISTICS,
+           "mean = risk.at_risk / totals.n_replicates", "mean = risk.at_risk / (totals.n_replicates - 1)", (RUN,)),
+    Defect("statistics: strata and arms exchanged in groups", "simulator/study/scope.py",
            "rows += [cell // n_strata == arm", "rows += [cell % len(model.arms) == arm", (RUN,)),
     Defect("statistics: nobody starts in the first state", STATISTICS,
-           "changes[:, known.model.initial_state, 0] += counts.patients", "changes[:, 0, 0] += 0", (RUN,)),
+           "changes[:, scope.model.initial_state, 0] += counts.patients", "changes[:, 0, 0] += 0", (RUN,)),
     # calibration's summaries
     Defect("contraction from standard deviations", "calibration/samplers/summary.py",
            "contraction = 1.0 - variance / before if", "contraction = 1.0 - math.sqrt(variance / before) if",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -314,34 +313,6 @@ def prepared(*overrides):
     return prepare([*overrides, "engine=reference"]).experiment
 
 
-@pytest.mark.parametrize("cohort", ["ilp", "il2_hai_adjuvant", "il2_hai_unresectable"])
-def test_patients_of_a_replicate_may_be_cut_anywhere(cohort, monkeypatch):
-    trees = []
-    for size in (1, 7, 1_000, 10_000):
-        monkeypatch.setattr(running, "BLOCK_PATIENTS", size)
-        trees.append(arrays(running.run(prepared(f"cohort={cohort}", "study.replicates=2"))))
-    assert trees[0] == trees[1] == trees[2] == trees[3]
-
-
-def test_replicates_too_large_to_be_exact_may_be_cut_anywhere_and_say_that_they_are_binned(monkeypatch):
-    from simulator.study import statistics
-
-    exact = running.run(prepared("study.replicates=3"))
-    monkeypatch.setattr(running, "EXACT_PATIENTS", 80)
-    monkeypatch.setattr(statistics, "EXACT_PATIENTS", 80)
-    trees = []
-    for size in (5, 1_000):
-        monkeypatch.setattr(running, "BLOCK_PATIENTS", size)
-        trees.append(running.run(prepared("study.replicates=3")))
-    trees.append(running.run(prepared("study.replicates=3", "output.patients=true")))
-    assert arrays(trees[0]) == arrays(trees[1]) == {k: v for k, v in arrays(trees[2]).items() if "patients/" not in k}
-    for node in ("targets", "statistics"):
-        assert "binned" not in exact[node].attrs
-        assert "15 significant binary digits" in trees[0][node].attrs["binned"]
-    difference = abs(trees[0]["targets"]["simulated"] - exact["targets"]["simulated"])
-    assert 0 < float(difference.max()) <= 1 / 16  # days; shares and counts are exact
-
-
 @pytest.mark.parametrize("size", [50, 1_000])
 def test_the_number_of_threads_changes_no_array_of_the_results(size, monkeypatch):
     monkeypatch.setattr(running, "BLOCK_PATIENTS", size)
@@ -396,50 +367,3 @@ def test_progress_tells_of_every_patient_whatever_the_threads(threads, monkeypat
     running.run(prepared("study.replicates=8"), threads=threads, progress=lambda *both: told.append(both))
     assert told[-1] == (648, 648)
     assert all(earlier[0] < later[0] for earlier, later in itertools.pairwise(told))
-
-
-def kept(thing, seen=None):
-    """Bytes of all arrays that an object holds."""
-    seen = set() if seen is None else seen
-    if id(thing) in seen:
-        return 0
-    seen.add(id(thing))
-    if isinstance(thing, np.ndarray):
-        return thing.nbytes
-    if isinstance(thing, dict):
-        return sum(kept(value, seen) for value in thing.values())
-    if isinstance(thing, list | tuple):
-        return sum(kept(value, seen) for value in thing)
-    return kept(vars(thing), seen) if type(thing).__module__.startswith("simulator.study") else 0
-
-
-def test_a_large_study_holds_no_more_for_more_patients(monkeypatch):
-    """Arrays held between blocks after 4 and after 40 blocks of one replicate; what a block holds is bounded above."""
-    from simulator.study import statistics
-
-    monkeypatch.setattr(running, "EXACT_PATIENTS", 100)
-    monkeypatch.setattr(statistics, "EXACT_PATIENTS", 100)
-    monkeypatch.setattr(running, "BLOCK_PATIENTS", 50)
-    monkeypatch.setattr(running, "trajectories_of", repeated(50))
-    sizes = []
-    study = running._Study(prepared("cohort.n_patients=2000", "study.replicates=1"))
-    for block in study.blocks():
-        study.append(block, study.reduce(block))
-        sizes.append(kept([study.found, study.pooled, study._pools]))
-    assert len(sizes) == 40
-    assert sizes[3] == sizes[-2] > 0
-    assert not study._pools  # the last block closes the study
-
-
-def repeated(size):
-    """An engine whose patients all live as the first block of patients does."""
-    known = {}
-
-    def trajectories_of(experiment, replicates, *, patients, parameter_sets=None, progress=None):
-        if not known:
-            known["histories"] = reference.simulate(
-                prepared(f"cohort.n_patients={size}").tables, seed=SEED, replicates=range(1)
-            )
-        return replace(known["histories"], model=experiment.tables, patient=np.array(patients))
-
-    return trajectories_of

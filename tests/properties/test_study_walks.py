@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
+from simulator.study.accumulators import Accumulator
 from simulator.study.design import Population, StudyDesign
 from simulator.study.observe import observe
-from simulator.study.statistics import Accumulator
 from simulator.tables import NONE
 from tests import any_model, models
 
@@ -113,7 +113,7 @@ def test_pooled_counts_are_those_of_whole_arrays(config, step):
     grid = np.append(np.arange(0.0, model.horizon[0], step), model.horizon[0])
     pooled = Accumulator(grid)
     pooled.add(data)
-    found = {name: variable.values for name, variable in pooled.result().items()}
+    found = {name: variable.values for name, variable in pooled.conclude().items()}
     death = log.absorbed_at
     assert found["overall_survival"][0].tolist() == [(death > t).sum() / n for t in grid]
     for i, t in enumerate(grid):

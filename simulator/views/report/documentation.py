@@ -177,8 +177,6 @@ def estimation(run: Run) -> Iterator[Element]:
         "number is its mid-rank among the studies; intervals are the central 95 % of studies; whatever comes from a "
         "finite number of studies carries a Monte-Carlo standard error, and no digit is shown that it does not support."
     )
-    if binned := str(run.tree["targets"].attrs.get("binned", "")):
-        yield paragraph(f"Binned: {binned}.")
 
 
 def software(run: Run) -> Iterator[Element]:

@@ -19,8 +19,6 @@ from simulator.cli.commands import main
 from simulator.errors import ConfigError
 from simulator.experiment.schema import declare
 from simulator.running import batch
-from simulator.study.pooling import Pool
-from simulator.study.survival import Ordered, ordered, restricted_mean, restricted_mean_of
 from tests.two_arms import two_arms, written
 
 LANDMARK = 182.625
@@ -63,24 +61,6 @@ def test_a_restricted_mean_is_that_of_lifelines(tree: xr.DataTree) -> None:
         fitter = KaplanMeierFitter().fit(mine["observation"][member], mine["censoring"][member] == 0)
         expected = restricted_mean_survival_time(fitter, t=730.5)
         assert node["simulated"].sel(replicate=number, estimate="mean").item() == pytest.approx(expected, rel=1e-9)
-
-
-def test_a_restricted_mean_of_weights_is_that_of_as_many_patients() -> None:
-    rng = np.random.default_rng(2)
-    time, event = rng.integers(1, 40, (1, 300)).astype(float), rng.random((1, 300)) < 0.6
-    whole = ordered(time, event, np.ones_like(event))
-    key, weight = np.unique(whole.key, return_counts=True)
-    heavy = Ordered(key[None], np.array([300]), weight[None])
-    for horizon in (1.0, 12.5, 39.0, 60.0):
-        alone = restricted_mean(time, event, np.ones_like(event), horizon)
-        np.testing.assert_allclose(restricted_mean_of(heavy, horizon), alone, rtol=1e-12)
-    extended = (restricted_mean_of(group, 60.0, extend=True) for group in (heavy, whole))
-    np.testing.assert_allclose(*extended, rtol=1e-12)
-    pool = Pool(binned=True)
-    pool.add(whole)
-    np.testing.assert_allclose(restricted_mean_of(pool.whole(), 30.0), restricted_mean_of(whole, 30.0), rtol=1e-4)
-    nobody = ordered(time, event, np.zeros_like(event))
-    assert np.isnan(restricted_mean_of(nobody, 10.0)).all()
 
 
 def test_means_and_spreads_are_those_of_the_studies(tree: xr.DataTree) -> None:

@@ -7,9 +7,9 @@ import xarray as xr
 from simulator.errors import ConfigError
 from simulator.evidence.entries import EvidenceEntry
 from simulator.results import histories, provenance, tree
+from simulator.study.accumulators import Accumulator
 from simulator.study.design import StudyDesign
 from simulator.study.observe import StudyData
-from simulator.study.statistics import Accumulator
 from simulator.tables import NONE, CourseTables, ModelTables, PatientTable
 from simulator.trajectories import Trajectories
 
@@ -178,7 +178,7 @@ def statistics(*parts):
     accumulator = Accumulator(np.arange(0.0, 1000.0, 50.0))
     for part in parts:
         accumulator.add(part)
-    return tree.statistics_dataset(accumulator.result())
+    return tree.statistics_dataset(accumulator.conclude())
 
 
 def record(**facts):

@@ -16,7 +16,7 @@ from simulator.kernels.marginal import baseline_hazards, convolved, onset_distri
 from simulator.solving import baseline, mixture
 from simulator.solving.exposure import per_administration_thresholds
 from simulator.solving.latent import FINEST
-from simulator.study.tallies import histogram_quantiles
+from simulator.study.counts import histogram_quantiles
 
 
 def test_thresholds_give_the_share_who_ever_have_it():

@@ -9,8 +9,6 @@ import pytest
 from scipy.stats import binom, chi2
 
 from simulator.study.comparisons import Pair, compared, hazard_ratio, hazard_ratio_end, log_rank
-from simulator.study.pooling import Pool, joined
-from simulator.study.summaries import proportion
 from simulator.study.survival import ordered
 from tests.unit.study.test_survival import FALSE_ALARM, check, data_sets, one_study
 
@@ -168,31 +166,3 @@ def test_difference_and_ratio_of_what_is_not_reached():
     assert compared(a, b, "ratio").tolist()[:3] == [1.5, INF, -INF]
     for comparison in ("difference", "ratio"):
         assert np.isnan(compared(a, b, comparison)[3:]).all()
-
-
-def test_a_pair_in_parts_is_the_pair_as_one():
-    time, event, member = data_sets(1, n=4000, tied=False, seed=4)
-    treated = np.random.default_rng(7).random(time.shape) < 0.5
-    whole = hazard_ratio(pair(time, event, member, treated))
-    cuts = [slice(i, i + 700) for i in range(0, 4000, 700)]
-    for binned in (False, True):
-        pool = Pool(binned=binned)
-        for cut in cuts:
-            pool.add(pair(*(array[:, cut] for array in (time, event, member, treated))))
-        found = pool.whole()
-        assert isinstance(found, Pair)
-        if binned:  # times are rounded up by less than one part in 16,000
-            assert hazard_ratio(found) == pytest.approx(whole, rel=2e-3)
-            assert log_rank(found)[0] == pytest.approx(log_rank(pair(time, event, member, treated))[0], abs=0.05)
-        else:
-            assert hazard_ratio(found).tobytes() == whole.tobytes()
-
-
-def test_shares_of_two_groups_are_joined_by_group():
-    flag, member = np.array([[True, False, True, True]]), np.ones((1, 4), dtype=bool)
-    parts = [Pair(proportion(flag, member), proportion(~flag, member)) for _ in range(2)]
-    pool = Pool(binned=False)
-    for part in parts:
-        pool.add(part)
-    assert pool.whole().first.share.tolist() == joined([part.first for part in parts]).share.tolist() == [0.75]
-    assert pool.whole().second.share.tolist() == [0.25]

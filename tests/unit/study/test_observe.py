@@ -16,10 +16,10 @@ from simulator.errors import ConfigError, SimulationError
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.experiment import design_of
+from simulator.study.accumulators import Accumulator
 from simulator.study.design import Population, StudyDesign
 from simulator.study.estimators import counts, estimate
 from simulator.study.observe import observe, observe_each
-from simulator.study.statistics import Accumulator
 from simulator.tables import NONE, CourseTables, ModelTables, PatientTable
 from simulator.trajectories import Trajectories, concatenate
 from tests import models
@@ -504,7 +504,7 @@ def test_pooled_statistics_of_a_group_nobody_is_in_are_undefined():
     experiment = models.compiled(config, quiet=True)
     pooled = Accumulator(np.array([0.0, 200.0, 900.0]))
     pooled.add(observe(models.simulated(experiment, seed=1), design_of(experiment), seed=1))
-    found = pooled.result()
+    found = pooled.conclude()
     group = found["group"].values.tolist().index("none")
     of_group = {name: each.values[group] for name, each in found.items() if each.dims[0] == "group" and name != "group"}
     counted = {name for name in of_group if name.removesuffix("_standard_error") in ("n_patients", "number_at_risk")}
@@ -578,7 +578,7 @@ def test_pooled_statistics_do_not_depend_on_how_replicates_are_cut():
         for size in blocks:
             pooled.add(observe(concatenate(parts[at : at + size]), design, seed=1))
             at += size
-        results.append(pooled.result())
+        results.append(pooled.conclude())
     for other in results[1:]:
         assert list(other) == list(results[0])
         for name, variable in results[0].items():
@@ -599,20 +599,6 @@ def equal(found, expected):
             assert mine.tobytes() == variable.values.tobytes(), name
 
 
-@pytest.mark.parametrize("size", [1, 5, 12])
-def test_pooled_statistics_do_not_depend_on_how_a_replicate_is_cut(size):
-    parts = random_histories(12, 4, np.random.default_rng(4))
-    design = every(21.0, data_cut=[700.0])
-    grid = np.arange(0.0, DAYS + 1, 50.0)
-    whole, cut = Accumulator(grid), Accumulator(grid)
-    for part in parts:
-        whole.add(observe(part, design, seed=1))
-        for first in range(0, 12, size):
-            some = (part.patient >= first) & (part.patient < first + size)
-            cut.add(observe(part.select(some), design, seed=1), of=12)
-    equal(cut.result(), whole.result())
-
-
 def test_blocks_counted_in_any_order_and_by_several_threads_are_the_same():
     parts = random_histories(12, 6, np.random.default_rng(4))
     grid = np.arange(0.0, DAYS + 1, 50.0)
@@ -621,20 +607,10 @@ def test_blocks_counted_in_any_order_and_by_several_threads_are_the_same():
     for each in data:
         one.add(each)
     with ThreadPoolExecutor(3) as pool:
-        reduced = list(pool.map(many.reduce, reversed(data)))
+        reduced = list(pool.map(many.count, reversed(data)))
     for part in reversed(reduced):
         many.append(part)
-    equal(many.result(), one.result())
-
-
-def test_a_replicate_in_parts_is_added_in_order_and_whole():
-    part = random_histories(12, 1, np.random.default_rng(4))[0]
-    pooled = Accumulator(np.array([0.0, 100.0]))
-    pooled.add(observe(part.select(part.patient < 5), protocol(), seed=1), of=12)
-    with pytest.raises(ValueError, match="before all of its patients"):
-        pooled.result()
-    with pytest.raises(ValueError, match="ascending order"):
-        pooled.add(observe(part.select(part.patient > 5), protocol(), seed=1), of=12)
+    equal(many.conclude(), one.conclude())
 
 
 def test_pooled_statistics_are_those_of_the_histories():
@@ -643,7 +619,7 @@ def test_pooled_statistics_are_those_of_the_histories():
     grid = np.arange(0.0, DAYS + 1, 50.0)
     pooled = Accumulator(grid)
     pooled.add(data)
-    found = pooled.result()
+    found = pooled.conclude()
     assert found["group"].values.tolist() == ["all", "colorectal", "stomach"]
     assert found["event"].values.tolist() == [
         "response", "progression", "infusion", "death.disease", "death.other"
@@ -703,7 +679,7 @@ def test_pooled_statistics_count_what_happens_at_a_time_of_the_grid():
     for replicate, part in enumerate(parts):
         part.replicate[:] = replicate
     pooled.add(observe(concatenate([replace(p, model=parts[0].model) for p in parts]), design, seed=1))
-    found = {name: variable.values for name, variable in pooled.result().items()}
+    found = {name: variable.values for name, variable in pooled.conclude().items()}
     assert found["overall_survival"][0].tolist() == [1, 7 / 8, 5 / 8]
     error = np.sqrt(7 / 8 * 1 / 8 / 8)
     assert found["overall_survival_standard_error"][0].tolist() == [0, error, np.sqrt(5 / 8 * 3 / 8 / 8)]
@@ -738,7 +714,7 @@ def test_errors_of_pooled_statistics_are_their_spread_over_repetitions():
         )  # fmt: skip
         pooled = Accumulator(grid)
         pooled.add(observe(happened, protocol(), seed=1))
-        runs.append(pooled.result())
+        runs.append(pooled.conclude())
     for name, at in (
         ("overall_survival", (0, 1)),
         ("rmst", (1,)),
@@ -755,7 +731,7 @@ def test_the_band_is_the_spread_of_the_studies_own_estimates():
     pooled = Accumulator(np.array([0.0, 200.0]))
     pooled.add(data)
     ranked = np.sort(estimate(data, wanted("kaplan_meier_landmark", "survival", time=200.0)))
-    band = [pooled.result()[f"kaplan_meier_{name}"].values[0, 1] for name in ("lower", "median", "upper")]
+    band = [pooled.conclude()[f"kaplan_meier_{name}"].values[0, 1] for name in ("lower", "median", "upper")]
     assert band == [
         ranked[0],
         ranked[19],

@@ -10,12 +10,12 @@ import pytest
 from simulator.experiment.preparation import prepare
 from simulator.experiment.schema import Experiment
 from simulator.running.batch import Begun, Outcome, outcomes
-from simulator.study.statistics import Accumulator
+from simulator.study.accumulators import Accumulator
 from simulator.sweep.sums import packed, unpacked
 
 CASES = [
     ["cohort=pj203_mmc"],
-    ["cohort=ilp", "cohort.n_patients=30000"],  # studies in parts
+    ["cohort=ilp", "cohort.n_patients=30000"],  # blocks of one study
     [
         "cohort=il2_hai_adjuvant",
         "output.decisions={go: {target: I11, above: 0.2}}",
@@ -71,8 +71,8 @@ def test_bytes_give_back_every_array() -> None:
 def test_an_accumulator_that_has_begun_does_not_begin_again() -> None:
     sums = run(["cohort=il2_hai_adjuvant"], 2).sums
     accumulator = Accumulator(np.array([0.0, 1.0]))
-    accumulator.resume(sums)
+    accumulator.merge(sums)
     with pytest.raises(ValueError, match="nothing was added"):
-        accumulator.resume(sums)
+        accumulator.merge(sums)
     with pytest.raises(ValueError, match="no replicate was added"):
         Accumulator(np.array([0.0, 1.0])).sums()

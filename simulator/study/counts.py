@@ -1,60 +1,88 @@
-"""Counts over the pooled patients of all studies: compiled walks of a log. Knows rows and cells; knows no names.
+"""Counts over the pooled patients of all studies: compiled walks of a log, and the arrays that they add to.
 
-Throughout: patient ``i`` owns the log rows ``offset[i]`` to ``offset[i + 1]``; ``entered`` is the state that each
-code leads to, NONE for a code that changes no state; ``grid`` (T,) ascends from 0. Counts are added to the arrays
-given, so that whoever counts in parts needs no more memory than one who counts once. Sums of real numbers are
-counts, too: whole numbers, and 2^-32 of what is left. So no sum depends on the order of its terms.
+Sums of real numbers are counts, too: whole numbers, and 2^-32 of what is left. So no sum depends on the order of its
+terms, nor on how patients were cut into blocks, nor on who counted them.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kernels.compilation import kernel
 from simulator.kernels.elementary import float_from_bits
-from simulator.study.sightings import Codes
 from simulator.study.survival import Keys
 from simulator.tables import NONE, Flags, Floats, Integers
+from simulator.trajectories import Log
 
 PER_UNIT = 2.0**32
 
 
+class Events(NamedTuple):
+    """Which codes of a log count as what. K codes, I statistics of events: deaths by cause stand after the others."""
+
+    entered: Integers  # (K,) state that a code leads to, NONE for one that changes no state
+    absorbing: Flags  # (S,)
+    initial_state: int
+    slot: Integers  # (K,) statistic that a code belongs to, NONE for none
+    event_of: Integers  # (I,) event whose first sighting a statistic takes, NONE for deaths
+    width: float  # days of a bin of times, a power of two
+
+
+class EventCounts(NamedTuple):
+    """What happened to patients. C groups of arm and stratum, T times of the grid; the last place is after the grid."""
+
+    patients: Integers  # (C,)
+    dead: Integers  # (C, T + 1)
+    changes: Integers  # (C, S, T + 1) of the number in a state
+    happened: Integers  # (I, C, T + 1)
+    true: Integers  # (I, C, bins) first times
+    observed: Integers  # (I, C, bins) first sightings
+    lived: Integers  # (C, 2, 2) time lived until the end of the grid, and its square
+
+
+class CourseCounts(NamedTuple):
+    """What was given to patients and what they suffered."""
+
+    given: Integers  # (C, numbers of administrations)
+    treated: Integers  # (C,) those given any
+    on_course: Integers  # (C, T + 1) patients whose course begins less those whose course ends there
+    harmed: Integers  # (C, terms + 1) who ever had a term, then any term that counts
+    spent: Integers  # (C, 2, 2) time from the first administration to the end of the course, and its square
+
+
+class RiskCounts(NamedTuple):
+    """Patients of single studies under observation, summed over studies: (G, T) of G groups that are shown."""
+
+    at_risk: Integers
+    at_risk_square: Integers
+
+
 @kernel
-def tally_events(
-    offset: Integers,
-    log_time: Floats,
-    log_code: Codes,
+def count_events(
+    log: Log,
     cell: Integers,
-    entered: Integers,
-    absorbing: Flags,
-    initial_state: int,
-    slot: Integers,
-    event_of: Integers,
+    events: Events,
     death: Floats,
     died: Flags,
-    first_seen: Floats,
+    first: Floats,
     grid: Floats,
-    width: float,
-    patients: Integers,
-    dead: Integers,
-    changes: Integers,
-    happened: Integers,
-    true: Integers,
-    observed: Integers,
-    lived: Integers,
+    counts: EventCounts,
 ) -> None:
-    """Add patients to counts by cell of what happened to them until each time of the grid.
+    """Add patients to counts by group of what happened to them until each time of the grid.
 
-    ``slot`` says which statistic an event belongs to (I of them; NONE: to none), deaths by cause; ``event_of`` is
-    the event whose first sighting (``first_seen``, codes by patients) a statistic takes, NONE for deaths.
-    ``patients`` (C,); ``dead`` (C, T + 1); ``changes`` (C, S, T + 1) of the number in a state; ``happened``
-    (I, C, T + 1); ``true`` and ``observed`` (I, C, bins) of a width in days; ``lived`` (C, 2, 2): time lived
-    until the end of the grid, and its square. What comes after the grid is counted in its last place.
+    ``death`` (N,), days, +inf if not before the horizon; ``died`` (N,): it was seen; ``first`` (K, N): when each code
+    was first seen; ``cell`` (N,): the group of each patient.
     """
+    slot, entered, absorbing, event_of = events.slot, events.entered, events.absorbing, events.event_of
+    patients, dead, changes, happened, true, observed, lived = counts
+    offset, log_time, log_code = log.offset, log.time, log.code
+    initial_state = events.initial_state
     n_times, n_bins = grid.size, true.shape[2]
     n_slots = event_of.size
-    per_bin = 1.0 / width  # exact: a width is a power of two
+    per_bin = 1.0 / events.width  # exact: a width is a power of two
     per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
     last = np.full(n_slots, NONE)  # patient whose first event of each kind has been counted
     for i in range(offset.size - 1):
@@ -91,7 +119,7 @@ def tally_events(
                 observed[killed, c, bin_] += 1
         for kind in range(n_slots):
             if event_of[kind] != NONE:
-                time = first_seen[event_of[kind], i]
+                time = first[event_of[kind], i]
                 if time < np.inf:
                     observed[kind, c, min(int(time * per_bin), n_bins - 1)] += 1
         time = min(death[i], grid[n_times - 1])
@@ -100,35 +128,29 @@ def tally_events(
 
 
 @kernel
-def tally_course(
-    offset: Integers,
-    log_time: Floats,
-    log_code: Codes,
+def count_course(
+    log: Log,
     cell: Integers,
-    administration: int,
-    end_of_course: int,
+    codes: tuple[int, int],
     counted: Flags,
     death: Floats,
     horizon: Floats,
     grid: Floats,
-    given: Integers,
-    treated: Integers,
-    on_course: Integers,
-    harmed: Integers,
-    spent: Integers,
+    counts: CourseCounts,
 ) -> None:
-    """Add patients to counts by cell of what was given to them and what they suffered.
+    """Add patients to counts by group of their course.
 
-    ``given`` (C, numbers of administrations); ``treated`` (C,), those given any; ``on_course`` (C, T + 1):
-    patients whose course begins less those whose course ends there; ``harmed`` (C, terms + 1): those who ever had
-    a term, then any term that is ``counted``; ``spent`` (C, 2, 2): time from the first administration to the end
-    of the course, death or the horizon, and its square.
+    ``codes`` of an administration, which those of terms follow, and of the end of the course; ``counted``
+    (terms,): which terms "any adverse event" counts; ``death`` and ``horizon`` (N,), days.
     """
+    given_code, end_code = codes
+    given, treated, on_course, harmed, spent = counts
+    offset, log_time, log_code = log.offset, log.time, log.code
     n_times = grid.size
     per_day = (n_times - 1) / grid[n_times - 1] if n_times > 1 else 0.0
     n_terms = counted.size
-    number = np.zeros(end_of_course + 1, np.int64)  # of each code, in one patient
-    first = np.empty(end_of_course + 1)
+    number = np.zeros(end_code + 1, np.int64)  # of each code, in one patient
+    first = np.empty(end_code + 1)
     for i in range(offset.size - 1):
         c = cell[i]
         number[:] = 0
@@ -137,16 +159,16 @@ def tally_course(
             first[log_code[row]] = log_time[row]
         any_term = 0
         for term in range(n_terms):
-            had = min(number[administration + 1 + term], 1)
+            had = min(number[given_code + 1 + term], 1)
             harmed[c, term] += had
             any_term |= had & counted[term]
         harmed[c, n_terms] += any_term
-        given[c, number[administration]] += 1
-        if number[administration] > 0:
+        given[c, number[given_code]] += 1
+        if number[given_code] > 0:
             treated[c] += 1
-            start, end = first[administration], min(death[i], horizon[i])
-            if number[end_of_course] > 0:
-                end = min(end, first[end_of_course])
+            start, end = first[given_code], min(death[i], horizon[i])
+            if number[end_code] > 0:
+                end = min(end, first[end_code])
             on_course[c, place_of(start, grid, per_day)] += 1
             on_course[c, place_of(end, grid, per_day)] -= 1
             add(spent[c, 0], end - start)
@@ -154,7 +176,7 @@ def tally_course(
 
 
 @kernel
-def tally_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk: Integers, square: Integers) -> Floats:
+def follow_group(key: Keys, size: Integers, grid: Floats, n_curves: int, at_risk: Integers, square: Integers) -> Floats:
     """Follow a group (`survival.Ordered`) along the grid; the first curves (n_curves, T) are returned.
 
     A curve is the product-limit estimate, Π (1 − dᵢ/nᵢ) over times up to each of the grid, NaN in an empty group
@@ -255,20 +277,6 @@ def add(counts: NDArray[np.int64], value: float) -> None:
     whole = np.floor(value)
     counts[0] += int(whole)
     counts[1] += int(np.rint((value - whole) * PER_UNIT))
-
-
-@kernel
-def sum_of(values: Floats, counts: NDArray[np.int64]) -> None:
-    """`add` each of (n,) numbers."""
-    for i in range(values.size):
-        add(counts, values[i])
-
-
-@kernel
-def count_bins(bins: Integers, flag: Integers, counts: NDArray[np.int64]) -> None:
-    """Add 1 to ``counts[bin, flag]`` for each of n observations."""
-    for i in range(bins.size):
-        counts[bins[i], flag[i]] += 1
 
 
 def real(counts: Integers) -> Floats:
