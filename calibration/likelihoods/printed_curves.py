@@ -85,7 +85,7 @@ class PrintedCurves:
     def _landmark(self, entry: EvidenceEntry, stratum: str | None, size: int, time: float) -> None:
         self._followed(entry, time)
         assumed, printing = self.survivors.get(entry.id), entry.counts_of(size)
-        alive = printing if assumed is None else [assumed]
+        alive = list(printing) if assumed is None else [assumed]
         here = f"calibration.survivors.{entry.id}"
         if assumed is not None and assumed > size:
             self._wrong(entry, f"{here}.count is {assumed}, more than {size} patients")

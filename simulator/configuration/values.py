@@ -120,7 +120,7 @@ def parameter_leaves(
                 problems.add(key, name, "a parameter's name must be text; quote names that YAML reads as NO or 12")
             elif isinstance(child, Mapping) and "value" in child:
                 for part, said in _parts(child, here, problems):
-                    _leaf(said, part, PREFIX + part)
+                    leaves[part] = _leaf(said, part, by_hand, problems)
             elif isinstance(child, Mapping):
                 visit(child, here)
             elif child is None:
@@ -128,52 +128,51 @@ def parameter_leaves(
             else:
                 leaves[here] = Leaf(here, child, "assumed", note=SET_BY_USER if _set_by_hand(key, by_hand) else None)
 
-    def _leaf(child: Mapping[str, Any], here: str, key: str) -> None:
-        for extra in sorted(set(map(str, child)) - LEAF_KEYS):
-            problems.unknown(f"{key}.{extra}", extra, LEAF_KEYS, what="key of a parameter")
-        provenance = child.get("provenance", "assumed")
-        if provenance not in PROVENANCES:
-            problems.unknown(f"{key}.provenance", str(provenance), PROVENANCES, what="provenance class")
-        by_composition = child.get("note") == SET_BY_USER  # which knows best what belongs to the value
-        if f"{key}.value" in by_hand and f"{key}.provenance" not in by_hand and not by_composition:
-            leaves[here] = Leaf(here, child["value"], "assumed", note=SET_BY_USER)
-            return
-        for name in ("note", "source", "citation", "formula"):
-            if not isinstance(child.get(name), str | None):
-                problems.add(f"{key}.{name}", child[name], "must be text")
-        interval, prior = (_ends(child.get(name), f"{key}.{name}") for name in ("interval", "prior"))
-        contraction = child.get("contraction")
-        if contraction is not None:
-            try:
-                contraction = units.number(contraction)
-            except ValueError:
-                problems.add(f"{key}.contraction", contraction, "must be a finite number of at most 1")
-            else:
-                if contraction > 1.0:
-                    problems.add(f"{key}.contraction", contraction, "must be a finite number of at most 1")
-        leaves[here] = Leaf(
-            here,
-            child["value"],
-            str(provenance),
-            child.get("note"),
-            interval,
-            child.get("source") or child.get("citation") or child.get("formula"),
-            prior,
-            contraction,
-        )
-
-    def _ends(declared: Any, key: str) -> tuple[Any, Any] | None:
-        if declared is None:
-            return None
-        if isinstance(declared, (list, tuple)) and len(declared) == 2:
-            lower, upper = map(units.any_number, declared)
-            if lower <= upper:
-                return declared[0], declared[1]
-        problems.add(key, declared, "must be a list of two values in order, lower and upper: numbers, times or rates")
-        return None
-
     visit(container, "")
     return leaves
+
+
+def _leaf(child: Mapping[str, Any], here: str, by_hand: Collection[str], problems: Problems) -> Leaf:
+    """Return a parameter that is declared with what is said of it."""
+    key = PREFIX + here
+    for extra in sorted(set(map(str, child)) - LEAF_KEYS):
+        problems.unknown(f"{key}.{extra}", extra, LEAF_KEYS, what="key of a parameter")
+    provenance = child.get("provenance", "assumed")
+    if provenance not in PROVENANCES:
+        problems.unknown(f"{key}.provenance", str(provenance), PROVENANCES, what="provenance class")
+    by_composition = child.get("note") == SET_BY_USER  # which knows best what belongs to the value
+    if f"{key}.value" in by_hand and f"{key}.provenance" not in by_hand and not by_composition:
+        return Leaf(here, child["value"], "assumed", note=SET_BY_USER)
+    for name in ("note", "source", "citation", "formula"):
+        if not isinstance(child.get(name), str | None):
+            problems.add(f"{key}.{name}", child[name], "must be text")
+    interval, prior = (_ends(child.get(name), f"{key}.{name}", problems) for name in ("interval", "prior"))
+    source = child.get("source") or child.get("citation") or child.get("formula")
+    contraction = _contraction(child.get("contraction"), f"{key}.contraction", problems)
+    return Leaf(here, child["value"], str(provenance), child.get("note"), interval, source, prior, contraction)
+
+
+def _contraction(declared: Any, key: str, problems: Problems) -> float | None:
+    if declared is None:
+        return None
+    try:
+        if (contraction := units.number(declared)) <= 1.0:
+            return contraction
+    except ValueError:
+        pass
+    problems.add(key, declared, "must be a finite number of at most 1")
+    return None
+
+
+def _ends(declared: Any, key: str, problems: Problems) -> tuple[Any, Any] | None:
+    if declared is None:
+        return None
+    if isinstance(declared, (list, tuple)) and len(declared) == 2:
+        lower, upper = map(units.any_number, declared)
+        if lower <= upper:
+            return declared[0], declared[1]
+    problems.add(key, declared, "must be a list of two values in order, lower and upper: numbers, times or rates")
+    return None
 
 
 def outside_interval(leaves: Mapping[str, Leaf]) -> Iterator[str]:

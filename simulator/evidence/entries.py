@@ -6,6 +6,7 @@ Knows a figure and its own arithmetic; knows nothing of other figures, of models
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ Role = Literal["fitted", "used", "held_out", "borrowed"]
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
 
 TINY = 1e-9
+MOST_LISTED = 40
 _NORMALISED = "say what is meant in `normalised`"
 
 
@@ -315,20 +317,34 @@ class EvidenceEntry(Declared):
         """Whether a figure in the printed unit rounds to the printed value, a tie either way, or keeps its bound."""
         if self.value is None or self.decimals is None:
             return False
-        if self.bound is not None:
-            return figure <= self.value + TINY if self.bound == "below" else figure >= self.value - TINY
-        return abs(figure - self.value) <= 0.5 * 10.0**-self.decimals + TINY
+        return _within(self.value, 0.5 * 10.0**-self.decimals, figure, self.bound)
 
-    def counts_of(self, denominator: int) -> list[int]:
+    def counts_of(self, denominator: int) -> range:
         """Return the whole counts of ``denominator`` that print as this share or mean."""
-        if self.value is None or self.decimals is None:
-            return []
+        value, decimals = self.value, self.decimals
+        if value is None or decimals is None:
+            return range(0)
         factor = denominator / (100 if self.unit == "%" else 1)
-        if self.bound is not None:
-            return [count for count in range(denominator + 1) if self._prints(count / factor)]
-        middle, reach = self.value * factor, 0.5 * 10.0**-self.decimals * factor + 1
-        around = range(max(0, math.floor(middle - reach)), math.ceil(middle + reach) + 1)
-        return [count for count in around if self._prints(count / factor)]
+        half = 0.5 * 10.0**-decimals if self.bound is None else 0.0
+        least = 0 if self.bound == "below" else max(0, math.ceil((value - half - TINY) * factor))
+        most = denominator if self.bound == "above" else math.floor((value + half + TINY) * factor)
+        # the product may be rounded to the wrong side of a whole number
+        while least > 0 and _within(value, half, (least - 1) / factor, self.bound):
+            least -= 1
+        while least <= most and not _within(value, half, least / factor, self.bound):
+            least += 1
+        while most >= least and not _within(value, half, most / factor, self.bound):
+            most -= 1
+        while self.bound != "above" and _within(value, half, (most + 1) / factor, self.bound):
+            most += 1
+        return range(least, (most if self.bound is None else min(most, denominator)) + 1)
+
+
+def _within(value: float, half: float, figure: float, bound: str | None) -> bool:
+    """Whether a figure rounds to a printed value, a tie either way, or keeps the bound that it prints."""
+    if bound is not None:
+        return figure <= value + TINY if bound == "below" else figure >= value - TINY
+    return abs(figure - value) <= half + TINY
 
 
 def _printed_unit(unit: str) -> str | None:
@@ -352,5 +368,6 @@ def check_of(entry: str, key: str, what: str, outcome: str, passed: bool, value:
 
 
 def listed(items: Iterable[object]) -> str:
-    """Return items with commas between."""
-    return ", ".join(map(str, items))
+    """Return items with commas between; of many the first ones."""
+    shown = list(itertools.islice(map(str, items), MOST_LISTED + 1))
+    return ", ".join(shown if len(shown) <= MOST_LISTED else [*shown[:MOST_LISTED], "…"])

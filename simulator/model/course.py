@@ -266,24 +266,47 @@ def compile_course(
     keys: list[str],
 ) -> CourseTables:
     """Return the course tables of all arms, without the adverse-event thresholds, which are solved last."""
-    n_sets, n_arms = resolver.parameters.n_sets, len(arms)
-    first = arms[0]
+    first, problems = arms[0], resolver.problems
     reasons = list(dict.fromkeys(r for arm in arms for r in (*arm.reasons(), *absorbing)))
-    problems = resolver.problems
-    maximum = np.stack(
-        [
-            resolver.integers(a.max_administrations, f"{k}.max_administrations", most=MOST_ADMINISTRATIONS)
-            for a, k in zip(arms, keys, strict=True)
-        ],
-        axis=1,
+    terms = tuple(first.adverse_events.terms)
+    streams = stream_numbers([f"adverse_event.{term}" for term in terms])
+    if len({arm.dose.per for arm in arms if arm.dose is not None}) > 1:
+        problems.add("cohort.arms", MISSING, "course.dose.per must be the same in all arms")
+    ever = {arm.planned.if_ever for arm in arms if arm.planned is not None and arm.planned.if_ever is not None}
+    if len(ever) > 1:
+        problems.add("course.planned.if_ever", sorted(ever), "must be one event in all arms")
+    stops = [[_reason(m, arm.stop.markers, reasons) for m in markers] for arm in arms]
+    return CourseTables(
+        terms=terms,
+        reasons=tuple(reasons),
+        planned_event=events.index(ever.pop()) if ever else NONE,
+        stop_states=np.array([[_reason(s, (*a.stop.states, *absorbing), reasons) for s in states] for a in arms]),
+        stop_markers=np.array(stops).reshape(len(arms), -1),
+        on_treatment=markers.index(first.marker) if first.marker else NONE,
+        dose_per=Per.PATIENT if first.dose is not None and first.dose.per == "patient" else Per.ADMINISTRATION,
+        frailty=resolver.scalar(first.adverse_events.frailty, "correlation", "course.adverse_events.frailty"),
+        term_threshold=np.full((resolver.parameters.n_sets, len(arms) * len(resolver.strata), len(terms)), -np.inf),
+        term_set=np.array([markers_mask(t.set, markers) for t in first.adverse_events.terms.values()], dtype=np.uint64),
+        term_stream=np.array([streams[f"adverse_event.{term}"] for term in terms], dtype=np.int64),
+        **_schedules(arms, resolver, keys),
     )
+
+
+def _schedules(arms: list[Course], resolver: Resolver, keys: list[str]) -> dict[str, Any]:
+    """Numbers, times and doses of administrations, (sets, arms, …)."""
+    n_sets, n_arms, problems = resolver.parameters.n_sets, len(arms), resolver.problems
+    numbers = [
+        resolver.integers(a.max_administrations, f"{k}.max_administrations", most=MOST_ADMINISTRATIONS)
+        for a, k in zip(arms, keys, strict=True)
+    ]
+    maximum = np.stack(numbers, axis=1)
     most = int(maximum.max())
     cdf = np.ones((n_sets, n_arms, 2, most + 1))
     interval_code, interval = np.full((n_sets, n_arms), NONE), np.zeros((n_sets, n_arms, 3))
     levels = [_levels(arm.dose, problems, f"{k}.dose") for arm, k in zip(arms, keys, strict=True)]
     width = max(len(level) for level, _ in levels)
     dose_level, dose_cdf = np.zeros((n_sets, n_arms, width)), np.ones((n_sets, n_arms, width))
-    scalars = {name: np.zeros((n_sets, n_arms)) for name in ("start", "delay", "factor")}
+    start, delay, factor = np.zeros((3, n_sets, n_arms))
     for a, (arm, key) in enumerate(zip(arms, keys, strict=True)):
         planned = arm.planned or Planned(number=MOST_ADMINISTRATIONS)
         cdf[:, a, 0] = planned_cdf(planned.number, most, resolver, f"{key}.planned.number")
@@ -301,42 +324,22 @@ def compile_course(
             problems.add(f"{key}.interval", MISSING, "is missing: more than one administration needs an interval")
         level, share = levels[a]
         dose_level[:, a, : len(level)], dose_cdf[:, a, : len(level)] = level, share
-        scalars["start"][:, a] = resolver.scalar(arm.start, "duration", f"{key}.start")
+        start[:, a] = resolver.scalar(arm.start, "duration", f"{key}.start")
         after = arm.after_adverse_event
-        scalars["delay"][:, a] = resolver.scalar(after.delay, "duration", f"{key}.after_adverse_event.delay")
-        scalars["factor"][:, a] = resolver.scalar(after.dose_factor, "ratio", f"{key}.after_adverse_event.dose_factor")
-    terms = tuple(first.adverse_events.terms)
-    streams = stream_numbers([f"adverse_event.{term}" for term in terms])
-    if len({arm.dose.per for arm in arms if arm.dose is not None}) > 1:
-        problems.add("cohort.arms", MISSING, "course.dose.per must be the same in all arms")
-    ever = {arm.planned.if_ever for arm in arms if arm.planned is not None and arm.planned.if_ever is not None}
-    if len(ever) > 1:
-        problems.add("course.planned.if_ever", sorted(ever), "must be one event in all arms")
-    return CourseTables(
-        terms=terms,
-        reasons=tuple(reasons),
-        given=maximum > 0,
-        start=scalars["start"],
-        interval_code=interval_code,
-        interval=interval,
-        maximum=maximum,
-        planned_event=events.index(ever.pop()) if ever else NONE,
-        planned_cdf=cdf,
-        stop_states=np.array([[_reason(s, (*a.stop.states, *absorbing), reasons) for s in states] for a in arms]),
-        stop_markers=np.array([[_reason(m, a.stop.markers, reasons) for m in markers] for a in arms]).reshape(
-            n_arms, -1
-        ),
-        on_treatment=markers.index(first.marker) if first.marker else NONE,
-        dose_per=Per.PATIENT if first.dose is not None and first.dose.per == "patient" else Per.ADMINISTRATION,
-        dose_level=dose_level,
-        dose_cdf=dose_cdf,
-        delay_after_adverse_event=scalars["delay"],
-        dose_factor_after_adverse_event=scalars["factor"],
-        frailty=resolver.scalar(first.adverse_events.frailty, "correlation", "course.adverse_events.frailty"),
-        term_threshold=np.full((n_sets, n_arms * len(resolver.strata), len(terms)), -np.inf),
-        term_set=np.array([markers_mask(t.set, markers) for t in first.adverse_events.terms.values()], dtype=np.uint64),
-        term_stream=np.array([streams[f"adverse_event.{term}"] for term in terms], dtype=np.int64),
-    )
+        delay[:, a] = resolver.scalar(after.delay, "duration", f"{key}.after_adverse_event.delay")
+        factor[:, a] = resolver.scalar(after.dose_factor, "ratio", f"{key}.after_adverse_event.dose_factor")
+    return {
+        "given": maximum > 0,
+        "start": start,
+        "interval_code": interval_code,
+        "interval": interval,
+        "maximum": maximum,
+        "planned_cdf": cdf,
+        "dose_level": dose_level,
+        "dose_cdf": dose_cdf,
+        "delay_after_adverse_event": delay,
+        "dose_factor_after_adverse_event": factor,
+    }
 
 
 def term_rates(course: Course, resolver: Resolver) -> dict[str, Floats]:

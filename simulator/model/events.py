@@ -15,7 +15,7 @@ from simulator.errors import MISSING
 from simulator.kernels.elementary import log
 from simulator.kernels.hazards import FAMILIES, TABULATED, kernel_parameters, piecewise_exponential_knots
 from simulator.kernels.rng import stream_numbers
-from simulator.model.model import TABLES, Event, Hazard, Model, Since
+from simulator.model.model import TABLES, Event, Hazard, Model, PerAdministration, Since
 from simulator.tables import NONE, Clock, Driver, Floats
 from simulator.units import days, number, per_day
 
@@ -91,22 +91,24 @@ def compile_events(
     for e, (name, event) in enumerate(model.events.items()):
         key = f"model.events.{name}"
         if driven[e]:
-            declared = event.per_administration
-            if declared is None:
-                continue
-            here = f"{key}.per_administration"
-            arrays["success"][:, e] = _cells(
-                resolver.array(declared.probability, "probability", f"{here}.probability"), n_arms
-            )
-            arrays["probability"][:, e] = _cells(resolver.array(declared.ever, "probability", f"{here}.ever"), n_arms)
-            arrays["lag_code"][:, e], lag = resolver.distribution(declared.lag, "duration", f"{here}.lag")
-            arrays["lag"][:, e] = lag[:, 0]
-            arrays["withholds"][e] = declared.withhold
+            if event.per_administration is not None:
+                _compile_chance(event.per_administration, resolver, f"{key}.per_administration", arrays, e, n_arms)
         elif event.hazard is not None:
             _compile_hazard(event.hazard, resolver, f"{key}.hazard", arrays, knots, e, n_arms)
     arrays.update(_effects(model, resolver, covariates, n_arms))
     arrays.update(_outcomes(model, resolver, n_arms))
     return CompiledEvents(arrays, knots)
+
+
+def _compile_chance(
+    declared: PerAdministration, resolver: Resolver, key: str, arrays: dict[str, Any], e: int, n_arms: int
+) -> None:
+    """Fill in the arrays of an event that an administration brings."""
+    arrays["success"][:, e] = _cells(resolver.array(declared.probability, "probability", f"{key}.probability"), n_arms)
+    arrays["probability"][:, e] = _cells(resolver.array(declared.ever, "probability", f"{key}.ever"), n_arms)
+    arrays["lag_code"][:, e], lag = resolver.distribution(declared.lag, "duration", f"{key}.lag")
+    arrays["lag"][:, e] = lag[:, 0]
+    arrays["withholds"][e] = declared.withhold
 
 
 def _compile_hazard(

@@ -35,7 +35,7 @@ REFUSED = [
     ("course.interval={unifrom: [14, 21]}", "did you mean 'uniform'?"),
     ("course.interval={uniform: [21, 14]}", "must be ordered: low ≤ high"),
     ("course.interval={uniform: [14]}", "must be 2 values: low, high"),
-    ("course.max_administrations=2.5", "must be a whole number between 0 and 10000"),
+    ("course.max_administrations=2.5", "must be a whole number between 0 and 10,000"),
     ("course.response=sometimes", "course.response = sometimes: must be one of"),
     ("course.stop.states=[progresion]", "did you mean 'progression'?"),
     ("course.planned.number={geometric: {probabilty: 0.3}}", "did you mean 'probability'?"),
