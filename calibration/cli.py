@@ -106,27 +106,27 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.prediction.predictive import predictive
         from simulator.results.store import save
 
-        told = _progress()
+        progress = _progress()
         if diagnostics != "none":
             check(prepared.container, declared, prepared.overrides)
         journal = held.enter_context(_kept(journal_of(folder, prepared.container, declared, prepared.overrides)))
-        fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=told, journal=journal)
+        fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress, journal=journal)
         n = draws_of(fitted)
-        fitted = cut(fitted, n, studies=STUDIES, told=told)
+        fitted = cut(fitted, n, studies=STUDIES, progress=progress)
         draws = posterior_draws(fitted, n)
         content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
         predicted = predictive(fitted)
-        told_apart = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
+        identified = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
         before = prior_draws(fitted, n)
-        sides = compare(fitted, draws, depth=diagnostics, told=told, journal=journal)
+        sides = compare(fitted, draws, depth=diagnostics, progress=progress, journal=journal)
         more = dict(comparison_nodes(sides))
-        blocks = check_blocks(fitted, told) if diagnostics == "full" else []
-        doubled = wider(fitted, told) if diagnostics == "full" else None
+        blocks = check_blocks(fitted, progress) if diagnostics == "full" else []
+        doubled = wider(fitted, progress) if diagnostics == "full" else None
         if blocks:
             more["blocks"] = blocks_node(blocks)
         if doubled is not None:
             more["wider_priors"] = wider_node(fitted, doubled)
-        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, told_apart, more)
+        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, identified, more)
         save(tree, folder / RESULTS)
         (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
         title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
@@ -145,8 +145,8 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         print()
         show(targets_table(predictive_tree(fitted, predicted), spreads=False))
         print(joint(predicted), end="")
-    if told_apart is not None:
-        print("\n" + diagnosed(told_apart), end="")
+    if identified is not None:
+        print("\n" + diagnosed(identified), end="")
     if blocks:
         print("\n" + blocks_checked(blocks), end="")
     if doubled is not None:
@@ -197,8 +197,8 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     from calibration.posterior.fit import fit
 
     prepared, declared = preparation(overrides, config_dir)
-    fitted = fit(prepared.container, declared, overrides=prepared.overrides, told=_progress())
-    return cut(fitted, draws_of(fitted), told=_progress())
+    fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=_progress())
+    return cut(fitted, draws_of(fitted), progress=_progress())
 
 
 def rerun(path: str | os.PathLike[str]) -> Fit:

@@ -155,7 +155,7 @@ class SimulatedTargets(Declared):
     """Those that vary; all that move a target if left out."""
     replicates: int = Field(default=400, ge=10, le=1_000_000)
     """Simulated studies at each parameter set."""
-    regrouped: int = Field(default=5, ge=0, le=10_000)
+    recombined: int = Field(default=5, ge=0, le=10_000)
     """So many times as many studies more, of the same patients."""
     note: Text | None = None
     """For the reader."""

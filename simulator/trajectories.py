@@ -172,8 +172,8 @@ class Trajectories:
         for spec in fields(self):
             if spec.name == "model":
                 continue
-            mine, theirs = getattr(self, spec.name), getattr(other, spec.name)
-            if mine.shape != theirs.shape or mine.tobytes() != theirs.tobytes():
+            own, theirs = getattr(self, spec.name), getattr(other, spec.name)
+            if own.shape != theirs.shape or own.tobytes() != theirs.tobytes():
                 return spec.name
         return None
 

@@ -49,8 +49,8 @@ OTHERS = (
     *("{unifrom: [1, 2]}", "{until: [1, 2], values: [1]}", "'" + "x" * 3000 + "'"),
 )
 VALUES = (*NUMBERS, *(f"'{time}'" for time in TIMES), *OTHERS)
-TOLD = {"interval", "prior", "provenance", "note", "source", "contraction", "label", "title", "name", "citation"}
-TOLD |= {"locator", "description", "printed", "sources", "population", "file"}
+SHOWN = {"interval", "prior", "provenance", "note", "source", "contraction", "label", "title", "name", "citation"}
+SHOWN |= {"locator", "description", "printed", "sources", "population", "file"}
 RAW = (
     "*a",
     "&a 1",
@@ -196,7 +196,7 @@ def _paths(node: Any, before: str) -> Iterator[tuple[str, Any]]:
 
 def _counts(path: Sequence[object], chance: random.Random) -> bool:
     """Whether a place is a candidate: what is only told to a reader seldom is."""
-    return chance.random() < 0.1 or not TOLD.intersection(map(str, path))
+    return chance.random() < 0.1 or not SHOWN.intersection(map(str, path))
 
 
 def _nodes(node: Any) -> Iterator[tuple[Any, Any]]:
@@ -219,7 +219,7 @@ def _changed(text: str, chance: random.Random) -> tuple[str, str]:
     numbers = [place for place in places if _NUMBER.fullmatch(str(place[0][place[1]]))]
     node, key = chance.choice(numbers if numbers and chance.random() < 0.5 else places)
     what = chance.choice(("value", "value", "value", "value", "delete", "rename", "move", "wrap"))
-    told = f"{what} {key!r}"
+    messages = f"{what} {key!r}"
     if what == "delete":
         del node[key]
     elif what == "rename" and isinstance(node, dict):
@@ -227,11 +227,11 @@ def _changed(text: str, chance: random.Random) -> tuple[str, str]:
             (f"{key}x", str(key).title(), "value", "all", "1a", "", "any", "x.y", "é", "death", "_target_")
         )
         node[name] = node.pop(key)
-        told += f" to {name!r}"
+        messages += f" to {name!r}"
     elif what == "move":
         other, there = chance.choice(places)
         node[key] = yaml.safe_load(yaml.safe_dump(other.get(there) if isinstance(other, dict) else None))
-        told += f" from {there!r}"
+        messages += f" from {there!r}"
     elif what == "wrap":
         node[key] = chance.choice(([node[key]], {"value": node[key]}, {"colorectal": node[key]}, str(node[key])))
     else:
@@ -239,8 +239,8 @@ def _changed(text: str, chance: random.Random) -> tuple[str, str]:
         node[key] = mark
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).replace(
             mark, value
-        ), f"{told} = {value[:60]}"
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True), told
+        ), f"{messages} = {value[:60]}"
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True), messages
 
 
 def _torn(text: str, chance: random.Random) -> tuple[str, str]:

@@ -178,12 +178,12 @@ def lines(trajectories: Trajectories) -> list[list[tuple[str, str, str]]]:
     out: list[list[tuple[str, str, str]]] = []
     for i in range(len(trajectories)):
         rows = range(int(trajectories.offset[i]), int(trajectories.offset[i + 1]))
-        mine = []
+        ours = []
         for k in rows:
             name, value = names[trajectories.log_code[k]], float(trajectories.log_value[k])
             shown = reasons[int(value)] if name == END_OF_COURSE else value.hex()
-            mine.append((float(trajectories.log_time[k]).hex(), name, shown))
-        out.append(mine)
+            ours.append((float(trajectories.log_time[k]).hex(), name, shown))
+        out.append(ours)
     return out
 
 

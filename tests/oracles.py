@@ -822,9 +822,9 @@ def _cumulative(name: str, history: History, declared: Declared, given: Mapping[
     def one_each(t: Floats, who: NDArray[np.int64]) -> Floats:
         out = np.empty(t.size)
         for stratum in np.unique(strata[who]):
-            mine = strata[who] == stratum
+            ours = strata[who] == stratum
             plain = {key: by_stratum[key][stratum] if key in by_stratum else v for key, v in hazard.items()}
-            out[mine] = cumulative_hazard(plain, t[mine])
+            out[ours] = cumulative_hazard(plain, t[ours])
         return out
 
     return one_each

@@ -116,10 +116,10 @@ CALIBRATION: Mapping[str, Any] = {
             },
             "parameters": ["survival.median", "effect.death"],
             "replicates": 200,
-            "regrouped": 5,
+            "recombined": 5,
         },
         "response": {
-            "targets": {"gain": "2 %"}, "parameters": ["response", "effect.odds"], "replicates": 200, "regrouped": 5,
+            "targets": {"gain": "2 %"}, "parameters": ["response", "effect.odds"], "replicates": 200, "recombined": 5,
         },
     },
     "search": {"draws": 500},

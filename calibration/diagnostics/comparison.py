@@ -3,7 +3,7 @@
 Knows fits; knows no file. Every combination of words (`choices`) is fitted to the same targets under the same readings
 and cut to what the model can produce, so their evidence weighs them, readings summed out (Bayes). The first is the
 calibration itself, which nothing here touches. Parts of the posterior that do not depend on a word are not searched
-again. What is told of each: its numbers, and survival by group, also averaged with the probabilities as weights.
+again. Each is shown with its numbers, and survival by group, also averaged with the probabilities as weights.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def compare(
     draws: Draws,
     *,
     depth: str = STANDARD,
-    told: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
     journal: Journal | None = None,
 ) -> Comparison:
     """Fit what a calibration file compares, and return all sides.
@@ -184,7 +184,7 @@ def compare(
     ----------
     fitted : the calibration, cut to what the model can produce, and ``draws`` of it.
     depth : of diagnostics; ``standard``: what has a closed form; ``full``: what is found by simulation too; else none.
-    told : is called with a line for each combination, and with those of `fit`.
+    progress : is called with a line for each combination, and with those of `fit`.
     journal : as for `fit`.
     """
     declared, container = fitted.declared, fitted.config
@@ -196,10 +196,10 @@ def compare(
         if depth not in (needed, FULL):
             skipped[one.name] = needed
             continue
-        if told is not None:
-            told(f"{one.name}:")
+        if progress is not None:
+            progress(f"{one.name}:")
         try:
-            sides.append(_side(fitted, one, told, journal))
+            sides.append(_side(fitted, one, progress, journal))
         except ConfigError as refusal:
             refused[one.name] = "; ".join(str(problem) for problem in refusal.problems)
     first = sides[0].survival
@@ -207,22 +207,22 @@ def compare(
     return Comparison(tuple(sides), informed, refused, held(declared, container), skipped)
 
 
-def _side(fitted: Fit, one: Combination, told: Callable[[str], None] | None, journal: Journal | None) -> Side:
+def _side(fitted: Fit, one: Combination, progress: Callable[[str], None] | None, journal: Journal | None) -> Side:
     """Return another combination, fitted and cut. Raises ConfigError where it cannot be."""
     container, more = reworded(fitted.config, one.words)
     overrides = (*fitted.overrides, *more)
-    other = fit(container, fitted.declared, overrides=overrides, told=told, journal=journal, known=fitted)
+    other = fit(container, fitted.declared, overrides=overrides, progress=progress, journal=journal, known=fitted)
     targets = [frozenset(n for c in each.readings[0].components for n in c.targets) for each in (fitted, other)]
     _refuse_other_targets(one, *targets)
     n = min(DRAWS, fitted.declared.search.draws)
-    other = cut(other, n, told=told)
+    other = cut(other, n, progress=progress)
     drawn = posterior_draws(other, n)
     return Side(one, other, drawn, survival_of(other, drawn))
 
 
-def _refuse_other_targets(one: Combination, mine: frozenset[str], others: frozenset[str]) -> None:
-    if mine != others:
-        allowed = f"{one.name} does not fit the same targets ({', '.join(sorted(mine ^ others))}): their evidence"
+def _refuse_other_targets(one: Combination, fitted: frozenset[str], others: frozenset[str]) -> None:
+    if fitted != others:
+        allowed = f"{one.name} does not fit the same targets ({', '.join(sorted(fitted ^ others))}): their evidence"
         raise ConfigError(Problem(_key(one), MISSING, f"{allowed} cannot be compared"))
 
 

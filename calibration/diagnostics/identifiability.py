@@ -42,7 +42,7 @@ BEGINNINGS = 10  # of a search, among the draws
 POINTS = 1000  # of a posterior, among which modes are sought
 NEIGHBOURS = 15
 SHALLOW = 1.0  # log units by which two modes must stand out over the saddle between them
-COMPARABLE = 0.1  # of the mass: a mode with less is not told
+COMPARABLE = 0.1  # of the mass: a mode with less is not shown
 COLLINEAR = 10.0
 """Brun et al. (2001): from an index of 10 to 15 on, parameters can make up for each other."""
 REFITTED = 300  # draws of a posterior that is searched without a target
@@ -209,7 +209,7 @@ def _end(
     known = [(float(top[j]), 0.0, top)]
 
     def root_of_drop(x: float) -> float:
-        """√(2·drop) of the profile at x, begun where the nearest point was found: nearly linear in x."""
+        """√(2·drop) of the profile at x, started where the nearest point was found: nearly linear in x."""
         near = draws[np.abs(draws[:, j] - x) < 0.5 * spread[j]][:BEGINNINGS]
         begin = np.concatenate([min(known, key=lambda each: abs(each[0] - x))[2][None], near])
         begin[:, j] = x
@@ -283,8 +283,8 @@ def collinearity(information: Floats, names: Sequence[str]) -> list[Collinearity
     return [together, Collinearity((names[worst[1]], names[worst[0]]), _index(information, worst))]
 
 
-def _index(told: Floats, chosen: Sequence[int]) -> float:
-    part = told[np.ix_(list(chosen), list(chosen))]
+def _index(matrix: Floats, chosen: Sequence[int]) -> float:
+    part = matrix[np.ix_(list(chosen), list(chosen))]
     size = np.sqrt(np.maximum(np.diag(part), 1e-12))
     least = float(np.linalg.eigvalsh(part / np.outer(size, size))[0])
     return 1.0 / math.sqrt(least) if least > 1e-8 else math.inf
@@ -382,12 +382,12 @@ def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
     n = len(predicted.reading)
     log_weight = np.zeros(n)
     for number, reading in enumerate(fitted.readings):
-        mine = predicted.reading == number
+        of_reading = predicted.reading == number
         changed = _without(fitted, reading, target)
         if changed is None:
             return LeftOut(target, math.nan, math.nan, "cannot be left out alone")
-        sets = _sets(reading, int(mine.sum()))
-        log_weight[mine] = sum(term.log_density(sets) for term in changed[1]) - sum(
+        sets = _sets(reading, int(of_reading.sum()))
+        log_weight[of_reading] = sum(term.log_density(sets) for term in changed[1]) - sum(
             term.log_density(sets) for term in changed[0]
         )
     weights = np.exp(log_weight - log_weight.max())
@@ -431,13 +431,13 @@ def percentile(predicted: Predictive, target: str, weights: Floats | None = None
     known = ~np.isnan(values)
     rank = np.full(values.shape, math.nan)
     for number, entries in enumerate(predicted.entries):
-        mine, entry = predicted.reading == number, entries[k]
-        if entry.reported is not None and mine.any():
+        of_reading, entry = predicted.reading == number, entries[k]
+        if entry.reported is not None and of_reading.any():
             reach = (entry.half_width or 0.0) + TOLERANCE * max(1.0, abs(entry.reported))
             with np.errstate(invalid="ignore"):
-                near = np.abs(values[mine] - entry.reported) <= reach
-            equal = values[mine] == entry.reported if math.isinf(entry.reported) else near
-            rank[mine] = np.where(equal, 0.5, values[mine] < entry.reported)
+                near = np.abs(values[of_reading] - entry.reported) <= reach
+            equal = values[of_reading] == entry.reported if math.isinf(entry.reported) else near
+            rank[of_reading] = np.where(equal, 0.5, values[of_reading] < entry.reported)
     return float(np.sum((weight * rank)[known]) / np.sum(weight[known])) if known.any() else math.nan
 
 

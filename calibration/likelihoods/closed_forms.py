@@ -226,9 +226,9 @@ class ClosedForms:
                 f"response is not that of the published study (parameters.reference), and response_effect of {name}"
                 " lets it move survival"
             )
-        mine = self.experiment.model.events[hazard.solved_for].set
+        markers = self.experiment.model.events[hazard.solved_for].set
         for ratio in event.ratios:
-            if ratio.marker not in mine or ratio.state is not None:
+            if ratio.marker not in markers or ratio.state is not None:
                 other = ratio.marker or ratio.state or ratio.covariate
                 raise NoClosedForm(f"the hazard ratio of {other} comes on top of the calibrated curve of {name}")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from calibration.likelihoods.simulated import with_luck
+from calibration.likelihoods.simulated import with_seed
 from simulator.evidence.entries import EvidenceEntry
 from simulator.evidence.statistic import Statistic
 from simulator.experiment.schema import Experiment
@@ -51,7 +51,7 @@ def unprinted_shares(experiment: Experiment, entries: Sequence[EvidenceEntry]) -
     shares = [(entry, statistic) for entry in entries if (statistic := _share(entry)) is not None]
     if not shares:
         return
-    experiment = with_luck(experiment, "printable", replicates=STUDIES)
+    experiment = with_seed(experiment, "printable", replicates=STUDIES)
     histories = trajectories_of(experiment, range(STUDIES), parameter_sets=range(1))
     data = observe(histories, design_of(experiment), seed=experiment.root.seed)
     for entry, statistic in shares:

@@ -6,8 +6,9 @@ a normal error of standard deviation τ (Wilkinson 2013, Stat Appl Genet Mol Bio
 Targets of one term are taken together, study by study, so their dependence is in it. Like every term it is a
 probability of printed figures, constants included, and goes beside those with closed forms.
 
-All parameter sets share their luck (common random numbers), so that the estimate is one smooth function of the
-parameters, the same bits for the same parameters. Its error is smooth too, not small; `simulation_error` measures it.
+All parameter sets share their random numbers (common random numbers), so that the estimate is one smooth function of
+the parameters, the same bits for the same parameters. Its error is smooth too, not small; `simulation_error` measures
+it.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ class Simulated:
 
     ``parameters``: those that vary; all others have the value that ``experiment`` declares, also ``held``, which have a
     prior and would move a target; of ``untried`` it is not known. ``moves``: of the others, for sets that cannot be
-    declared with these values (`held`). The experiment's replicates are the simulated studies; ``regrouped`` times as
-    many are put together anew from their patients (`study.regrouped`).
+    declared with these values (`held`). The experiment's replicates are the simulated studies; ``recombined`` times as
+    many are put together anew from their patients (`study.recombined`).
     Two terms are equal if the same is asked of the same studies, be it under different readings.
     """
 
@@ -77,7 +78,7 @@ class Simulated:
     printed: tuple[Printed, ...]
     parameters: frozenset[str]
     experiment: Experiment = field(compare=False)
-    regrouped: int
+    recombined: int
     held: tuple[str, ...] = field(default=(), compare=False)
     untried: tuple[str, ...] = field(default=(), compare=False)
     moves: tuple[Move, ...] = field(default=(), compare=False)
@@ -100,7 +101,7 @@ class Simulated:
         """
         found = np.full(sets.size, -np.inf)
         for rows, experiment in self._placed(sets):
-            values = batch.targets(experiment, of=self.targets, regrouped=self.regrouped)
+            values = batch.targets(experiment, of=self.targets, recombined=self.recombined)
             probability = np.ones(values.shape[:2])
             for k, one in enumerate(self.printed):
                 probability *= one.probability(values[:, :, k])
@@ -122,19 +123,19 @@ class Simulated:
         """Return a term for each of its targets by itself."""
         return [replace(self, printed=(one,)) for one in self.printed]
 
-    def with_other_luck(self, number: int) -> Simulated:
+    def with_other_seed(self, number: int) -> Simulated:
         """Return the same term under other random numbers, a number ≥ 1 for each."""
-        return replace(self, experiment=with_luck(self.experiment, self.name, number))
+        return replace(self, experiment=with_seed(self.experiment, self.name, number))
 
 
-def with_luck(experiment: Experiment, name: str, number: int = 0, **study: Any) -> Experiment:
+def with_seed(experiment: Experiment, name: str, number: int = 0, **study: Any) -> Experiment:
     """Return an experiment with random numbers of its own, for a term of this name, and other numbers of its study."""
     config = experiment.config
     stream = stream_number(f"calibration.simulated.{name}")
     u = float(uniforms(int(config.get("seed", 0)), 0, number, stream, 0))
     container = {**config, "seed": int(u * 2.0**53), "study": {**config["study"], **study}}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
+        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the experiment was declared
         return declare(container, overrides=experiment.overrides)
 
 
@@ -142,9 +143,10 @@ def moved(term: Simulated, prior: Prior) -> tuple[frozenset[str], frozenset[str]
     """Return the parameters that move a statistic of the term, in some study, and those of which it is not known.
 
     Each coordinate of the prior is set to both quartiles, those of its block to their medians, other blocks to their
-    declared values; since sets share their luck, what does not matter changes no bit. Blocks come whole. Where a set
-    cannot be produced, one nearer to the prior's middle is tried: a refusal says nothing of what a number moves. A
-    block of which some set cannot be produced however near it is, and no other moves a statistic, is not known.
+    declared values; since sets share their random numbers, what does not matter changes no bit. Blocks come whole.
+    Where a set cannot be produced, one nearer to the prior's middle is tried: a refusal says nothing of what a number
+    moves. A block of which some set cannot be produced however near it is, and no other moves a statistic, is not
+    known.
     """
     usual = batch.targets(term.experiment, of=term.targets)[0]
     found: set[str] = set()
@@ -176,11 +178,11 @@ def _moves(term: Simulated, block: Block, usual: Floats) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class SimulationError:
-    """How far the luck of simulated studies moves a posterior, between ``seeds`` seeds.
+    """How far the random numbers of simulated studies move a posterior, between ``seeds`` seeds.
 
     ``shift``: for each number, the standard deviation of its posterior mean over the posterior standard deviation.
     ``log_likelihood``: the standard deviation of the log likelihood at the mode; ``log_evidence``: that of the log
-    evidence. Infinite where some luck finds no likelihood.
+    evidence. Infinite where some seed finds no likelihood.
     """
 
     seeds: int
@@ -205,13 +207,13 @@ def simulation_error(
 
     Parameters
     ----------
-    terms : the simulated terms of one posterior; other terms have no luck.
+    terms : the simulated terms of one posterior; other terms have no random numbers.
     sets : n equally weighted draws, the first of them the mode.
     scaled : numbers (n,) on the scales on which their spread is compared.
     """
     log_likelihood = np.stack(
         [
-            sum((one.with_other_luck(k).log_density(sets) if k else one.log_density(sets) for one in terms), start=0.0)
+            sum((one.with_other_seed(k).log_density(sets) if k else one.log_density(sets) for one in terms), start=0.0)
             for k in range(seeds)
         ]
     )

@@ -24,7 +24,7 @@ from calibration.likelihoods.closed_forms import (
 from calibration.likelihoods.held import moves_of
 from calibration.likelihoods.printable import beyond_follow_up, unprinted_shares
 from calibration.likelihoods.printed_curves import PrintedCurves
-from calibration.likelihoods.simulated import Printed, Simulated, moved, with_luck
+from calibration.likelihoods.simulated import Printed, Simulated, moved, with_seed
 from calibration.likelihoods.terms import Outcomes, Proportion, Term
 from calibration.priors.laws import Fixed
 from calibration.priors.parameters import Prior, Single
@@ -72,17 +72,17 @@ def simulated_terms(
         looked_at = _looked_at(given.parameters, prior, f"{here}.parameters", problems)
         if problems.found:
             continue
-        study = with_luck(experiment, name, replicates=given.replicates)
-        term = Simulated(name, tuple(p for p in printed if p is not None), looked_at, study, given.regrouped)
-        movers, untried = moved(term, prior)
+        study = with_seed(experiment, name, replicates=given.replicates)
+        term = Simulated(name, tuple(p for p in printed if p is not None), looked_at, study, given.recombined)
+        influential, untried = moved(term, prior)
         if given.parameters is None:
-            term = replace(term, parameters=movers)
-            if not movers:
+            term = replace(term, parameters=influential)
+            if not influential:
                 problems.add(here, list(given.targets), f"no parameter with a prior moves these targets; {CURE}")
                 continue
-        mine = term.parameters
-        moves = moves_of(study, prior, mine, seed=int(study.config.get("seed", 0)), name=name)
-        held, unknown = (tuple(sorted(names - mine)) for names in (movers, untried))
+        own = term.parameters
+        moves = moves_of(study, prior, own, seed=int(study.config.get("seed", 0)), name=name)
+        held, unknown = (tuple(sorted(names - own)) for names in (influential, untried))
         found.append(replace(term, held=held, untried=unknown, moves=tuple(moves)))
     return tuple(found), problems.found
 
@@ -132,11 +132,11 @@ def _looked_at(names: Sequence[str] | None, prior: Prior, here: str, problems: P
     """Return the parameters that are named, by themselves or by what all strata begin with."""
     found: set[str] = set()
     for name in names or ():
-        mine = {path for path in prior.parameters if name in (path, path.rpartition(".")[0])}
-        if not mine:
+        own = {path for path in prior.parameters if name in (path, path.rpartition(".")[0])}
+        if not own:
             groups = {path.rpartition(".")[0] for path in prior.parameters} - {""}
             problems.unknown(here, name, [*prior.parameters, *sorted(groups)], what="parameter with a prior")
-        found |= mine
+        found |= own
     if not found:
         return frozenset()
     for block in prior.blocks:  # shares that sum to one come together; what is fixed is no choice
@@ -208,8 +208,8 @@ class _Targets:
         by_endpoint: dict[str, list[EvidenceEntry]] = {}
         for entry in entries:
             by_endpoint.setdefault(statistic_of(entry).endpoint.name, []).append(entry)
-        for name, mine in by_endpoint.items():
-            yield from self._curves(ENDPOINTS[name], mine)
+        for name, own in by_endpoint.items():
+            yield from self._curves(ENDPOINTS[name], own)
 
     def _curves(self, endpoint: Endpoint, entries: Sequence[EvidenceEntry]) -> Iterator[Term]:
         """Yield the likelihood of what was printed of the curves of one endpoint."""
@@ -297,16 +297,16 @@ class _Targets:
         return bool(again)
 
 
-def _contains(mine: Statistic, other: Statistic, *, equal: bool) -> bool:
+def _contains(own: Statistic, other: Statistic, *, equal: bool) -> bool:
     """Whether the patients counted by one proportion include those of another; of the same ones if ``equal``."""
-    a, b = mine.column, other.column
+    a, b = own.column, other.column
     pairs = (
         (a.outcome, b.outcome, None),
-        (mine.where.stratum, other.where.stratum, None),
-        (mine.where.arm, other.where.arm, None),
-        (mine.population, other.population, "treated"),
+        (own.where.stratum, other.where.stratum, None),
+        (own.where.arm, other.where.arm, None),
+        (own.population, other.population, "treated"),
     )
-    if mine is other or (a.kind, a.name) != (b.kind, b.name):
+    if own is other or (a.kind, a.name) != (b.kind, b.name):
         return False
     wider = all(one in (another, everything) for one, another, everything in pairs)
     return wider and (equal or any(one != another for one, another, _ in pairs))

@@ -214,10 +214,10 @@ class DeathCounts:
             everything = tuple(range(sample.size + 1))
             times = [*([self.landmark.time] if self.landmark is not None else []), *([time] if cut else [])]
             keys, log_p = sample.log_table(sets, [Cut(t, everything) for t in times])
-            log_mine = log_sum(log_p)
-            log_printed += log_mine
+            log_own = log_sum(log_p)
+            log_printed += log_own
             with np.errstate(invalid="ignore"):
-                p = np.where(np.isfinite(log_mine)[:, None], np.exp(log_p - log_mine[:, None]), 0.0)
+                p = np.where(np.isfinite(log_own)[:, None], np.exp(log_p - log_own[:, None]), 0.0)
             tables: dict[int, Floats] = {}
             for column, key in enumerate(keys):
                 by_landmark = 0 if self.landmark is None else key[0]

@@ -100,7 +100,7 @@ def _alternatives(found: Comparison) -> xr.Dataset:
         ),
         "converged": (
             each, [all(reading.converged for reading in side.fitted.readings) for side in found.sides],
-            "whether every search ended before its stages ran out, and luck moves it little", "1",
+            "whether every search ended before its stages ran out, and the random numbers move it little", "1",
         ),
         "unit": (of[1:], [units.get(name, "1") for name in names], "unit of the quantiles", ""),
     }  # fmt: skip

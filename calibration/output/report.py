@@ -324,7 +324,7 @@ def _search(fitted: Fit) -> Iterator[str]:
             names = ", ".join(term.untried)
             yield from _wrapped(f"Held in {name}; the model cannot produce a trial of whether they move it: {names}")
     if not all(error.converged for _, error in simulated.values()):
-        cure = "raise replicates or regrouped under calibration.simulated, or its tolerances"
+        cure = "raise replicates or recombined under calibration.simulated, or its tolerances"
         yield from _wrapped(f"NOT CONVERGED: they must be below {LARGEST_SHIFT:g} and {LARGEST_ERROR:g}; {cure}")
 
 

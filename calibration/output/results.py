@@ -273,7 +273,7 @@ def _readings(fitted: Fit) -> xr.Dataset:
     def column(values: Sequence[Any] | NDArray[Any], long_name: str, units: str = "1") -> Any:
         return "reading", _array(values), {"long_name": long_name, "units": units}
 
-    luck = [[c.simulation for c in reading.components if c.simulation is not None] for reading in fitted.readings]
+    errors_of = [[c.simulation for c in reading.components if c.simulation is not None] for reading in fitted.readings]
     names = ["+".join(reading.chosen[question] for question in varied(fitted)) for reading in fitted.readings]
     of_each = fitted.readings
     variables = {
@@ -285,14 +285,14 @@ def _readings(fitted: Fit) -> xr.Dataset:
         ),
         "converged": column(
             [r.converged for r in of_each],
-            "whether the search ended before its stages ran out, and luck moves it little",
+            "whether the search ended before its stages ran out, and the random numbers move it little",
         ),
         "simulation_shift": column(
-            [max((e.largest_shift for e in errors), default=0.0) for errors in luck],
+            [max((e.largest_shift for e in errors), default=0.0) for errors in errors_of],
             "most that posterior means move between seeds of a simulated likelihood, posterior standard deviations",
         ),
         "simulation_log_likelihood_error": column(
-            [max((e.log_likelihood for e in errors), default=0.0) for errors in luck],
+            [max((e.log_likelihood for e in errors), default=0.0) for errors in errors_of],
             "standard deviation between seeds of a simulated log likelihood at the mode",
         ),
         "effective_size": column(

@@ -50,7 +50,7 @@ class Component:
 
     @property
     def converged(self) -> bool:
-        """Whether the search ended before its stages ran out, and luck moves the posterior little."""
+        """Whether the search ended before its stages ran out, and the random numbers move the posterior little."""
         return self.draws.converged and (self.simulation is None or self.simulation.converged)
 
     @property
@@ -98,8 +98,8 @@ def components(prior: Prior, terms: Sequence[Term]) -> Iterator[tuple[Prior, tup
         label = [min(tied) if one in tied else one for one in label]
     for one in dict.fromkeys(label):
         blocks = tuple(block for block, of in zip(prior.blocks, label, strict=True) if of == one)
-        mine = tuple(term for term in terms if {label[owner[name]] for name in term.parameters} == {one})
-        yield Prior(blocks), mine
+        own = tuple(term for term in terms if {label[owner[name]] for name in term.parameters} == {one})
+        yield Prior(blocks), own
 
 
 def searched(
@@ -165,7 +165,7 @@ def _impossible(prior: Prior, terms: Sequence[Term], seed: int) -> list[str]:
 
 
 def _simulation_error(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> SimulationError | None:
-    """Return how far the luck of simulated terms moves a posterior; None where none is simulated."""
+    """Return how far the random numbers of simulated terms move a posterior; None where none is simulated."""
     simulated = [term for term in terms if isinstance(term, Simulated)]
     if not simulated:
         return None

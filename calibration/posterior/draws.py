@@ -75,17 +75,17 @@ def _draws(
     terms: dict[str, Floats] = {}
     log_prior = np.zeros(n)
     for number, one in enumerate(fitted.readings):
-        mine = reading == number
-        size = int(mine.sum())
+        chosen = reading == number
+        size = int(chosen.sum())
         if size == 0:
             continue
         for component, z in zip(one.components, coordinates(one, size), strict=True):
             sets = component.prior.parameter_sets(z)
             for name, column in sets.values.items():
-                values.setdefault(name, np.full(n, np.nan))[mine] = column
-            log_prior[mine] += standard_normal_log_density(z)
+                values.setdefault(name, np.full(n, np.nan))[chosen] = column
+            log_prior[chosen] += standard_normal_log_density(z)
             for k, column in enumerate(_log_densities(component, z) if likelihood else ()):
-                terms.setdefault(name_of(component, k), np.full(n, np.nan))[mine] = column
+                terms.setdefault(name_of(component, k), np.full(n, np.nan))[chosen] = column
     return Draws(reading, values, log_prior, terms)
 
 

@@ -7,7 +7,7 @@ stomach cancer leaves no room for the assumed progression. They have no data of 
     π_F(θ) = π(θ)·1_F(θ)/π(F),   evidence ∫ L·π_F = ∫ L·π · (share of the posterior in F)/(share of the prior in F).
 
 Draws are declared many side by side; those that are refused are replaced by further ones. The first of those that can
-be produced are simulated at once, each with a luck of its own: that is the posterior predictive distribution.
+be produced are simulated at once, each with random numbers of its own: that is the posterior predictive distribution.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def cut(
     *,
     studies: int = 0,
     threads: int | None = None,
-    told: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Fit:
     """Return a fit whose posterior is cut to what the model can produce, with n draws over all readings.
 
@@ -94,7 +94,7 @@ def cut(
     ----------
     studies : simulated studies of each of the first draws, of the size and with the estimators of the published one.
     threads : as in `simulator.running.batch.outcomes`; changes nothing in the result.
-    told : is called with a line for each batch of draws.
+    progress : is called with a line for each batch of draws.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def cut(
     """
     works = [_Work(reading, studies, processors(threads)) for reading in fitted.readings]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # told when the cohort was declared
+        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the cohort was declared
         for work in works:
             work.look_at_prior()
         for number in range(MOST_BATCHES):
@@ -116,8 +116,8 @@ def cut(
                 return found
             for work, needed in short:
                 work.more(needed, number, math.ceil(SIMULATED * needed / n))
-                if told is not None:
-                    told(f"{work.size} of {needed} draws; the model cannot produce {work.refused} of {work.tried}")
+                if progress is not None:
+                    progress(f"{work.size} of {needed} draws; the model cannot produce {work.refused} of {work.tried}")
     tried, refused = sum(work.tried for work in works), sum(work.refused for work in works)
     reasons = "; ".join(name for name, _ in sum((work.reasons for work in works), Counter()).most_common(3))
     allowed = f"the model can produce only {tried - refused} of {tried} draws of the posterior: {reasons}"
@@ -147,8 +147,8 @@ class _Work:
         """Estimate the share of the prior that can be produced, and where a simulated term has no likelihood."""
         z = self.reading.prior_coordinates(PRIOR_DRAWS)
         possible, _, _ = self._tried(z, 0)
-        for component, mine in zip(self.reading.components, z, strict=True):
-            sets = component.prior.parameter_sets(mine[:UNDEFINED_DRAWS])
+        for component, scores in zip(self.reading.components, z, strict=True):
+            sets = component.prior.parameter_sets(scores[:UNDEFINED_DRAWS])
             for term in component.terms:
                 if isinstance(term, Simulated) and (share := float(term.undefined(sets).mean())):
                     self.undefined[term.name] = share
@@ -181,8 +181,8 @@ class _Work:
         ``simulated``: of this many draws, the first, studies are simulated.
         """
         values: dict[str, Floats] = {}
-        for component, mine in zip(self.reading.components, z, strict=True):
-            sets = component.prior.parameter_sets(mine)
+        for component, scores in zip(self.reading.components, z, strict=True):
+            sets = component.prior.parameter_sets(scores)
             values |= {path: sets[path] for path in component.prior.parameters}
         n = len(z[0])
 
@@ -202,11 +202,13 @@ class _Work:
         return possible, np.concatenate(found), reasons
 
     def _reports(self, experiment: Experiment | None, numbers: Sequence[int]) -> Floats:
-        """Return what studies of the first parameter sets report, (sets, studies, targets); a luck for each number."""
+        """Return what studies of the first parameter sets report, (sets, studies, targets); own random numbers for
+        each.
+        """
         if experiment is None or not numbers or self.studies == 0:
             return np.empty((0, self.studies, len(self.reading.experiment.selection.targets)))
-        luck = [range(number * self.studies, (number + 1) * self.studies) for number in numbers]
-        return batch.targets(experiment, threads=1, replicates=luck)
+        studies_of = [range(number * self.studies, (number + 1) * self.studies) for number in numbers]
+        return batch.targets(experiment, threads=1, replicates=studies_of)
 
 
 def _said(why: str) -> str:

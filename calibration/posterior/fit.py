@@ -168,7 +168,7 @@ def fit(
     declared: schema.Calibration,
     *,
     overrides: Sequence[str] = (),
-    told: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
     journal: Journal | None = None,
     known: Fit | None = None,
     threads: int | None = None,
@@ -180,7 +180,7 @@ def fit(
     container : the composed configuration, as `simulator.experiment.schema.declare` takes it; its ``seed`` is used.
     declared : the calibration file.
     overrides : the user's ``key=value`` texts, as for `declare`.
-    told : is called with one line for each component that was searched.
+    progress : is called with one line for each component that was searched.
     journal : likelihoods of a run that was cut off, not to be found again; the new ones are added.
     known : a fit with the same seed and search, of the same model but for a word; parts that it has too, prior and
         closed forms alike, are taken from it. What is simulated depends on the whole model, and is searched anew.
@@ -198,8 +198,8 @@ def fit(
     made = [component for reading in others for component in reading.components if component.simulation is None]
     parts = [list(components(one.prior, one.terms)) for one in prepared.readings]
     wanted: list[_Search] = []
-    for alternatives, one, mine in zip(prepared.chosen, prepared.readings, parts, strict=True):
-        for prior, terms in mine:
+    for alternatives, one, own in zip(prepared.chosen, prepared.readings, parts, strict=True):
+        for prior, terms in own:
             there = [(other.prior, other.terms) for other in made] + [(other.prior, other.terms) for other in wanted]
             if (prior, terms) not in there:
                 asked = (one.experiment.config, declared, alternatives, prior.names)
@@ -208,12 +208,12 @@ def fit(
         warnings.simplefilter("ignore", DeclarationWarning)
         for component in _side_by_side(wanted, declared.search, seed, processors(threads)):
             made.append(component)
-            if told is not None and component.terms:
+            if progress is not None and component.terms:
                 size, stages = component.draws.effective_size, component.draws.stages
-                told(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
+                progress(f"{', '.join(component.targets)}: effective size {size:,.0f} after {stages} stages")
     fits = []
-    for alternatives, one, mine in zip(prepared.chosen, prepared.readings, parts, strict=True):
-        found = tuple(next(c for c in made if (c.prior, c.terms) == part) for part in mine)
+    for alternatives, one, own in zip(prepared.chosen, prepared.readings, parts, strict=True):
+        found = tuple(next(c for c in made if (c.prior, c.terms) == part) for part in own)
         fits.append(ReadingFit(alternatives, found, seed, one.experiment, one.kinds))
     names = tuple(tuple(alternatives.values()) for alternatives in prepared.chosen)
     readings = Alternatives(names, prepared.weights)

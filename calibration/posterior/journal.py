@@ -1,6 +1,6 @@
 """Likelihoods that were found, on disk until a calibration ends. Knows records and hashes; knows no likelihood.
 
-A search asks the same questions again when it is begun again, in the same order, bit for bit: so it needs no state of
+A search asks the same questions again when it is started again, in the same order, bit for bit: so it needs no state of
 its own to go on from where it was cut off, only the answers that it had. A record is the hash of a question, the
 answer, and a hash of both; one that was cut off in the middle is not read, and what follows it is. Records are appended
 whole, so that two runs may write into one file (the first to end takes it away), and each flushed to the disk, so that

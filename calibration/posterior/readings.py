@@ -76,7 +76,7 @@ def _given(container: Mapping[str, Any]) -> list[Any]:
 
 def _refuse_other_targets(chosen: Sequence[Mapping[str, str]], terms: Sequence[Sequence[Term]]) -> None:
     """Refuse readings that do not fit the same targets: evidence of other data does not weigh them."""
-    fitted = [frozenset(name for term in mine for name in term.targets) for mine in terms]
+    fitted = [frozenset(name for term in own_terms for name in term.targets) for own_terms in terms]
     for alternatives, names in zip(chosen, fitted, strict=True):
         if names != fitted[0]:
             other = ", ".join(sorted(names ^ fitted[0]))
@@ -97,8 +97,8 @@ def _readings(
 ) -> tuple[list[dict[str, str]], list[float]]:
     """Return the alternatives of every reading to be fitted, and their prior weights.
 
-    An alternative that a file closer to the run overrules changes nothing, so that it could not be told from the
-    default: it is refused, unless ``study.reading`` answers its question.
+    An alternative that a file closer to the run overrules changes nothing: it would equal the default. It
+    is refused, unless ``study.reading`` answers its question.
     """
     given = _given(container)
     default = dict(chosen_in(evidence, container, overrides).chosen)

@@ -44,8 +44,9 @@ class Joint:
 class Predictive:
     """Simulated studies of draws of the posterior.
 
-    ``reading``: of each draw, (D,). ``simulated``: (D, R, T), each draw with a luck of its own; +inf not reached, NaN
-    undefined. ``entries``: the targets under each reading. ``joint``: of all targets, and of those of each role.
+    ``reading``: of each draw, (D,). ``simulated``: (D, R, T), each draw with random numbers of its own; +inf not
+    reached, NaN undefined. ``entries``: the targets under each reading. ``joint``: of all targets, and of those of each
+    role.
     """
 
     reading: Integers
@@ -109,14 +110,14 @@ def normal_scores(
     d, r, t = simulated.shape
     scores, reported = np.zeros((d, r, t)), np.full(t, np.nan)
     for k in range(t):
-        mine = [entries[which][k] for which in reading]
-        values = as_printed(simulated[:, :, k], [e.bound for e in mine], [e.reported for e in mine])
+        of_draws = [entries[which][k] for which in reading]
+        values = as_printed(simulated[:, :, k], [e.bound for e in of_draws], [e.reported for e in of_draws])
         known = np.sort(values[~np.isnan(values)])
         if known.size == 0:
             continue
         own = mid_ranks(values.ravel(), known, entries[0][k].half_width or 0.0).reshape(d, r)
         scores[:, :, k] = np.where(np.isnan(values), 0.0, _score(own, known.size))
-        share = np.mean([_reported_rank(known, entry) for entry in mine])
+        share = np.mean([_reported_rank(known, entry) for entry in of_draws])
         reported[k] = float(_score(np.array(share), known.size))
     return scores, reported
 
@@ -140,9 +141,9 @@ def distance(scores: Floats, reported: Floats) -> NDArray[np.bool_]:
     values, vectors = np.linalg.eigh(np.cov(flat, rowvar=False).reshape(len(middle), -1))
     kept = values > SMALLEST
     along = vectors[:, kept] / np.sqrt(values[kept])
-    mine = float(np.sum(((reported - middle) @ along) ** 2))
+    reported_square = float(np.sum(((reported - middle) @ along) ** 2))
     others = np.sum(((flat - middle) @ along) ** 2, axis=1)
-    return np.asarray((others >= mine).reshape(scores.shape[:2]))
+    return np.asarray((others >= reported_square).reshape(scores.shape[:2]))
 
 
 def _reported_rank(known: Floats, entry: EvidenceEntry) -> float:

@@ -2,7 +2,7 @@
 
 Knows a fit and its draws; knows no file and nothing of other models. The curve is the closed form that entered the
 likelihood where there is one (`closed_forms`); otherwise studies of a few draws are simulated, and the share alive is
-counted, with a luck that all draws share.
+counted, with random numbers that all draws share.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def times_of(fitted: Fit) -> tuple[Floats, float]:
 
 
 def named_times(fitted: Fit) -> list[float]:
-    """Return the times at which survival is told, days: printed landmarks, and one, two and five years.
+    """Return the times at which survival is shown, days: printed landmarks, and one, two and five years.
 
     A landmark within a day of a year stands for it: a year may be written as 365 days.
     """
@@ -91,12 +91,12 @@ def _closed(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
     fine = np.linspace(0.0, end, FINE)
     share, mean = np.empty((draws.size, len(strata), times.size)), np.empty((draws.size, len(strata)))
     for number, of_reading in enumerate(curves):
-        mine = draws.reading == number
-        sets = ParameterSets({name: column[mine] for name, column in draws.values.items()}, int(mine.sum()))
+        draws_of = draws.reading == number
+        sets = ParameterSets({name: column[draws_of] for name, column in draws.values.items()}, int(draws_of.sum()))
         for s, stratum in enumerate(strata if sets.size else ()):
-            share[mine, s] = np.exp(of_reading[stratum].log_survival(sets, times))
+            share[draws_of, s] = np.exp(of_reading[stratum].log_survival(sets, times))
             curve = np.exp(of_reading[stratum].log_survival(sets, fine))
-            mean[mine, s] = np.trapezoid(curve, fine, axis=1)
+            mean[draws_of, s] = np.trapezoid(curve, fine, axis=1)
     groups = strata if len(strata) > 1 else (EVERYBODY,)
     return Survival(tuple(groups), times, share, mean, end, closed=True)
 
@@ -111,15 +111,15 @@ def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival
     rows = np.arange(min(SIMULATED_DRAWS, draws.size))
     found: dict[int, Mapping[str, Variable]] = {}
     for number, reading in enumerate(fitted.readings):
-        mine = rows[draws.reading[rows] == number]
-        if mine.size:
-            _, kept, brought = simulated_draws(reading, draws, mine, SIMULATED_STUDIES)
-            found |= {int(mine[row]): each.statistics for row, each in zip(kept, brought, strict=True)}
+        draws_of = rows[draws.reading[rows] == number]
+        if draws_of.size:
+            _, kept, brought = simulated_draws(reading, draws, draws_of, SIMULATED_STUDIES)
+            found |= {int(draws_of[row]): each.statistics for row, each in zip(kept, brought, strict=True)}
     curves = [_counted(found[row], times, end) for row in sorted(found)]
     names = [str(name) for name in next(iter(found.values()))["group"].values]
-    told = [i for i, name in enumerate(names) if name != EVERYBODY or len(names) == 1]
-    share, mean = (np.stack(each)[:, told] for each in zip(*curves, strict=True))
-    groups = tuple(names[i] for i in told)
+    kept_groups = [i for i, name in enumerate(names) if name != EVERYBODY or len(names) == 1]
+    share, mean = (np.stack(each)[:, kept_groups] for each in zip(*curves, strict=True))
+    groups = tuple(names[i] for i in kept_groups)
     return Survival(groups, times, share, mean, end, closed=False)
 
 
@@ -148,7 +148,7 @@ def simulated_draws(
     others = [text for text in experiment.overrides if not text.startswith("study.replicates=")]
     values = {path: draws.values[path][chosen].tolist() for path in paths}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # told when the cohort was declared
+        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the cohort was declared
         found = declare_possible(config, values, overrides=others)
     if found.experiment is None:
         raise RuntimeError("no draw of the posterior can be produced, and all of them could")

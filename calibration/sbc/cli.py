@@ -114,7 +114,7 @@ def settings_of(overrides: Sequence[str]) -> tuple[Settings, list[str]]:
 def check_and_write(prepared: Prepared, declared: Calibration, settings: Settings) -> Verdict:
     """Simulate papers and rank their truths, write the ranks into a folder of their own, print the checks."""
     assert prepared.folder is not None  # prepared with an output folder
-    told = _Progress(settings.papers)
+    progress = _Progress(settings.papers)
     with claimed(prepared.folder, RESULTS) as folder:
         from calibration.sbc.rank_checks import verdict
         from calibration.sbc.rank_report import rank_report
@@ -131,10 +131,10 @@ def check_and_write(prepared: Prepared, declared: Calibration, settings: Setting
                 search=settings.search,
                 control=settings.control,
                 overrides=prepared.overrides,
-                told=told,
+                progress=progress,
             )
         except KeyboardInterrupt:
-            print(f"{told.done:,} of {settings.papers:,} papers were done; nothing is written", file=sys.stderr)
+            print(f"{progress.done:,} of {settings.papers:,} papers were done; nothing is written", file=sys.stderr)
             raise
         result = verdict(
             found.quantities,

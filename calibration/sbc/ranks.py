@@ -92,7 +92,7 @@ def ranks(
     control: str | None = None,
     overrides: tuple[str, ...] = (),
     threads: int | None = None,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Ranks:
     """Simulate papers of a cohort, fit each, and rank its truth among draws of its posterior.
 
@@ -104,7 +104,7 @@ def ranks(
     search : settings of the search; those of ``declared`` if None.
     control : name of a wrong posterior in place of the right one, one of `controls.CONTROLS`.
     threads : that work, see `workers.processors`; they change no bit.
-    told : is called with the number of papers that are done.
+    progress : is called with the number of papers that are done.
 
     Raises
     ------
@@ -119,8 +119,8 @@ def ranks(
         study = _Study(SimulatedPapers(fitted), draws, control)
         for done, (_, row) in enumerate(in_order(study.ranked, range(papers), processors(threads)), start=1):
             rows.append(row)
-            if told is not None:
-                told(done)
+            if progress is not None:
+                progress(done)
     columns = {name: np.stack([getattr(row, name) for row in rows]) for name in Ranked.__dataclass_fields__}
     return Ranks(
         quantities=study.quantities, readings=study.readings, draws=draws, fitted=fitted, control=control, **columns
@@ -149,9 +149,9 @@ class _Study:
         truth = self.papers.truth(paper)
         found = self._fitted(paper, truth, self.papers.paper(paper, truth))
         values, reading, tried = self._posterior(paper, found)
-        mine = found[truth.reading]
-        assert mine is not None
-        true = {**truth.values, LOG_LIKELIHOOD: _log_likelihood(mine, truth.values)}
+        of_reading = found[truth.reading]
+        assert of_reading is not None
+        true = {**truth.values, LOG_LIKELIHOOD: _log_likelihood(of_reading, truth.values)}
         quantities = self.quantities
         u = uniforms(self.papers.seed, paper, np.arange(2)[:, None], stream_number("calibration.sbc.ties"),
                      np.arange(len(quantities))[None, :])  # fmt: skip
@@ -217,30 +217,31 @@ class _Study:
     ) -> tuple[dict[str, Floats], Integers]:
         """Return the posterior draws of these numbers, each from an address of its own."""
 
-        def luck(stream: str) -> Floats:
+        def uniform_of(stream: str) -> Floats:
             return uniforms(self.papers.seed, paper, numbers, stream_number(f"calibration.sbc.draw.{stream}"), 0)
 
-        reading = np.searchsorted(chances, luck("reading"), side="right").clip(0, len(found) - 1)
+        reading = np.searchsorted(chances, uniform_of("reading"), side="right").clip(0, len(found) - 1)
         values = {name: np.zeros(len(numbers)) for name in self.quantities}
         for number, one in enumerate(found):
-            mine = reading == number
-            if one is None or not mine.any():
+            of_reading = reading == number
+            if one is None or not of_reading.any():
                 continue
             for component in one.components:
                 heaped = np.cumsum(component.draws.weights)
-                u = luck(component.prior.names[0])[mine] * heaped[-1]
+                u = uniform_of(component.prior.names[0])[of_reading] * heaped[-1]
                 rows = np.searchsorted(heaped, u, side="right").clip(0, len(heaped) - 1)
                 for name, column in component.values.items():
-                    values[name][mine] = column[rows]
-                values[LOG_LIKELIHOOD][mine] += component.draws.log_likelihood[rows]
+                    values[name][of_reading] = column[rows]
+                values[LOG_LIKELIHOOD][of_reading] += component.draws.log_likelihood[rows]
         return values, reading
 
     def _possible(self, values: Mapping[str, Floats], reading: Integers) -> Flags:
         """Return which draws the model can produce."""
         out = np.zeros(len(reading), dtype=bool)
         for number in np.unique(reading).tolist():
-            mine = reading == number
-            out[mine] = self.papers.possible(number, {name: column[mine] for name, column in values.items()})
+            of_reading = reading == number
+            some = {name: column[of_reading] for name, column in values.items()}
+            out[of_reading] = self.papers.possible(number, some)
         return out
 
 

@@ -138,19 +138,19 @@ class SimulatedPapers:
 
     def paper(self, paper: int, truth: Truth) -> Paper:
         """Simulate one study with the truth, and print it. Raises ConfigError where readings set other figures."""
-        experiment, told = truth.experiment, self.fitted.declared
+        experiment, declared = truth.experiment, self.fitted.declared
         histories = trajectories_of(experiment, range(paper, paper + 1), parameter_sets=range(1))
         data = observe(histories, design_of(experiment), seed=self.seed)
         closed, open_ended = Printed(data, ClosedForms(experiment, ()).follow_up), Printed(data, 0.0)
-        simulated = simulated_ids(told)
+        simulated = simulated_ids(declared)
         said: dict[str, Printing | None] = {}
         for entry in experiment.selection.entries:
             if entry.statistic is not None:
-                fitted = entry.role == "fitted" and entry.id not in told.left_out
+                fitted = entry.role == "fitted" and entry.id not in declared.left_out
                 printed = open_ended if entry.id in simulated else closed
                 said[entry.id] = printed.target(entry, entry.statistic) if fitted else None
         self._refuse_other_figures([name for name, printing in said.items() if printing is not None])
-        kept = told.without({name for name, printing in said.items() if printing is None})
+        kept = declared.without({name for name, printing in said.items() if printing is None})
         declared = kept.model_copy(update={"left_out": {}, "survivors": {}})
         return Paper({**self.fitted.config, "evidence": _copied(self.fitted.config["evidence"], said)}, declared)
 

@@ -1,4 +1,4 @@
-"""The command ``--multirun``: from words to one store, with what is told on the way.
+"""The command ``--multirun``: from overrides to one store, with progress on the way.
 
 Knows folders, terminals, launchers by name and how a sweep is resumed; computes nothing.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from simulator.cli.console import CONTRAST, PAGE, listen, show
-from simulator.cli.progress import Told, say
+from simulator.cli.progress import Progress, say
 from simulator.configuration.files import dump
 from simulator.configuration.parameters import ONE_DRAW
 from simulator.engines import compiled
@@ -40,7 +40,7 @@ from simulator.sweep.grammar import read_sweep
 from simulator.sweep.jobs import Job, Plan, plan
 from simulator.sweep.layout import Axis
 from simulator.sweep.locks import WHOLE, closed, held
-from simulator.sweep.requirements import CHECKED_DRY, counted, foreseen, refuse_too_large, refuse_too_many
+from simulator.sweep.requirements import CHECKED_DRY, counted, refuse_too_large, refuse_too_many, requirements
 from simulator.sweep.scenarios import MOST_RECORDS, RECORDS, records
 from simulator.sweep.store import (
     ARRAYS,
@@ -135,10 +135,11 @@ def run_sweep(
     looked_at = CHECKED_DRY if dry else len(sweep)
     if sys.stderr.isatty() and not compiled.is_compiled():
         say("compiling the engine, once on this machine: about a minute …")
-    with Told("checking", min(looked_at, len(sweep))) as told:
-        planned = plan(sweep, functools.partial(axes_of_results, sweep), attrs=attrs, most=looked_at, progress=told.at)
+    with Progress("checking", min(looked_at, len(sweep))) as progress:
+        axes = functools.partial(axes_of_results, sweep)
+        planned = plan(sweep, axes, attrs=attrs, most=looked_at, progress=progress.at)
     if dry:
-        print(foreseen(sweep, planned, folder))
+        print(requirements(sweep, planned, folder))
         return None
     planned = _recorded(sweep, planned)
     refuse_too_large(sweep, planned, folder)
@@ -189,9 +190,9 @@ def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any])
         sweep_away(job.folder)
     job.store.begin(description, planned.layout)
     first, step = (0, 1) if running.shard is None else (running.shard[0] - 1, running.shard[1])
-    mine = range(len(blocks))[first::step]
-    finished = [number for number in mine if job.finished(number)]
-    todo = [number for number in mine if number not in set(finished)]
+    assigned = range(len(blocks))[first::step]
+    finished = [number for number in assigned if job.finished(number)]
+    todo = [number for number in assigned if number not in set(finished)]
     per_scenario = planned.patients / len(sweep)
     n_kept, n_todo = (sum(len(blocks.scenarios(number)) for number in each) for each in (finished, todo))
     if finished:
@@ -199,14 +200,14 @@ def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any])
     n_taken = sum(job.takes(number) for number in todo)
     done = 0
     try:
-        with Told("simulating", round(n_todo * per_scenario)) as told:
-            for block in _launched(planned, job, todo, told, running):
+        with Progress("simulating", round(n_todo * per_scenario)) as progress:
+            for block in _launched(planned, job, todo, progress, running):
                 done += 1
-                told.block(round(len(blocks.scenarios(block.number)) * per_scenario))
+                progress.block(round(len(blocks.scenarios(block.number)) * per_scenario))
         if running.shard is None:
             sweep_away(job.folder)  # what killed workers left
     except KeyboardInterrupt:
-        share = f"{len(finished) + done} of {counted(len(mine), 'block')} are finished"
+        share = f"{len(finished) + done} of {counted(len(assigned), 'block')} are finished"
         say(f"interrupted: {share}; the same command goes on from there")
         raise
     kept = [f"{counted(n_kept, 'scenario')} kept"] if finished or not n_taken else []
@@ -216,13 +217,13 @@ def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any])
     say(", ".join([*kept, f"{n_todo - n_taken:,} computed"]))
 
 
-def _launched(planned: Plan, job: Job, todo: Sequence[int], told: Told, running: Running) -> Iterator[Block]:
+def _launched(planned: Plan, job: Job, todo: Sequence[int], progress: Progress, running: Running) -> Iterator[Block]:
     if running.launcher == "dask":
         return launchers.dask(job, todo, address=running.address, workers=running.workers)
     workers = running.workers or processors()
     if planned.by_reference and workers > 1 and len(todo) > 1:
         return launchers.processes(job, todo, workers=min(workers, len(todo)))
-    return launchers.here(job, todo, progress=told.more)
+    return launchers.here(job, todo, progress=progress.more)
 
 
 # -- what is there already ------------------------------------------------------------------------------

@@ -18,15 +18,15 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-class Told:
-    """Progress towards a total, told while the context lasts."""
+class Progress:
+    """Progress towards a total, shown while the context lasts."""
 
     def __init__(self, verb: str, total: int) -> None:
         self.verb, self.total, self.done = verb, total, 0
         self._committed = 0
         self._bar: Any = None
 
-    def __enter__(self) -> Told:
+    def __enter__(self) -> Progress:
         self._began = self._last = time.monotonic()
         if sys.stderr.isatty():
             from rich.console import Console

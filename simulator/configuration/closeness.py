@@ -52,11 +52,11 @@ class Closeness:
                 _put(made, (EVIDENCE, "readings", question, "alternatives", name, OVERRULED), found)
         group = container.get(PARAMETERS)
         if isinstance(group, Mapping) and (POSTERIOR in group or UNDER in group):
-            mine = self._set_by[PARAMETERS]
+            set_by = self._set_by[PARAMETERS]
             of_draws = tuple(f"{PARAMETERS}.{key}" for key in (POSTERIOR, UNDER))
-            levels = (self._level(file) for key, file in mine.items() if key.startswith(of_draws))
+            levels = (self._level(file) for key, file in set_by.items() if key.startswith(of_draws))
             level = max(levels, default=(0, 0))  # none where the group itself is no group: the schema says so
-            kept = {key.removeprefix(f"{PARAMETERS}."): f"{file}.yaml" for key, file in mine.items()
+            kept = {key.removeprefix(f"{PARAMETERS}."): f"{file}.yaml" for key, file in set_by.items()
                     if self._level(file) < level and key.split(".")[1] not in OF_POSTERIOR}  # fmt: skip
             if kept:
                 _put(made, (PARAMETERS, KEPT), kept)

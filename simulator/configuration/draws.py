@@ -220,7 +220,7 @@ def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
     """
     [design] = designs(container, overrides)
     group, number = design.config[GROUP], design.numbers[0]
-    told = f"draw {number} of the posterior{whose(group)}; interval and source are the posterior's"
+    note = f"draw {number} of the posterior{whose(group)}; interval and source are the posterior's"
     for path in design.drawn:
         [value] = design.values[path]
         *above, last = path.split(".")
@@ -228,7 +228,7 @@ def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
         for step in above:
             node = node[step]
         said = node[last] if isinstance(node[last], Mapping) else {}
-        node[last] = {**said, "value": value, "note": "; ".join(filter(None, (told, said.get("note"))))}
+        node[last] = {**said, "value": value, "note": "; ".join(filter(None, (note, said.get("note"))))}
     group[DRAW] = number
     group |= {key: container[GROUP][key] for key in (NOT_APPLIED, KEPT) if key in container[GROUP]}
     return design.config
@@ -277,12 +277,12 @@ def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Desi
     for row in range(len(numbers)):
         rows.setdefault(tuple(str(table[name][row]) for name in questions), []).append(row)
     found = []
-    for readings, mine in rows.items():
+    for readings, places in rows.items():
         study = {**container["study"], "reading": list(dict.fromkeys([*chosen, *filter(None, readings)])) or None}
-        values = {path: [table[path][row] for row in mine] for path in drawn}
-        values |= {path: [_value(plain, path)] * len(mine) for path in paths if path not in drawn}
+        values = {path: [table[path][row] for row in places] for path in drawn}
+        values |= {path: [_value(plain, path)] * len(places) for path in paths if path not in drawn}
         config = {**container, GROUP: parameters, "study": study}
-        found.append(Design(config, tuple(int(numbers[row]) for row in mine), values, tuple(drawn)))
+        found.append(Design(config, tuple(int(numbers[row]) for row in places), values, tuple(drawn)))
     return found
 
 

@@ -54,7 +54,7 @@ Number = Annotated[float, BeforeValidator(_bounded(units.number))]
 
 @dataclass(frozen=True)
 class Kind:
-    """How the numbers at a key are read, for whoever reads the schema: the resolver is told where it uses them.
+    """How the numbers at a key are read, for whoever reads the schema; the resolver gets them where it uses them.
 
     ``name``: one of `units.DIMENSIONS`, or ``whole``. ``distribution``: one may stand there.
     """

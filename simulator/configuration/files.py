@@ -60,7 +60,7 @@ class ConfigFile:
     lines: dict[tuple[Hashable, ...], int] = field(default_factory=dict)
 
     def where(self, *path: Hashable) -> str:
-        """Return file and line of a key, as ``study/mine.yaml:3``."""
+        """Return file and line of a key, as ``study/my_study.yaml:3``."""
         line = self.lines.get(path)
         return self.label if line is None else f"{self.label}:{line}"
 

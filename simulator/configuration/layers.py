@@ -88,11 +88,11 @@ def _over(old: Any, value: Any, whose: str, here: str, closer: Collection[str], 
     below = [each.removeprefix(f"{here}.") for each in closer if each.startswith(f"{here}.")]
     parameter = here.startswith("parameters.")
     if parameter and is_leaf(old) and value is not None and value != {}:
-        mine = [each.removeprefix("value.") for each in below if each.startswith("value.")]
-        if mine and not (is_leaf(value) and _by_stratum(value["value"])):
+        strata = [each.removeprefix("value.") for each in below if each.startswith("value.")]
+        if strata and not (is_leaf(value) and _by_stratum(value["value"])):
             return old
-        if mine:
-            value = {**value, "value": {n: v for n, v in value["value"].items() if n not in mine}}
+        if strata:
+            value = {**value, "value": {n: v for n, v in value["value"].items() if n not in strata}}
         plain = by_hand and not isinstance(value, Mapping)
         return value if plain else _over_leaf(old, value, whose, by_hand)
     if isinstance(old, Mapping) and isinstance(value, Mapping) and not (parameter and is_leaf(value)):

@@ -57,7 +57,7 @@ class Overrides:
     texts: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     unknown_roots: list[tuple[str, str]] = field(default_factory=list)
-    """Keys that begin with nothing known, and their values: told once the valid keys are known."""
+    """Keys that begin with nothing known, and their values: refused once the valid keys are known."""
 
 
 class _Refused(Exception):

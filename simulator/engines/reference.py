@@ -200,7 +200,7 @@ class Life:
         self.visit: Entry | None = None
         calendar.process(self.live())
 
-    # -- luck ---------------------------------------------------------------------------------------
+    # -- random numbers ---------------------------------------------------------------------------------------
     def draw(self, stream: int, occurrence: int = 0) -> float:
         """The uniform of this patient for one decision."""
         return uniform(self.setting.seed, self.patient, self.replicate, stream, occurrence)

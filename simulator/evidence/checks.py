@@ -276,11 +276,11 @@ def _bounded_medians(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
     for median in (e for e in curves if e.bound is not None and e.statistic and e.statistic.time is None):
         by, above = median.reported or 0.0, median.bound == "above"
         for other in curves:
-            mine, its = median.statistic, other.statistic
-            if mine is None or its is None or its.time is None or other.reported is None or other.bound is not None:
+            own, its = median.statistic, other.statistic
+            if own is None or its is None or its.time is None or other.reported is None or other.bound is not None:
                 continue
             apart = its.time >= by if above else its.time <= by
-            if apart or (mine.variable, mine.population, mine.where) != (its.variable, its.population, its.where):
+            if apart or (own.variable, own.population, own.where) != (its.variable, its.population, its.where):
                 continue
             half = other.half_width or 0.0
             fits = other.reported + half >= 0.5 - TINY if above else other.reported - half <= 0.5 + TINY

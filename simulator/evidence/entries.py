@@ -218,8 +218,8 @@ class EvidenceEntry(Declared):
             return []
         value, unsigned = self.value, abs(self.value) if self._difference else self.value  # "12 % fewer"
         found = [f for f in figures(self._text) if f.prints(value) or (not f.signed and f.prints(unsigned))]
-        mine = _printed_unit(self.unit)
-        chosen = [f for f in found if f.unit == mine] if mine else []
+        own_unit = _printed_unit(self.unit)
+        chosen = [f for f in found if f.unit == own_unit] if own_unit else []
         chosen = chosen or [f for f in found if f.unit is None] or found
         return [f for f in chosen if not f.in_range] or chosen
 
@@ -279,9 +279,9 @@ class EvidenceEntry(Declared):
         absent = f"{value:g} does not stand in {text!r}; {_NORMALISED}"
         stands = f"{value:g} stands in {text!r}" if found else absent
         yield check("printed", "the printed text holds the value", stands, bool(found), text)
-        mine = _printed_unit(self.unit)
+        own_unit = _printed_unit(self.unit)
         share = self.unit == "1" and self.statistic is not None and self.statistic.record.share
-        named = "1" if share else mine
+        named = "1" if share else own_unit
         others = {f.unit for f in found if f.unit is not None and f.unit != named}
         if named and found and all(f.unit in others for f in found):
             outcome = f"{value:g} is printed in {listed(sorted(map(str, others)))}, the unit is {self.unit}"

@@ -40,7 +40,7 @@ def declare_many(experiment: Experiment, values: Mapping[str, Sequence[Any]]) ->
         sizes = {path: len(column) for path, column in plain.items()}
         raise ConfigError(Problem("values", sizes, "must be as many for every parameter, and for one at least"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # told when the experiment was declared
+        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the experiment was declared
         declared = declare(experiment.config, overrides=experiment.overrides, varied=plain)
     return replace(declared, estimates=experiment.estimates)  # a contrast has one horizon for all parameter sets
 

@@ -75,11 +75,11 @@ def _lines(experiment: Experiment) -> Iterator[str]:
         yield f"  {path} = {leaf.value} [{leaf.provenance}]" + "".join(
             f" {said}" for said in (leaf.source, leaf.note) if said
         )
-    told = [*experiment.warnings, *recurrence_warnings(model)]
-    if told:
+    lines = [*experiment.warnings, *recurrence_warnings(model)]
+    if lines:
         yield ""
         yield "Surely meant?"
-        yield from (f"  {text}" for text in told)
+        yield from (f"  {text}" for text in lines)
 
 
 def _event(tables: ModelTables, e: int, name: str, model: Model) -> Iterator[str]:
@@ -204,7 +204,7 @@ def recurrence_warnings(model: Model) -> list[str]:
                     queue.append(there)
         if len(seen) > CONFIGURATIONS:
             return []
-    told = []
+    lines = []
     for name, event in model.events.items():
         if event.maximum is not None or event.to is None:
             continue
@@ -212,7 +212,7 @@ def recurrence_warnings(model: Model) -> list[str]:
         while queue:
             for again, there in moves.get(queue.pop(), []):
                 if again == name:
-                    told.append(
+                    lines.append(
                         f"model.events.{name} could happen again but happens at most once;"
                         " give `maximum` if it may recur"
                     )
@@ -221,4 +221,4 @@ def recurrence_warnings(model: Model) -> list[str]:
                 if there not in reached:
                     reached.add(there)
                     queue.append(there)
-    return told
+    return lines

@@ -44,7 +44,7 @@ def refuse_beyond(wanted: Mapping[str, Statistic], last: float, problems: Proble
     ``wanted``: by key. What a user asks for is undefined, and counted so, in every study whose curve is not 0 by then.
     ``last``: days, half-open; the area under a curve may end with it.
     """
-    told = []
+    notes = []
     for key, statistic in wanted.items():
         time, mean = statistic.time, not statistic.record.point
         if time is None or statistic.extend or (time <= last if mean else time < last):
@@ -54,5 +54,5 @@ def refuse_beyond(wanted: Mapping[str, Statistic], last: float, problems: Proble
             allowed = f"{what}, so that it is undefined; extend: true keeps the last value of a curve"
             problems.add(f"{key}.time", time, allowed)
         else:
-            told.append(f"{key}.time = {time:g}: {what}, so that it is undefined unless a curve has reached 0")
-    return told
+            notes.append(f"{key}.time = {time:g}: {what}, so that it is undefined unless a curve has reached 0")
+    return notes

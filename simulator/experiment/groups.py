@@ -94,11 +94,11 @@ def _select(evidence: EvidenceFile, groups: dict[str, Any], overrides: Sequence[
 def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Problems) -> None:
     """``cohort.mix.<stratum>=share``: that stratum gets the share, the others keep their proportions."""
     prefix = "cohort.mix."
-    mine = [key[len(prefix) :] for key in map(key_of, overrides) if key.startswith(prefix)]
+    strata = [key[len(prefix) :] for key in map(key_of, overrides) if key.startswith(prefix)]
     mix = cohort.get("mix")
-    if not mine or not isinstance(mix, dict) or any(name not in mix for name in mine):
+    if not strata or not isinstance(mix, dict) or any(name not in mix for name in strata):
         return
-    fixed = {name: mix[name] for name in mine}
+    fixed = {name: mix[name] for name in strata}
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) or not 0 <= v <= 1 for v in fixed.values()):
         for name, value in fixed.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:

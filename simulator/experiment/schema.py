@@ -268,8 +268,8 @@ def _size(targets: Sequence[EvidenceEntry], cohort: Cohort, tables: ModelTables)
         given = where.model_dump(exclude_none=True) if where is not None else {}
         if not set(given) <= {"stratum", "arm"}:
             continue
-        mine = shares[[cohort.arm_names.index(given["arm"])]] if "arm" in given else shares
-        share = mine[:, tables.strata.index(given["stratum"])].sum() if "stratum" in given else mine.sum()
+        of_arm = shares[[cohort.arm_names.index(given["arm"])]] if "arm" in given else shares
+        share = of_arm[:, tables.strata.index(given["stratum"])].sum() if "stratum" in given else of_arm.sum()
         if abs(entry.denominator - n * share) >= 1.0:
             whom = " ".join(("treated", *(f"in {what} {name}" for what, name in given.items())))
             said = f"{entry.denominator} {whom} in the evidence, {n * share:.4g} of cohort.n_patients = {n} simulated"

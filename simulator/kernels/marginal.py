@@ -1,7 +1,7 @@
 """A baseline hazard under a mixture. Knows survival curves on a grid; knows nothing of what they mean.
 
-Arrays are (points, lanes): a lane is one curve, and all lanes of a call are worked on side by side, each by the
-arithmetic that it would have alone. Loops over lanes hold few arrays each, so that they vectorise.
+Arrays are (points, elements): an element of a batch is one curve, and all of a call are computed together, each by the
+arithmetic that it would have alone. Loops over elements hold few arrays each, so that they vectorise.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def seen_masses(
 
 @kernel
 def totals(mass: Floats, at: Integers) -> tuple[Floats, Floats]:
-    """Sum of each lane's mass (n, L), and how much more than half of it lies below a point (L,), itself by half."""
+    """Sum of each element's mass (n, L), and how much more than half of it lies below a point (L,), itself by half."""
     n, width = mass.shape
     whole, below = np.zeros(width), np.zeros(width)
     for i in range(n):

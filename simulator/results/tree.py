@@ -110,7 +110,10 @@ def targets_over_draws(
         "mean": ("mean", "mean over all studies of all draws"),
         "study_sd": ("study", "study sampling: standard deviation over the studies of one draw"),
         "study_sd_standard_error": ("study_error", "Monte-Carlo standard error of study_sd"),
-        "parameter_sd": ("parameter", "parameters: standard deviation over draws, apart from luck"),
+        "parameter_sd": (
+            "parameter",
+            "parameters: standard deviation over draws, apart from random variation of studies",
+        ),
         "parameter_sd_standard_error": ("parameter_error", "Monte-Carlo standard error of parameter_sd"),
         "monte_carlo_error": ("monte_carlo", "Monte Carlo: standard error of mean, over draws and replicates"),
     }
@@ -237,8 +240,8 @@ def statistics_over_draws(
 
     Histories of single patients are left out. An administration that nobody got in some draw is given to a share of
     0 there. In ``spread`` a statistic is its mean over draws; beside it stand ``_lower`` and ``_upper``, the central
-    95 % of draws, ``_parameter_sd``, their standard deviation, and ``_monte_carlo_error``, that of the mean: the luck
-    of the patients, which all draws share, and the number of draws.
+    95 % of draws, ``_parameter_sd``, their standard deviation, and ``_monte_carlo_error``, that of the mean: the random
+    numbers of the patients, which all draws share, and the number of draws.
 
     Raises
     ------

@@ -24,7 +24,7 @@ from simulator.study.decisions import intervals
 from simulator.study.estimators import Wanted, conclude, gather, share_of
 from simulator.study.observe import StudyData, observe
 from simulator.study.patients import Patients
-from simulator.study.regrouped import Regrouped, regroupings
+from simulator.study.recombined import Recombined, recombinations
 from simulator.study.statistics import Variable
 from simulator.tables import Floats
 
@@ -53,7 +53,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
+class PartialRun:
     """What the first replicates of an experiment brought before: of an `Outcome` of theirs, with its sums."""
 
     targets: Floats
@@ -82,7 +82,7 @@ def outcomes(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
-    begun: Sequence[Begun | None] | None = None,
+    partial: Sequence[PartialRun | None] | None = None,
     summed: bool = False,
 ) -> Iterator[Outcome]:
     """Yield what each experiment brings, in order; each is what it would bring alone, bit for bit.
@@ -90,17 +90,17 @@ def outcomes(
     One of several parameter sets (`experiment.schema.declare_many`) brings as many outcomes, in their order.
 
     ``progress`` is called with the number of patients finished and their total. No result depends on ``threads``
-    (`workers.processors`). ``begun``: what was brought before by the first replicates of each experiment, all of one
+    (`workers.processors`). ``partial``: what the first replicates of each experiment found before, all of one
     parameter set; only the others are simulated, and the outcome is that of all. ``summed``: keep the sums that this
     takes.
     """
-    before = begun if begun is not None else [None] * len(experiments)
+    before = partial if partial is not None else [None] * len(experiments)
     total = sum(
         (e.study.replicates - (0 if earlier is None else earlier.replicates)) * int(e.tables.patients.n_patients.sum())
         for e, earlier in zip(experiments, before, strict=True)
     )
     finished = _Finished(total, progress)
-    # SimPy's threads would wait for each other: it gets more than one only if it is told to.
+    # SimPy's threads would wait for each other: it gets more than one only where ``threads`` says so.
     by_simpy = any(engine_of(experiment) == "reference" for experiment in experiments)
     largest = max((int(e.tables.patients.n_patients.max()) for e in experiments), default=1)
     workers = 1 if by_simpy and threads is None else min(processors(threads), max(1, MOST_AT_ONCE // largest))
@@ -123,7 +123,7 @@ def targets(
     experiment: Experiment,
     *,
     of: Sequence[str] | None = None,
-    regrouped: int = 0,
+    recombined: int = 0,
     replicates: Sequence[range] | None = None,
     threads: int | None = None,
 ) -> Floats:
@@ -134,35 +134,35 @@ def targets(
     Parameters
     ----------
     of : ids of the targets, in this order; None: all.
-    regrouped : so many times as many studies more, put together anew from the same patients (`study.regrouped`):
-        the result has (1 + ``regrouped``) · replicates studies.
+    recombined : so many times as many studies more, put together anew from the same patients (`study.recombined`):
+        the result has (1 + ``recombined``) · replicates studies.
     replicates : for each parameter set, or for the first of them, replicates of its own, as many for each, so that sets
-        share no luck; None: those of the study, for all of them.
+        share no random numbers; None: those of the study, for all of them.
 
     Raises
     ------
     ValueError
-        Where parameter sets that are regrouped differ in number of patients.
+        Where parameter sets that are recombined differ in number of patients.
     """
     tables, by_id = experiment.tables, {entry.id: entry.statistic for entry in experiment.selection.targets}
     names = list(by_id) if of is None else list(of)
     statistics = [by_id[name] for name in names]
     sizes, common = tables.patients.n_patients, range(experiment.study.replicates)
-    if replicates is None and not regrouped and (sizes.min() != sizes.max() or sizes.max() > BLOCK_PATIENTS):
+    if replicates is None and not recombined and (sizes.min() != sizes.max() or sizes.max() > BLOCK_PATIENTS):
         columns = [list(by_id).index(name) for name in names]
         return np.stack([outcome.targets[:, columns] for outcome in outcomes([experiment], threads=threads)])
-    if regrouped and sizes.min() != sizes.max():
-        raise ValueError("parameter sets differ in number of patients: regroup each on its own")
+    if recombined and sizes.min() != sizes.max():
+        raise ValueError("parameter sets differ in number of patients: recombine each on its own")
     design, seed = design_of(experiment), experiment.root.seed
     n = len(common if replicates is None else replicates[0])
-    anew = regroupings(n, int(sizes[0]), regrouped, seed=seed) if regrouped else None
+    anew = recombinations(n, int(sizes[0]), recombined, seed=seed) if recombined else None
 
     def reduce(block: tuple[range, range]) -> Floats:
-        sets, mine = block
-        data = observe(trajectories_of(experiment, mine, parameter_sets=sets), design, seed=seed)
+        sets, some = block
+        data = observe(trajectories_of(experiment, some, parameter_sets=sets), design, seed=seed)
         found = [_estimated(data, statistics, len(sets))]
         if anew is not None:
-            found.append(_estimated(Regrouped(data, anew, len(sets)), statistics, len(sets)))
+            found.append(_estimated(Recombined(data, anew, len(sets)), statistics, len(sets)))
         return np.concatenate(found, axis=1)
 
     if replicates is None:
@@ -175,11 +175,11 @@ def targets(
         ]
     else:
         within = n
-        blocks = [(range(b, b + 1), mine) for b, mine in enumerate(replicates)]
+        blocks = [(range(b, b + 1), some) for b, some in enumerate(replicates)]
     workers = 1 if threads is None and engine_of(experiment) == "reference" else processors(threads)
-    values = np.full((blocks[-1][0].stop, (1 + regrouped) * n, len(statistics)), np.nan)
-    for (sets, mine), found in in_order(reduce, blocks, workers):
-        first = mine.start if within < n else 0
+    values = np.full((blocks[-1][0].stop, (1 + recombined) * n, len(statistics)), np.nan)
+    for (sets, some), found in in_order(reduce, blocks, workers):
+        first = some.start if within < n else 0
         values[sets.start : sets.stop, first : first + found.shape[1]] = found
     return values
 
@@ -231,12 +231,12 @@ class _Study:
         experiment: Experiment,
         parameter_set: int = 0,
         simulated: Callable[[int], None] | None = None,
-        begun: Begun | None = None,
+        partial: PartialRun | None = None,
         *,
         summed: bool = False,
     ) -> None:
         self.experiment, self.parameter_sets = experiment, range(parameter_set, parameter_set + 1)
-        self.simulated = simulated  # told of the patients simulated since it was last
+        self.simulated = simulated  # is called with the patients simulated since the last call
         self.keep = experiment.root.output.patients or experiment.root.output.events
         self.design = design_of(experiment)
         self.n_targets = len(experiment.selection.targets)
@@ -250,11 +250,11 @@ class _Study:
         self.decisions = np.full((experiment.study.replicates, len(self.rules), 2), np.nan)
         self.pooled = Accumulator(time_grid(experiment, parameter_set))
         self.first, self.summed = 0, summed
-        if begun is not None:
-            self.first = begun.replicates
-            self.found[: self.first] = np.concatenate([begun.targets, begun.estimates], axis=1)
-            self.decisions[: self.first] = begun.decisions
-            self.pooled.merge(begun.sums)
+        if partial is not None:
+            self.first = partial.replicates
+            self.found[: self.first] = np.concatenate([partial.targets, partial.estimates], axis=1)
+            self.decisions[: self.first] = partial.decisions
+            self.pooled.merge(partial.sums)
         self._kept: list[StudyData] = []
 
     def blocks(self) -> Iterator[range]:
@@ -294,7 +294,7 @@ class _Study:
 
 
 class _Finished:
-    """Patients finished so far, told as they come."""
+    """Counts finished patients, and calls ``progress`` with them."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.total, self.done, self.progress = total, 0, progress

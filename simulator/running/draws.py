@@ -1,4 +1,4 @@
-"""An experiment over draws of a posterior: a crossed design, draws × replicates that share their luck.
+"""An experiment over draws of a posterior: a crossed design, draws × replicates that share their random numbers.
 
 Knows the order of things. Each draw is a parameter set, declared and solved like any other, many side by side. A draw
 that the model cannot produce (more responses than its progression leaves room for) is left out, named in the record,
@@ -101,19 +101,19 @@ def declared_draws(
         """Declare draws by their numbers, those of one design together."""
         found = []
         for part in parts:
-            mine = [number for number in some if where[number][0] is part]
-            if mine:
-                rows = [where[number][1] for number in mine]
+            members = [number for number in some if where[number][0] is part]
+            if members:
+                rows = [where[number][1] for number in members]
                 values = {path: [column[row] for row in rows] for path, column in part.values.items()}
-                found.append((mine, declare_possible(part.config, values, overrides=experiment.overrides)))
+                found.append((members, declare_possible(part.config, values, overrides=experiment.overrides)))
         return found
 
     order = sorted(where)
     tasks = (order[first : first + TOGETHER] for first in range(0, len(order), TOGETHER))
-    with warnings.catch_warnings():  # the point values have told all there is
+    with warnings.catch_warnings():  # of the point values they were shown before
         warnings.simplefilter("ignore", DeclarationWarning)
         for some, found in in_order(declared, tasks, processors(threads)):
-            refused = {mine[row]: why for mine, part in found for row, why in part.refused.items()}
+            refused = {members[row]: why for members, part in found for row, why in part.refused.items()}
             for number in some:
                 if number in refused:
                     left_out[number] = refused[number]
@@ -125,10 +125,10 @@ def declared_draws(
                     break
             if any(number not in refused and number not in place for number in some):
                 found = declared([number for number in some if number in place])
-            for mine, part in found:
+            for members, part in found:
                 # A contrast has one horizon for all draws: that of the point values.
                 batches += [replace(part.experiment, estimates=experiment.estimates)] if part.experiment else []
-                sets += [mine[row] for row in part.rows]
+                sets += [members[row] for row in part.rows]
             if len(place) == wanted:
                 return Declared(tuple(place), tuple(batches), tuple(place[number] for number in sets), left_out)
     tried = len(place) + len(left_out)

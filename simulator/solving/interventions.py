@@ -48,15 +48,17 @@ class ArmEffects:
 
     def any_of(self, arm: int) -> bool:
         """Whether an arm declares an effect."""
-        mine = self.groups(arm)
-        return bool(np.any(self.hazard_ratio[:, :, mine] != 1.0) or not np.isnan(self.odds_ratio[:, :, mine]).all())
+        members = self.groups(arm)
+        return bool(
+            np.any(self.hazard_ratio[:, :, members] != 1.0) or not np.isnan(self.odds_ratio[:, :, members]).all()
+        )
 
     def apply_odds(self, arrays: Mapping[str, Any], b: int) -> None:
         """Apply odds ratios to the probabilities of a parameter set, in place."""
         for arm in range(len(self.courses)):
-            mine = self.groups(arm)
-            probability, success = arrays["probability"][b, :, mine], arrays["success"][b, :, mine]
-            self.without.update((arm, e) for e in apply_odds(probability, success, self.odds_ratio[b, :, mine]))
+            members = self.groups(arm)
+            probability, success = arrays["probability"][b, :, members], arrays["success"][b, :, members]
+            self.without.update((arm, e) for e in apply_odds(probability, success, self.odds_ratio[b, :, members]))
 
 
 def apply_odds(probability: Floats, success: Floats, odds_ratio: Floats) -> list[int]:
@@ -97,8 +99,8 @@ class Groups:
         self.arms: dict[int, Solver] = {}
         for arm, course in enumerate(effects.courses):
             if effects.any_of(arm) or (self.here.pieces.driven and course != own):
-                mine = effects.groups(arm)
-                part = _part(task, mine, effects.hazard_ratio[:, :, mine])
+                members = effects.groups(arm)
+                part = _part(task, members, effects.hazard_ratio[:, :, members])
                 self.arms[arm] = Solver(part, Design(course, assessment))
         self.changes = Changes()
 
@@ -146,10 +148,10 @@ class Groups:
 
     def _of_arm(self, arm: int, b: int, latent: Latent) -> Latent:
         """Return latent values of an arm: those of the scenario, changed by its odds ratios."""
-        m, mine = self.here.pieces.parts.multiplier, self.effects.groups(arm)
+        m, members = self.here.pieces.parts.multiplier, self.effects.groups(arm)
         arrays, whole = self.arms[arm].pieces.arrays, self.task.compiled.arrays
         for name in ("probability", "success"):
-            arrays[name][b] = whole[name][b, :, mine]
+            arrays[name][b] = whole[name][b, :, members]
         return replace(latent, probability=arrays["probability"][b, m].copy())
 
     def _tables(
@@ -171,11 +173,11 @@ class Groups:
             known = {b: as_solved[b].baseline for b in sets}
             made = {b: (base, None) for b, base in known.items() if len(base) == pieces.n_points(b)}
         for some in solver.alike([b for b in sets if b not in made]):
-            lanes, along = pieces.lanes(some), None
+            elements, along = pieces.elements(some), None
             if any(b in mediation for b in some):
-                nothing = Mediation(np.zeros((lanes.time.size, pieces.n_strata)), np.zeros(pieces.n_strata))
+                nothing = Mediation(np.zeros((elements.time.size, pieces.n_strata)), np.zeros(pieces.n_strata))
                 along = Mediation.side_by_side([mediation.get(b, nothing) for b in some])
-            base, atom = solver.baselines(lanes, *stacked([latent[b] for b in some]), along)
+            base, atom = solver.baselines(elements, *stacked([latent[b] for b in some]), along)
             each = (np.split(array, len(some), axis=1) for array in (base, atom))
             made |= zip(some, zip(*each, strict=True), strict=True)
         found: dict[int, list[Knots | None]] = {}

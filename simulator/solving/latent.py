@@ -127,8 +127,8 @@ def _outside(event: Event, called: str, model: Model, multiplier: Event, name: s
 
 
 @dataclass(frozen=True, eq=False)
-class Lanes:
-    """All strata of some parameter sets on one grid, side by side: arrays (n, L), lane = set · strata + stratum."""
+class Elements:
+    """All strata of some parameter sets on one grid, side by side: arrays (n, L), element = set · strata + stratum."""
 
     sets: tuple[int, ...]
     time: Floats  # (n,)
@@ -178,10 +178,10 @@ class Pieces:
             for first in range(0, len(group), most):
                 yield tuple(group[first : first + most])
 
-    def lanes(self, sets: tuple[int, ...]) -> Lanes:
+    def elements(self, sets: tuple[int, ...]) -> Elements:
         """Everything the integrals need of parameter sets that are `alike`."""
         time = self.grid(sets[0])
-        columns = [self._lane(b, s, time) for b in sets for s in range(self.n_strata)]
+        columns = [self._element(b, s, time) for b in sets for s in range(self.n_strata)]
         ratio, *arrays = zip(*columns, strict=True)
         administered, free, before, after, own, still = (
             np.ascontiguousarray(np.stack(array, axis=1)) for array in arrays
@@ -191,7 +191,9 @@ class Pieces:
             step = self.interval(self.design.assessment, sets[0], "study.assessment_interval")
             visits = self.once(("renewal", step.tobytes(), time.size), lambda: renewal_mass(step, time.size))
         followed = int(np.searchsorted(time, self.task.horizon[sets[0]], side="left"))
-        return Lanes(sets, time, followed, free, administered, np.array(ratio), before, after, own, still, step, visits)
+        return Elements(
+            sets, time, followed, free, administered, np.array(ratio), before, after, own, still, step, visits
+        )
 
     def assessment(self, b: int) -> tuple[Any, ...] | None:
         """Law of the interval between assessments, None where an onset is seen when it happens."""
@@ -200,7 +202,7 @@ class Pieces:
         code, values = self._distribution(self.design.assessment, "study.assessment_interval")
         return code, values[b, 0].tobytes()
 
-    def _lane(self, b: int, s: int, time: Floats) -> tuple[Any, ...]:
+    def _element(self, b: int, s: int, time: Floats) -> tuple[Any, ...]:
         waiting = self._total(self.parts.competing, b, s, time, 0)
         administered = self._administered(b, s, time.size) if self.driven else np.zeros(0)
         ratio, before, after, own = self._deaths(b, s, time)
@@ -284,17 +286,17 @@ class Pieces:
             own = effect * own
         return 1.0 - negative_exponential(own)
 
-    def incidences(self, lanes: Lanes, median: Floats | None) -> Floats:
-        """`incidence` of all lanes, for the median of each set; lanes of one law are computed once."""
+    def incidences(self, elements: Elements, median: Floats | None) -> Floats:
+        """`incidence` of all elements, for the median of each set; equal ones are computed once."""
         m, a = self.parts.multiplier, self.arrays
-        laws = self.laws(lanes.sets, median).reshape(-1, 3)
-        out = np.empty((lanes.time.size, len(laws)))
+        laws = self.laws(elements.sets, median).reshape(-1, 3)
+        out = np.empty((elements.time.size, len(laws)))
         known: dict[tuple[int, int, float, bytes], Floats] = {}
         for k, law in enumerate(laws):
-            b, s = lanes.sets[k // self.n_strata], k % self.n_strata
+            b, s = elements.sets[k // self.n_strata], k % self.n_strata
             key = (int(a["family"][b, m, s]), int(a["table"][b, m, s]), self.effect_of_arm(m, b, s), law.tobytes())
             if key not in known:
-                known[key] = self.incidence(b, s, lanes.time, law)
+                known[key] = self.incidence(b, s, elements.time, law)
             out[:, k] = known[key]
         return out
 
@@ -310,16 +312,16 @@ class Pieces:
         laws, families = declared.copy(), self.arrays["family"][rows, m, : self.n_strata]
         key = f"model.events.{self.names[m]}.hazard"
         for family, record in FAMILIES.items():
-            mine = families == record.code
-            if not mine.any():
+            of_family = families == record.code
+            if not of_family.any():
                 continue
-            named: dict[str, Any] = {"median": np.broadcast_to(median[:, None], mine.shape)[mine]}
+            named: dict[str, Any] = {"median": np.broadcast_to(median[:, None], of_family.shape)[of_family]}
             for name, expression in hazard.named().items():
                 if name != "median":
                     kind = record.dimensions[name]
                     read = partial(self.resolver.array, expression, kind, f"{key}.{name}")
-                    named[name] = self.once(("named", name, kind), read)[rows][mine]
-            laws[mine] = np.stack(kernel_parameters(family, **named), axis=-1)
+                    named[name] = self.once(("named", name, kind), read)[rows][of_family]
+            laws[of_family] = np.stack(kernel_parameters(family, **named), axis=-1)
         return laws
 
     def visit_times(self, b: int) -> list[Floats]:
@@ -442,4 +444,4 @@ def interval_mass(code: int, parameters: Floats, n: int, step: float = STEP) -> 
     return np.asarray((mass / total if total > 1.0 - 1e-6 else mass)[: int(np.flatnonzero(mass)[-1]) + 1])
 
 
-__all__ = ["Design", "Lanes", "Pieces", "Structure", "Task", "interval_mass", "structure"]
+__all__ = ["Design", "Elements", "Pieces", "Structure", "Task", "interval_mass", "structure"]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kernels.marginal import baseline_hazards, mixture_survival, onset_distribution, seen_masses, totals
-from simulator.solving.latent import EARLY, SPREAD, STEP, Design, Lanes, Pieces, Task
+from simulator.solving.latent import EARLY, SPREAD, STEP, Design, Elements, Pieces, Task
 from simulator.solving.mediation import Mediation, caused_ratio
 from simulator.tables import Flags, Floats
 
@@ -26,7 +26,7 @@ DIGITS = 9
 COARSE = 8.0 * STEP
 """Grid step on which the search begins, days."""
 WIDTH = 48
-"""Lanes that are worked on together, about: their arrays stay in the processor's cache."""
+"""Elements (set and stratum) that are solved together, about: their arrays stay in the processor's cache."""
 MOST_STEPS = 25
 SETTLED = 1e-10
 """A step in a logarithm after which the next would be far below the digits kept."""
@@ -52,7 +52,7 @@ class Latent:
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What papers print, by parameter set of some lanes: shares (k, strata), medians (k,); None: it is latent."""
+    """What papers print, by parameter set of some elements: shares (k, strata), medians (k,); None: it is latent."""
 
     share: Floats
     median: Floats | None
@@ -61,7 +61,7 @@ class Wanted:
 
 @dataclass(eq=False)
 class _State:
-    """Where a search stands: logarithms of the unknowns, and the matrix of each lane (two equations by two)."""
+    """Where a search stands: logarithms of the unknowns, and the matrix of each element (two equations by two)."""
 
     probability: Floats  # (k, strata)
     median: Floats  # (k,)
@@ -97,86 +97,96 @@ class Solver:
         place = {b: i for i, b in enumerate(sets)}
         for some in self.alike(sets):
             rows = [place[b] for b in some]
-            mine = Wanted(
+            reduced = Wanted(
                 wanted.share[rows], None if wanted.median is None else wanted.median[rows], wanted.solve_share
             )
             here = None if mediation is None else Mediation.side_by_side([mediation[row] for row in rows])
-            found |= zip(some, self._solve(some, mine, here), strict=True)
+            found |= zip(some, self._solve(some, reduced, here), strict=True)
         return [found[b] for b in sets]
 
     def baselines(
-        self, lanes: Lanes, probability: Floats, median: Floats | None, mediation: Mediation | None = None
+        self, elements: Elements, probability: Floats, median: Floats | None, mediation: Mediation | None = None
     ) -> tuple[Floats, Floats]:
-        """Baselines of all lanes for given latent values, and the atoms of the onset's distribution, each (n, L)."""
-        onset, atom = self._onset(self.pieces, lanes, probability, median)
-        return self._baseline(self.pieces, lanes, onset, atom, mediation), atom
+        """Baselines of all elements for given latent values, and the atoms of the onset's distribution, each (n, L)."""
+        onset, atom = self._onset(self.pieces, elements, probability, median)
+        return self._baseline(self.pieces, elements, onset, atom, mediation), atom
 
     def mediation(self, sets: tuple[int, ...], share: Floats, latent: Sequence[Latent]) -> list[Mediation]:
         """Return, for each of some sets that are `alike`, baselines with r^φ of the study that this solver is of.
 
         ``share`` (k,): φ of each set. ``latent``: what was solved of them here.
         """
-        lanes, by_lane = self.pieces.lanes(sets), np.repeat(share, self.pieces.n_strata)
-        weaker = replace(lanes, ratio=caused_ratio(lanes.ratio, by_lane))
-        whole = Mediation(self.baselines(weaker, *stacked(latent))[0], by_lane)
+        elements, by_element = self.pieces.elements(sets), np.repeat(share, self.pieces.n_strata)
+        weaker = replace(elements, ratio=caused_ratio(elements.ratio, by_element))
+        whole = Mediation(self.baselines(weaker, *stacked(latent))[0], by_element)
         width = self.pieces.n_strata
         return [whole.part(slice(k * width, (k + 1) * width)) for k in range(len(sets))]
 
     # -- equations ----------------------------------------------------------------------------------
-    def _onset(self, pieces: Pieces, lanes: Lanes, probability: Floats, median: Floats | None) -> tuple[Floats, Floats]:
+    def _onset(
+        self, pieces: Pieces, elements: Elements, probability: Floats, median: Floats | None
+    ) -> tuple[Floats, Floats]:
         """G on the grid and its atoms, for latent probabilities (k, strata) and medians (k,)."""
         if pieces.driven:
-            mass = lanes.administered * probability.ravel() * lanes.free
+            mass = elements.administered * probability.ravel() * elements.free
             return np.cumsum(mass, axis=0), mass
-        incidence = pieces.incidences(lanes, median)
-        onset = onset_distribution(incidence, lanes.free, np.ascontiguousarray(probability).ravel())
+        incidence = pieces.incidences(elements, median)
+        onset = onset_distribution(incidence, elements.free, np.ascontiguousarray(probability).ravel())
         return onset, np.zeros_like(onset)
 
     def _baseline(
-        self, pieces: Pieces, lanes: Lanes, onset: Floats, atom: Floats, mediation: Mediation | None
+        self, pieces: Pieces, elements: Elements, onset: Floats, atom: Floats, mediation: Mediation | None
     ) -> Floats:
         """H₀ of the solved death at the grid, so that the mixture's net survival is the curve of all patients."""
-        if pieces.solved is None or np.all(lanes.ratio == 1.0):
-            return lanes.own
-        marginal = lanes.marginal
+        if pieces.solved is None or np.all(elements.ratio == 1.0):
+            return elements.own
+        marginal = elements.marginal
         if mediation is not None:
             base, share = np.ascontiguousarray(mediation.base), mediation.share
             if np.all(share == 1.0):
                 return base
-            curve = mixture_survival(base, onset, atom, caused_ratio(lanes.ratio, share))
+            curve = mixture_survival(base, onset, atom, caused_ratio(elements.ratio, share))
             marginal = np.where(share == 0.0, marginal, curve)
-        solved = baseline_hazards(marginal, onset, atom, lanes.ratio)
+        solved = baseline_hazards(marginal, onset, atom, elements.ratio)
         if mediation is not None:
             solved = np.where(mediation.share == 1.0, mediation.base, solved)
-        return np.where(lanes.ratio == 1.0, lanes.own, solved)
+        return np.where(elements.ratio == 1.0, elements.own, solved)
 
     def _seen(
         self,
         pieces: Pieces,
-        lanes: Lanes,
+        elements: Elements,
         probability: Floats,
         median: Floats | None,
         at: Floats,
         mediation: Mediation | None,
     ) -> tuple[Floats, Floats]:
         """Shares in whom the multiplier is seen, and how many more than half of them are by ``at``, (k, strata)."""
-        onset, atom = self._onset(pieces, lanes, probability, median)
-        base = self._baseline(pieces, lanes, onset, atom, mediation)
+        onset, atom = self._onset(pieces, elements, probability, median)
+        base = self._baseline(pieces, elements, onset, atom, mediation)
         seen = seen_masses(
-            lanes.visits, lanes.step, onset, base, lanes.before, lanes.after, lanes.still, lanes.ratio, lanes.followed
+            elements.visits,
+            elements.step,
+            onset,
+            base,
+            elements.before,
+            elements.after,
+            elements.still,
+            elements.ratio,
+            elements.followed,
         )
-        places = np.minimum(np.rint(np.repeat(at, pieces.n_strata) / pieces.step), lanes.time.size - 1)
+        places = np.minimum(np.rint(np.repeat(at, pieces.n_strata) / pieces.step), elements.time.size - 1)
         share, more = totals(seen, places.astype(np.int64))
         return share.reshape(probability.shape), more.reshape(probability.shape)
 
     # -- solving ------------------------------------------------------------------------------------
     def _solve(self, sets: tuple[int, ...], wanted: Wanted, mediation: Mediation | None) -> list[Latent]:
         """Solve parameter sets that are alike."""
-        lanes = self.pieces.lanes(sets)
+        elements = self.pieces.elements(sets)
         probability, median = wanted.share.copy(), None if wanted.median is None else wanted.median.copy()
         if wanted.solve_share or median is not None:
             with np.errstate(all="ignore"):  # what is no number ends a search
-                state = self._search(self.pieces, lanes, wanted, self._start(sets, wanted, mediation), mediation)
+                state = self._search(self.pieces, elements, wanted, self._start(sets, wanted, mediation), mediation)
                 probability, median = self._rounded(state, wanted)
             failed = np.flatnonzero(~(state.settled & (probability <= 1.0).all(axis=1)))
             probability[failed] = wanted.share[failed]
@@ -193,7 +203,7 @@ class Solver:
                 probability[row], found = self._carefully(sets[row], alone, own)
                 if median is not None:
                     median[row] = found
-        base = self.baselines(lanes, probability, median, mediation)[0]
+        base = self.baselines(elements, probability, median, mediation)[0]
         by_set = base.reshape(len(base), len(sets), -1)
         return [
             Latent(probability[row], None if median is None else float(median[row]), by_set[:, row])
@@ -220,15 +230,15 @@ class Solver:
         share, printed = wanted.share[failed], None if wanted.median is None else wanted.median[failed]
         full = (share > 0.0) & (state.probability[failed] >= 0.0)
         some, free = tuple(sets[row] for row in failed), (share > 0.0) & ~full
-        pieces, lanes = self.pieces, self.pieces.lanes(some)
+        pieces, elements = self.pieces, self.pieces.elements(some)
         held = Wanted(np.where(full, 1.0, share), printed, True)
-        start = self._search(self._coarse, self._coarse.lanes(some), held, None, None, free)
-        found = self._search(pieces, lanes, held, start, None, free)
+        start = self._search(self._coarse, self._coarse.elements(some), held, None, None, free)
+        found = self._search(pieces, elements, held, start, None, free)
         p, at, by = np.where(full, 1.0, np.exp(found.probability)), None, np.zeros(len(failed))
         if printed is not None:
             at, by = np.exp(found.median), printed
             found.settled &= (at >= by / 50.0) & (at <= by * 3.0)
-        seen, _ = self._seen(pieces, lanes, np.where(share > 0.0, p, 0.0), at, by, None)
+        seen, _ = self._seen(pieces, elements, np.where(share > 0.0, p, 0.0), at, by, None)
         short = full & (seen < share * (1.0 - 1e-9))
         solved = found.settled & full.any(axis=1)
         never = solved & (short == full).all(axis=1) & (p <= 1.0).all(axis=1)
@@ -238,7 +248,7 @@ class Solver:
         if again.any():
             near = np.where(full, np.minimum(np.log(share / seen), 0.0), found.probability)
             nearer = replace(found, probability=near, settled=again, pressed=~again)
-            better = self._search(pieces, lanes, replace(held, share=share), nearer, None)
+            better = self._search(pieces, elements, replace(held, share=share), nearer, None)
             p, at = self._rounded(better, replace(held, share=share))
             again &= better.settled & (p <= 1.0).all(axis=1)
             probability[failed[again]] = p[again]
@@ -267,17 +277,17 @@ class Solver:
 
     def _start(self, sets: tuple[int, ...], wanted: Wanted, mediation: Mediation | None) -> _State | None:
         """Where the search on a coarse grid ends."""
-        coarse, lanes = mediation, self._coarse.lanes(sets)
+        coarse, elements = mediation, self._coarse.elements(sets)
         if mediation is not None:
             base = mediation.base
-            points = np.minimum(np.arange(lanes.time.size) * round(COARSE / STEP), len(base) - 1)
+            points = np.minimum(np.arange(elements.time.size) * round(COARSE / STEP), len(base) - 1)
             coarse = Mediation(base[points], mediation.share)
-        return self._search(self._coarse, lanes, wanted, None, coarse)
+        return self._search(self._coarse, elements, wanted, None, coarse)
 
     def _search(
         self,
         pieces: Pieces,
-        lanes: Lanes,
+        elements: Elements,
         wanted: Wanted,
         start: _State | None,
         mediation: Mediation | None,
@@ -289,14 +299,14 @@ class Solver:
         """
         if free is None:
             free = wanted.solve_share & (wanted.share > 0.0)
-        weight = self._weights(lanes.sets)
+        weight = self._weights(elements.sets)
 
         def errors(at: _State) -> Floats:
             """What is not as printed yet, (k, strata, 2): log of the share over the printed, and half seen by then."""
             p = np.where(free, np.exp(at.probability), wanted.share)
             m = None if wanted.median is None else np.exp(at.median)
             by = np.zeros(len(p)) if wanted.median is None else wanted.median
-            share, more = self._seen(pieces, lanes, p, m, by, mediation)
+            share, more = self._seen(pieces, elements, p, m, by, mediation)
             return np.stack([np.where(free, np.log(share / wanted.share), 0.0), more], axis=-1)
 
         state = self._first(wanted, free, start)
@@ -390,7 +400,7 @@ class Solver:
 
     def _carefully(self, b: int, wanted: Wanted, mediation: Mediation | None) -> tuple[Floats, float]:
         """One set, by fixed-point iteration inside a bracket; names what cannot be solved."""
-        lanes, weight, target = self.pieces.lanes((b,)), self._weights((b,)), wanted.share
+        elements, weight, target = self.pieces.elements((b,)), self._weights((b,)), wanted.share
         by = np.zeros(1) if wanted.median is None else wanted.median
         free = wanted.solve_share & (target > 0.0)
         last = target.copy()
@@ -401,7 +411,7 @@ class Solver:
             at = None if wanted.median is None else np.array([median])
             p = last
             for _ in range(60):
-                share, more = self._seen(self.pieces, lanes, p, at, by, mediation)
+                share, more = self._seen(self.pieces, elements, p, at, by, mediation)
                 with np.errstate(all="ignore"):
                     better = np.where(share > 0.0, p * target / share, 1.1)
                 better = np.where(free, np.minimum(better, 1.0), p)

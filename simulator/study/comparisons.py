@@ -151,8 +151,8 @@ def _score(at: Floats, ratio: float) -> tuple[float, float]:
         score += at[k, 2]
         for dead in range(tied):
             left = dead / tied  # Efron: of those who die together so many are gone on average
-            mine = ratio * (at[k, 0] - left * at[k, 2])
-            share = mine / (mine + at[k, 1] - left * at[k, 3])
+            weight = ratio * (at[k, 0] - left * at[k, 2])
+            share = weight / (weight + at[k, 1] - left * at[k, 3])
             score -= share
             information += share * (1.0 - share)
     return score, information

@@ -27,7 +27,7 @@ class Events(NamedTuple):
     absorbing: Flags  # (S,)
     initial_state: int
     slot: Integers  # (K,) statistic that a code belongs to, NONE for none
-    event_of: Integers  # (I,) event whose first sighting a statistic takes, NONE for deaths
+    event_of: Integers  # (I,) event of which a statistic takes the first observed time, NONE for deaths
     width: float  # days of a bin of times, a power of two
 
 
@@ -39,7 +39,7 @@ class EventCounts(NamedTuple):
     changes: Integers  # (C, S, T + 1) of the number in a state
     happened: Integers  # (I, C, T + 1)
     true: Integers  # (I, C, bins) first times
-    observed: Integers  # (I, C, bins) first sightings
+    observed: Integers  # (I, C, bins) first observed times
     lived: Integers  # (C, 2, 2) time lived until the end of the grid, and its square
 
 

@@ -1,16 +1,16 @@
-"""Spreads of a crossed design: draws of parameters × replicate studies that share their luck. Knows numbers alone.
+"""Spreads of a crossed design: draws of parameters × replicate studies that share random numbers. Knows numbers alone.
 
-Draw i of D and replicate j of R give y_ij = μ + a_i + b_j + e_ij: what the parameters of a draw do, what the luck of a
-replicate does to all draws alike, and the rest. With the mean squares of a two-way layout with one number a cell
-(Searle, Casella & McCulloch 1992, Variance Components, ch. 4)
+Draw i of D and replicate j of R give y_ij = μ + a_i + b_j + e_ij: what the parameters of a draw do, what the random
+numbers of a replicate do to all draws alike, and the rest. With the mean squares of a two-way layout with one number
+a cell (Searle, Casella & McCulloch 1992, Variance Components, ch. 4)
 
     A = R·Σ(ȳ_i· − ȳ)²/(D − 1),  B = D·Σ(ȳ_·j − ȳ)²/(R − 1),  E = Σ(y_ij − ȳ_i· − ȳ_·j + ȳ)²/((D − 1)(R − 1))
 
     study sampling   σ_b² + σ_e² = (B − E)/D + E            how studies of one draw vary
-    parameters       σ_a²        = (A − E)/R, at least 0     how draws vary, apart from luck
+    parameters       σ_a²        = (A − E)/R, at least 0     how draws vary, apart from random numbers
     Monte Carlo      σ_a²/D + σ_b²/R + σ_e²/(D·R) = (A + B − E)/(D·R)   variance of ȳ; falls with D and R
 
-Since all draws have the same luck, b_j drops out of every difference between draws: E, not A, carries it.
+Since all draws have the same random numbers, b_j drops out of every difference between draws: E, not A, carries it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from simulator.errors import ConfigError, SimulationError, unknown
 from simulator.kernels.hazards import inverse_cumulative_hazards
 from simulator.kernels.quantiles import EXPONENTIAL, quantiles
 from simulator.kernels.rng import stream_number, uniforms
-from simulator.study import sightings
+from simulator.study import observed_times
 from simulator.study.design import TREATED, Population, StudyDesign
 from simulator.study.patients import Patients
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
@@ -100,7 +100,7 @@ class StudyData(Patients):
         """Time at which each log code was first seen, +inf if it never was, shape (codes, R, N)."""
         trajectories = self.trajectories
         n_codes = trajectories.codes.end_of_course + 1
-        first = sightings.first_seen(trajectories.log, self.log_seen, n_codes)
+        first = observed_times.first_seen(trajectories.log, self.log_seen, n_codes)
         return first.reshape(n_codes, *self.shape)
 
     def onset(self, event: int) -> Floats:
@@ -139,12 +139,12 @@ class StudyData(Patients):
             if sets.any():
                 rows = self.trajectories.rows(event)
                 chosen[rows] |= sets[self.trajectories.log_value[rows].astype(np.int64)]
-        return sightings.first_seen_of(self.trajectories.offset, chosen, self.log_seen).reshape(self.shape)
+        return observed_times.first_seen_of(self.trajectories.offset, chosen, self.log_seen).reshape(self.shape)
 
     def administrations(self, before: Floats) -> Counts:
         """Number of administrations strictly before a time per patient."""
         given = self.trajectories.codes.administration
-        count = sightings.count_before(self.trajectories.log, given, before.ravel())
+        count = observed_times.count_before(self.trajectories.log, given, before.ravel())
         return count.reshape(self.shape)
 
     @property
@@ -192,7 +192,7 @@ class StudyData(Patients):
     def _value_at_first(self, code: int, time: Floats) -> Floats:
         """Value of the first row of a code that has a finite time, NaN where there is none."""
         log = self.trajectories
-        return sightings.value_at_first(log.log, time, log.log_value, code).reshape(self.shape)
+        return observed_times.value_at_first(log.log, time, log.log_value, code).reshape(self.shape)
 
 
 def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> StudyData:
@@ -214,7 +214,7 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
     end = horizon.copy()
     for row, who in _sets(trajectories.parameter_set):
         if design.entry_code[row] != NONE:
-            entry[who] = sightings.drawn_values(
+            entry[who] = observed_times.drawn_values(
                 np.uint64(seed),
                 stream_number("study.entry"),
                 trajectories.patient[who],
@@ -229,7 +229,7 @@ def observe(trajectories: Trajectories, design: StudyDesign, *, seed: int) -> St
             lost = inverse_cumulative_hazards(int(design.loss_family[row]), budget, *design.loss[row])
             end[who] = np.minimum(end[who], lost)
     model = trajectories.model
-    death, cause = sightings.deaths(trajectories.log, states_entered(model), model.absorbing)
+    death, cause = observed_times.deaths(trajectories.log, states_entered(model), model.absorbing)
     died = death < end
     data = StudyData(
         trajectories,
@@ -254,7 +254,7 @@ def observe_each(trajectories: Trajectories, design: StudyDesign, *, seed: int) 
 
 
 def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, death: Floats, seed: int) -> Floats:
-    """Time at which each row of the log was seen, +inf if never: `sightings.seen_times`.
+    """Time at which each row of the log was seen, +inf if never: `observed_times.seen_times`.
 
     Death, and events that are confirmed at onset, wait for no visit.
     """
@@ -263,8 +263,8 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
     waits = np.zeros(entered.size, dtype=bool)
     waits[: len(model.events)] = design.assessed & ~model.confirmed_at_onset
     waits[entered != NONE] &= ~model.absorbing[entered[entered != NONE]]
-    visits = sightings.Visits(design.assessment_code, design.assessment, waits)
-    seen, sound = sightings.seen_times(
+    visits = observed_times.Visits(design.assessment_code, design.assessment, waits)
+    seen, sound = observed_times.seen_times(
         trajectories.log, entered, visits, end, death, trajectories.people, np.uint64(seed), stream_number("visit")
     )
     if not sound:
@@ -275,7 +275,7 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
 def _members(data: StudyData, population: Population, seed: int) -> Flags:
     people = data.trajectories.people
     stream = stream_number(f"study.{population.name}")
-    member = sightings.drawn(np.uint64(seed), stream, people, population.probability)
+    member = observed_times.drawn(np.uint64(seed), stream, people, population.probability)
     if np.isfinite(population.alive_at).any():
         alive_at = population.alive_at[people.parameter_set]
         member &= ~np.isfinite(alive_at) | (data.observed.ravel() > alive_at)

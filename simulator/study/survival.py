@@ -292,13 +292,13 @@ def cumulative_incidence(time: Floats, event: Flags, competing: Flags, member: F
 
     ``event`` and ``competing`` are disjoint (Aalen & Johansen 1978; Kalbfleisch & Prentice 2002, ch. 8).
     """
-    group, mine = ordered_with(event, time, event | competing, member)
+    group, chosen = ordered_with(event, time, event | competing, member)
     first = _first_of_tie(group.time)
     survival = curve(group)
     before = np.concatenate([np.ones((survival.shape[0], 1)), survival[:, :-1]], axis=1)
     before = np.take_along_axis(before, first, axis=1)
     n = np.maximum(np.take_along_axis(group.at_risk, first, axis=1), 1)
-    return read(group, np.cumsum(np.where(mine, before / n, 0.0), axis=1), at, before=0.0)
+    return read(group, np.cumsum(np.where(chosen, before / n, 0.0), axis=1), at, before=0.0)
 
 
 def read(group: Ordered, steps: Floats, at: Floats, *, before: float) -> Floats:

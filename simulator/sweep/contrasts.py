@@ -1,8 +1,8 @@
 """Scenarios against a reference scenario. Knows pairs of studies and their errors; simulates nothing.
 
-Scenarios share luck: study r of one has the patients of study r of the other, so differences of what the studies report
-are taken study by study, and their Monte-Carlo error is that of the pairs. Of the pooled statistics a sweep keeps no
-value of each study; their differences carry the error of independent runs, and say so.
+Scenarios share random numbers: study r of one has the patients of study r of the other, so differences of what the
+studies report are taken study by study, and their Monte-Carlo error is that of the pairs. Of the pooled statistics a
+sweep keeps no value of each study; their differences carry the error of independent runs, and say so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Slices = Sequence[tuple[Swept, xr.DataTree]]
 """Swept keys, each with the contrasts along it."""
 
 _ERROR = "_standard_error"
-_UNPAIRED = "error as of independent runs: shared luck makes the true one smaller where it makes both vary alike"
+_UNPAIRED = (
+    "error as of independent runs: shared random numbers make the true one smaller where it makes both vary alike"
+)
 
 
 def contrast(tree: xr.DataTree, against: Mapping[str, Any], *, across_cohorts: bool = False) -> xr.DataTree:
@@ -106,7 +108,9 @@ def named_beside(path: Path) -> dict[str, Any]:
 
 
 def _between_arms(tree: xr.DataTree, against: Mapping[str, Any]) -> xr.DataTree:
-    """Return what each study found between its arms: both have the luck of one study, so nothing is left to pair."""
+    """Return what each study found between its arms: both have the random numbers of one study, so nothing is left to
+    pair.
+    """
     arm = against[ARM]
     if len(against) > 1:
         allowed = "is contrasted by itself: first between arms, then between scenarios (node `estimates`)"
@@ -201,12 +205,12 @@ def _unpaired(statistics: xr.Dataset, against: Mapping[str, Any]) -> xr.Dataset:
         units = {"units": here.attrs["units"]}
         gap = {"long_name": f"difference from the reference: {about}", **units}
         made[f"{name}_difference"] = (here - there).assign_attrs(gap)
-        told = {"long_name": f"Monte-Carlo standard error: difference: {about}", "comment": _UNPAIRED}
-        made[f"{name}_difference{_ERROR}"] = _together(error, error_there).assign_attrs(told | units)
+        described = {"long_name": f"Monte-Carlo standard error: difference: {about}", "comment": _UNPAIRED}
+        made[f"{name}_difference{_ERROR}"] = _together(error, error_there).assign_attrs(described | units)
         made[f"{name}_ratio"] = ratio.assign_attrs({"long_name": f"ratio to the reference: {about}", "units": "1"})
-        told = {"long_name": f"Monte-Carlo standard error: ratio: {about}", "units": "1", "comment": _UNPAIRED}
+        described = {"long_name": f"Monte-Carlo standard error: ratio: {about}", "units": "1", "comment": _UNPAIRED}
         relative = _together(error, ratio * error_there) / np.abs(there)
-        made[f"{name}_ratio{_ERROR}"] = relative.where(there != 0).assign_attrs(told)
+        made[f"{name}_ratio{_ERROR}"] = relative.where(there != 0).assign_attrs(described)
     return xr.Dataset(made)
 
 

@@ -248,7 +248,7 @@ def _settings(ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Pr
     if launcher not in _LAUNCHERS:
         problems.append(unknown("launcher", launcher, _LAUNCHERS, what="launcher"))
     takeover = _yes("launcher.takeover", ours, problems)
-    _yes(_EXTENDABLE, ours, problems)  # a wrong word is told here, with the others
+    _yes(_EXTENDABLE, ours, problems)  # a wrong value is refused here, with the others
     workers = _whole("launcher.workers", ours, 1, problems)
     running = Running(launcher, _shard(ours, problems), takeover, ours.get("launcher.address"), workers)
     return running, Design(method, min(samples or 1, MOST_SCENARIOS), seed or 0)

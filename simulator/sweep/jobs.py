@@ -26,7 +26,7 @@ from simulator.experiment.schema import Experiment
 from simulator.results.decisions import decisions_dataset
 from simulator.results.estimates import estimates_dataset
 from simulator.results.tree import statistics_dataset, targets_dataset
-from simulator.running.batch import Begun, Outcome, outcomes
+from simulator.running.batch import Outcome, PartialRun, outcomes
 from simulator.running.experiment import engine_of, time_grid
 from simulator.running.record import as_shown
 from simulator.sweep.layout import Axis, Kind, Layout, layout_of
@@ -207,7 +207,7 @@ def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
     return nodes | ({"decisions": decisions_dataset(decisions, outcome.decisions)} if decisions else {})
 
 
-def begun(experiment: Experiment, run: Mapping[str, xr.Dataset], sums: Sums) -> Begun:
+def partial_run(experiment: Experiment, run: Mapping[str, xr.Dataset], sums: Sums) -> PartialRun:
     """Return what the nodes and sums of a scenario's first studies tell, as its targets and decisions stand."""
     first = range(int(sums["replicates"]))
 
@@ -222,7 +222,7 @@ def begun(experiment: Experiment, run: Mapping[str, xr.Dataset], sums: Sums) -> 
     if names := list(experiment.root.output.decisions):
         both = (run["decisions"][f"interval_{end}"].sel(replicate=first, decision=names) for end in ("lower", "upper"))
         ends = np.stack([each.transpose("replicate", "decision").values for each in both], axis=-1)
-    return Begun(targets, estimates, ends, sums)
+    return PartialRun(targets, estimates, ends, sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,13 +271,15 @@ class Job:
         sums = {index: self._sums(index) for index, run in zip(indices, runs, strict=True) if run is not None}
         wanted = [place for place, run in enumerate(runs) if run is None]
         experiments = [self._experiment(indices[place]) for place in wanted]
-        begun = [self._begun(indices[place], e) for place, e in zip(wanted, experiments, strict=True)]
+        partial_run = [self._partial_run(indices[place], e) for place, e in zip(wanted, experiments, strict=True)]
         failed: dict[str, str] = {}
-        done, alone = 0, False  # whose an error is, is found by doing the next one alone: several are begun ahead
+        done, alone = 0, False  # an error is attributed by doing the next one alone: several are started ahead
         while done < len(wanted):
             some = slice(done, done + 1 if alone else None)
             try:
-                for outcome in outcomes(experiments[some], begun=begun[some], summed=self.summed, threads=threads):
+                for outcome in outcomes(
+                    experiments[some], partial=partial_run[some], summed=self.summed, threads=threads
+                ):
                     index = indices[wanted[done]]
                     runs[wanted[done]], sums[index] = nodes_of(experiments[done], outcome), outcome.sums
                     if progress:
@@ -308,13 +310,13 @@ class Job:
         found = self._finished.sums(place) if self.summed and place is not None else None
         return {} if found is None else found
 
-    def _begun(self, index: int, experiment: Experiment) -> Begun | None:
+    def _partial_run(self, index: int, experiment: Experiment) -> PartialRun | None:
         """Return what the store that is extended has of the first studies of a scenario."""
         place = self._stood(index)
         if place is None or not self.more_studies:
             return None
         run, sums = self._finished.run(place, self.layout), self._finished.sums(place)
-        return None if run is None or sums is None else begun(experiment, run, sums)
+        return None if run is None or sums is None else partial_run(experiment, run, sums)
 
     def takes(self, number: int) -> int:
         """Return how many scenarios of a block the store that is extended has."""

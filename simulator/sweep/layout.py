@@ -240,8 +240,8 @@ def layout_of(
     bounds = (BLOCK_SCENARIOS, -(-n // FEWEST_BLOCKS), BLOCK_PATIENTS // max(patients, 1), BLOCK_BYTES // largest)
     most = max(1, min(bounds))
     dims = tuple(axis.name for axis in axes)
-    told = {name: Coordinate(dims, values, about) for name, (values, about) in notes.items()}
-    return Layout(tuple(axes), nodes, told, attrs, _block([axis.size for axis in axes], most))
+    known_at = {name: Coordinate(dims, values, about) for name, (values, about) in notes.items()}
+    return Layout(tuple(axes), nodes, known_at, attrs, _block([axis.size for axis in axes], most))
 
 
 def _block(shape: Sequence[int], most: int) -> tuple[int, ...]:
@@ -304,16 +304,18 @@ def _described(
         row = np.full(index.values.size, "", dtype=object) if text else np.full(index.values.size, np.nan)
         row[[place[label] for label in dataset[dim].values.tolist()]] = dataset[key].values
         rows[number] = row
-    told = {number: np.isin(index.values.astype(object), present[number][dim].values.astype(object)) for number in rows}
+    known_at = {
+        number: np.isin(index.values.astype(object), present[number][dim].values.astype(object)) for number in rows
+    }
     whole = next(iter(rows.values())).copy()
-    known = next(iter(told.values())).copy()
+    known = next(iter(known_at.values())).copy()
     agree = True
     for number, row in rows.items():
-        both = known & told[number]
+        both = known & known_at[number]
         same = [a == b or (a != a and b != b) for a, b in zip(whole[both], row[both], strict=True)]
         agree = agree and all(same)
-        whole[told[number]] = row[told[number]]
-        known |= told[number]
+        whole[known_at[number]] = row[known_at[number]]
+        known |= known_at[number]
     if agree:
         return Coordinate((dim,), whole, attrs)
     blank = np.full(index.values.size, "", dtype=object) if text else np.full(index.values.size, np.nan)

@@ -98,9 +98,9 @@ def _statistics(node: xr.Dataset) -> list[Outcome]:
         day = DAYS_PER["y"] * years
         if time[-1] >= day * (1 - 1e-9):
             place = _before(time, day)
-            told = f"Alive at day {time[place]:g}"
+            label = f"Alive at day {time[place]:g}"
             at = everybody | {"time": place}
-            made.append(Outcome(f"survival_{years}y", told, STATISTICS, "overall_survival", *_SHARE, at))
+            made.append(Outcome(f"survival_{years}y", label, STATISTICS, "overall_survival", *_SHARE, at))
     until = f"day {time[-1]:g}"
     if "rmst" in node:
         differ = " | " in str(node["rmst"].attrs.get("long_name", ""))  # horizons of scenarios
@@ -110,14 +110,14 @@ def _statistics(node: xr.Dataset) -> list[Outcome]:
         for place, event in enumerate(map(str, node["event"].values)):
             if not event.startswith("death"):
                 at = everybody | {"event": place, "time": time.size - 1}
-                told = f"{event[:1].upper()}{event[1:].replace('_', ' ')} by {until}"
-                made.append(Outcome(f"event_{event}", told, STATISTICS, "cumulative_incidence", *_SHARE, at))
-    for id_, told, unit in (
+                label = f"{event[:1].upper()}{event[1:].replace('_', ' ')} by {until}"
+                made.append(Outcome(f"event_{event}", label, STATISTICS, "cumulative_incidence", *_SHARE, at))
+    for id_, label, unit in (
         ("administrations_mean", "Administrations per patient", ""),
         ("time_on_treatment", "Time on treatment", "days"),
     ):
         if variable(node, id_) in node:
-            made.append(Outcome(id_, told, STATISTICS, variable(node, id_), unit, 1.0, everybody))
+            made.append(Outcome(id_, label, STATISTICS, variable(node, id_), unit, 1.0, everybody))
     return made
 
 
@@ -141,8 +141,8 @@ def _estimates(node: xr.Dataset) -> list[Outcome]:
 def _decisions(node: xr.Dataset) -> list[Outcome]:
     made = []
     for place, name in enumerate(map(str, node["decision"].values)):
-        at, told = {"decision": place}, f"Probability of decision {name}"
-        made.append(Outcome(f"decision.{name}", told, DECISIONS, "decision_probability", *_SHARE, at))
+        at, label = {"decision": place}, f"Probability of decision {name}"
+        made.append(Outcome(f"decision.{name}", label, DECISIONS, "decision_probability", *_SHARE, at))
     return made
 
 
@@ -152,8 +152,8 @@ def _targets(node: xr.Dataset) -> list[Outcome]:
     scales = _rows(node["scale"], "target")
     for place, id_ in enumerate(map(str, node["target"].values)):
         scale = next((float(each) for each in scales[place] if not np.isnan(each)), 1.0)
-        told, at = f"{id_} {names[place]}", {"target": place}
-        made.append(Outcome(id_, told, TARGETS, "median", units[place], scale, at, spread=True, reported=True))
+        label, at = f"{id_} {names[place]}", {"target": place}
+        made.append(Outcome(id_, label, TARGETS, "median", units[place], scale, at, spread=True, reported=True))
     return made
 
 

@@ -56,7 +56,7 @@ def _n_bytes(sweep: Sweep, planned: Plan) -> int:
     return n_bytes + len(sweep) * 8 * sizes["group"] * sizes["time"] * min(sizes["replicate"], BAND_REPLICATES)
 
 
-def foreseen(sweep: Sweep, planned: Plan, folder: Path) -> str:
+def requirements(sweep: Sweep, planned: Plan, folder: Path) -> str:
     """Return what a dry run tells."""
     layout, n = planned.layout, len(sweep)
     known = list(planned.known.values())

@@ -98,7 +98,7 @@ class SweepStore:
         return checksum(_json(self.description()))
 
     def shape(self) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-        """Return the points of each axis, of all scenarios and of a block; None where nothing has begun."""
+        """Return the points of each axis, of all scenarios and of a block; None where nothing has been started."""
         record = self._read(FRAME)
         return None if record is None else (tuple(record["shape"]), tuple(record["block"]))
 

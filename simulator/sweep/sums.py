@@ -43,10 +43,10 @@ def unpacked(data: bytes) -> dict[int, dict[str, NDArray[Any]]]:
     with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as file:
         for key in file.files:
             number, name, *part = key.split("/")
-            mine = found.setdefault(int(number), {})
+            of_scenario = found.setdefault(int(number), {})
             if not part:
-                mine[name] = file[key]
+                of_scenario[name] = file[key]
             elif part == [_SHAPE]:
-                mine[name] = np.zeros(file[key], dtype=np.int64)
-                mine[name].ravel()[file[f"{number}/{name}/{_PLACES}"]] = file[f"{number}/{name}/{_COUNTS}"]
+                of_scenario[name] = np.zeros(file[key], dtype=np.int64)
+                of_scenario[name].ravel()[file[f"{number}/{name}/{_PLACES}"]] = file[f"{number}/{name}/{_COUNTS}"]
     return found

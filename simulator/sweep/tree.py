@@ -234,8 +234,8 @@ def _rows(tree: xr.DataTree, swept: list[str]) -> Iterator[list[Any]]:
                 for number, label in enumerate(rows):
                     value, error = values[(*place, number)], errors[(*place, number)]
                     if not np.isnan(value):
-                        told = [name, label, about["long_name"], about["units"]]
-                        yield [*here, *told, "", _number(value), "", "", _number(error), "", "", ""]
+                        described = [name, label, about["long_name"], about["units"]]
+                        yield [*here, *described, "", _number(value), "", "", _number(error), "", "", ""]
 
 
 def _with_shares(node: xr.Dataset) -> xr.Dataset:

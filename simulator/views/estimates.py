@@ -73,8 +73,8 @@ def estimate_rows(node: xr.Dataset) -> Iterator[tuple[str, ...]]:
 
         error = one["mean_standard_error"].item()
         interval = f"{figure('lower')} – {figure('upper')}"
-        told = significant(error) if np.isfinite(error) else "–"
-        cells = figure("mean"), told, figure("median"), interval, str(one["stored_unit"].item())
+        shown_error = significant(error) if np.isfinite(error) else "–"
+        cells = figure("mean"), shown_error, figure("median"), interval, str(one["stored_unit"].item())
         yield str(name), *cells, without(counts)
 
 

@@ -319,8 +319,8 @@ class _Targets:
         origin = (("role,\nprovenance", fixed),) if narrow else (("role", fixed), ("provenance", fixed))
         table = ruled_table(("id", fixed), ("what", {}), *figures, *origin)
         for row in self.rows:
-            told = (f"{row.role}\n{row.provenance}",) if narrow else (row.role, row.provenance)
-            shown = (row.id, row.what, row.reported, row.median, row.interval, row.percentile, *told)
+            from_where = (f"{row.role}\n{row.provenance}",) if narrow else (row.role, row.provenance)
+            shown = (row.id, row.what, row.reported, row.median, row.interval, row.percentile, *from_where)
             add_row(table, shown, _OUTSIDE if row.outside else "")
         yield table
 

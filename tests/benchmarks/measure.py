@@ -103,8 +103,8 @@ def machine() -> dict[str, str]:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         entries = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
-        told = {key.strip(): value.strip() for key, value in entries.items()}
-        model = f"{told.get('model name', model)} (family {told.get('cpu family')}, model {told.get('model')})"
+        said = {key.strip(): value.strip() for key, value in entries.items()}
+        model = f"{said.get('model name', model)} (family {said.get('cpu family')}, model {said.get('model')})"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     commit = subprocess.run(

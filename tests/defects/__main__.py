@@ -100,11 +100,11 @@ def main() -> int:
         copies.put(copy)
 
         def tried(defect: Defect) -> bool:
-            mine, start = copies.get(), time.monotonic()
+            ours, start = copies.get(), time.monotonic()
             try:
-                found = caught(mine, defect)
+                found = caught(ours, defect)
             finally:
-                copies.put(mine)
+                copies.put(ours)
             print(f"{'caught' if found else 'MISSED':7} {time.monotonic() - start:5.0f} s  {defect.name}", flush=True)
             return found
 

@@ -202,11 +202,11 @@ def test_the_shown_rows_of_the_targets_round_what_the_studies_say(run, where):
         assert shows(high, plain.quantile(values, 0.975) * scale, low), (name, cells)
         reported, half = (float(node[what].sel(target=name)) for what in ("reported", "half_width"))
         percentile = 100 * plain.percentile(values, reported, half, quarry.PRINTED[name][3].get("bound"))
-        told = cells["percentile"].strip().removesuffix("*").rstrip("% ")
+        said = cells["percentile"].strip().removesuffix("*").rstrip("% ")
         within = (
-            percentile < float(told[1:]) if told[0] == "<" else percentile > float(told[1:]) if told[0] == ">" else None
+            percentile < float(said[1:]) if said[0] == "<" else percentile > float(said[1:]) if said[0] == ">" else None
         )
-        assert shows(told, percentile) if within is None else within, (name, cells)
+        assert shows(said, percentile) if within is None else within, (name, cells)
         assert ("*" in cells["percentile"]) == (not 2.5 <= percentile <= 97.5), (name, cells)
 
 

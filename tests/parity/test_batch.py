@@ -76,8 +76,8 @@ def test_the_engine_of_one_changes_nothing_for_another(various, alone):
 
 
 def test_progress_counts_the_patients_of_all(various):
-    told = []
-    list(outcomes(various[:3], threads=2, progress=lambda *both: told.append(both)))
+    said = []
+    list(outcomes(various[:3], threads=2, progress=lambda *both: said.append(both)))
     total = sum(one.study.replicates * int(one.tables.patients.n_patients[0]) for one in various[:3])
-    assert told[-1] == (total, total)
-    assert all(earlier[0] < later[0] for earlier, later in itertools.pairwise(told))
+    assert said[-1] == (total, total)
+    assert all(earlier[0] < later[0] for earlier, later in itertools.pairwise(said))

@@ -54,8 +54,8 @@ def simulated(case: Case, **options) -> Trajectories:
 
 
 def assert_equal(one: Trajectories, other: Trajectories) -> None:
-    told = explain_difference(one, other)
-    assert told is None, told
+    said = explain_difference(one, other)
+    assert said is None, said
 
 
 def test_the_whole_is_what_the_reference_gives(case, whole):
@@ -136,8 +136,8 @@ def test_a_set_does_not_know_in_which_row_it_stands(case, whole):
         **one,
     )
     alone = compiled.simulate(last, seed=case.seed, replicates=case.replicates)
-    mine = whole.select(whole.parameter_set == SETS - 1)
-    assert_equal(replace(mine, parameter_set=np.zeros_like(mine.parameter_set)), alone)
+    ours = whole.select(whole.parameter_set == SETS - 1)
+    assert_equal(replace(ours, parameter_set=np.zeros_like(ours.parameter_set)), alone)
 
 
 def test_progress_counts_every_patient_once(case, whole):

@@ -37,8 +37,8 @@ def assert_same(case: Case, expected: Trajectories | SimulationError, engine: Mo
     if isinstance(expected, SimulationError) or isinstance(given, SimulationError):
         assert _refusal(given) == _refusal(expected), f"{case}\nreference: {expected!r}\ncompiled: {given!r}"
         return
-    told = explain_difference(expected, given)
-    assert told is None, f"{case}\n{told}"
+    said = explain_difference(expected, given)
+    assert said is None, f"{case}\n{said}"
 
 
 def _refusal(result: Trajectories | SimulationError) -> str:
@@ -381,8 +381,8 @@ def test_more_configurations_than_the_table_has_rows_are_the_same(block):
     )
     case = Case("many configurations", config, models.compiled(config).tables, SEED, range(6))
     given = case.by(compiled, block=block)
-    told = explain_difference(case.by(reference), given)
-    assert told is None, told
+    said = explain_difference(case.by(reference), given)
+    assert said is None, said
 
 
 def test_both_refuse_more_than_the_declared_maximum():

@@ -79,9 +79,9 @@ def test_stacked_tables_are_simulated_as_they_are_alone(case):
     _, each = case
     together = compiled.simulate(tables.stack([one.tables for one in each]), seed=5, replicates=range(2))
     for b, one in enumerate(each):
-        mine = together.select(together.parameter_set == b)
-        mine = replace(mine, model=one.tables, parameter_set=np.zeros_like(mine.parameter_set))
-        assert mine.difference(compiled.simulate(one.tables, seed=5, replicates=range(2))) is None
+        own = together.select(together.parameter_set == b)
+        own = replace(own, model=one.tables, parameter_set=np.zeros_like(own.parameter_set))
+        assert own.difference(compiled.simulate(one.tables, seed=5, replicates=range(2))) is None
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -104,9 +104,9 @@ def test_a_longer_course_is_stacked_with_a_shorter_one():
     courses = [experiment(f"course.max_administrations={most}").tables for most in (3, 11, 5)]
     together = compiled.simulate(tables.stack(courses), seed=5, replicates=range(2))
     for b, one in enumerate(courses):
-        mine = together.select(together.parameter_set == b)
-        mine = replace(mine, model=one, parameter_set=np.zeros_like(mine.parameter_set))
-        assert mine.difference(compiled.simulate(one, seed=5, replicates=range(2))) is None
+        own = together.select(together.parameter_set == b)
+        own = replace(own, model=one, parameter_set=np.zeros_like(own.parameter_set))
+        assert own.difference(compiled.simulate(one, seed=5, replicates=range(2))) is None
 
 
 def test_what_cannot_be_stacked_is_named():

@@ -151,11 +151,11 @@ def test_a_difference_is_explained_by_the_first_patient_and_both_histories(tmp_p
     )
     given = case.by(wrong)
     assert isinstance(given, Trajectories)
-    told = explain_difference(expected, given)
-    assert told is not None
-    assert "log_time" in told.splitlines()[0]
-    assert "\n  patient: 7 | 7" in told
-    assert "\n≠ " in told
+    said = explain_difference(expected, given)
+    assert said is not None
+    assert "log_time" in said.splitlines()[0]
+    assert "\n  patient: 7 | 7" in said
+    assert "\n≠ " in said
     assert explain_difference(expected, expected) is None
     fewer = expected.select(expected.patient != 3)
     assert "patients: " in (explain_difference(expected, fewer) or "")

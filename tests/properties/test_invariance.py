@@ -37,7 +37,7 @@ def outcome(config, **options):
 
 
 def without(lines, *names):
-    return [[row for row in mine if row[1] not in names] for mine in lines]
+    return [[row for row in own if row[1] not in names] for own in lines]
 
 
 # -- V11, an addition that does nothing ------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_a_replicate_does_not_know_which_others_are_run():
     alone = models.simulated(tables, seed=SEED, replicates=range(2, 3))
     assert alone.difference(together.select(together.replicate == 2)) is None
     backwards = [models.lines(models.simulated(tables, seed=SEED, replicates=range(r, r + 1))) for r in (3, 2, 1, 0)]
-    assert [mine for part in backwards[::-1] for mine in part] == models.lines(together)
+    assert [own for part in backwards[::-1] for own in part] == models.lines(together)
 
 
 def test_replicates_and_seeds_are_other_patients():
@@ -166,7 +166,7 @@ def reordered(config):
 
 
 def test_the_order_of_keys_changes_nothing(usual):
-    assert [sorted(mine) for mine in outcome(reordered(few()))] == [sorted(mine) for mine in usual]
+    assert [sorted(own) for own in outcome(reordered(few()))] == [sorted(own) for own in usual]
 
 
 def varying(values):
@@ -219,7 +219,7 @@ def test_an_arm_without_an_effect_is_the_other_arm():
 
 
 def cut(lines, horizon):
-    return [[row for row in mine if float.fromhex(row[0]) < horizon] for mine in lines]
+    return [[row for row in own if float.fromhex(row[0]) < horizon] for own in lines]
 
 
 @pytest.mark.parametrize("horizon", [0.5, 42.0, 333.3])
@@ -248,9 +248,9 @@ def test_a_mixed_cohort_is_made_of_its_parts():
         pure = few()
         pure["cohort"]["mix"] = {"north": int(stratum == "north"), "south": int(stratum == "south")}
         alone = outcome(pure)
-        mine = np.flatnonzero(mixed.stratum == s)
-        assert mine.size >= FEW // 3
-        assert [lines[i] for i in mine] == [alone[i] for i in mine]
+        own = np.flatnonzero(mixed.stratum == s)
+        assert own.size >= FEW // 3
+        assert [lines[i] for i in own] == [alone[i] for i in own]
 
 
 @pytest.mark.parametrize("allocation", ["deficit", "random"])
@@ -363,7 +363,7 @@ def test_an_error_in_a_block_ends_the_run():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_progress_tells_of_every_patient_whatever_the_threads(threads, monkeypatch):
     monkeypatch.setattr(running, "BLOCK_PATIENTS", 100)
-    told = []
-    running.run(prepared("study.replicates=8"), threads=threads, progress=lambda *both: told.append(both))
-    assert told[-1] == (648, 648)
-    assert all(earlier[0] < later[0] for earlier, later in itertools.pairwise(told))
+    said = []
+    running.run(prepared("study.replicates=8"), threads=threads, progress=lambda *both: said.append(both))
+    assert said[-1] == (648, 648)
+    assert all(earlier[0] < later[0] for earlier, later in itertools.pairwise(said))

@@ -117,7 +117,7 @@ def timer(delay, *, start="well", **more):
     return {"from": [start], "hazard": {"family": "fixed", "delay": delay}, **more}
 
 
-def told(config, patient=0, **options):
+def said(config, patient=0, **options):
     """A patient's history as (day, what)."""
     history = models.history(models.simulated(models.compiled(config, **options), seed=SEED))
     return [(time, name) for time, name, _ in history.lines(patient)]
@@ -149,7 +149,7 @@ def grid(order, horizon=200.0):
 
 def test_ties_go_to_events_in_declared_order_then_to_the_administration():
     given = "administration"
-    assert told(grid(["mark", "note", "fall", "after", "die"])) == [
+    assert said(grid(["mark", "note", "fall", "after", "die"])) == [
         (0.0, given),
         (21.0, "mark"),
         (21.0, given),
@@ -165,19 +165,19 @@ def test_ties_go_to_events_in_declared_order_then_to_the_administration():
 
 def test_the_first_of_a_tie_may_take_the_other_s_chance():
     # "fall" before "note": the patient is no longer well when the note's turn comes.
-    assert (42.0, "note") not in told(grid(["mark", "fall", "note", "after", "die"]))
+    assert (42.0, "note") not in said(grid(["mark", "fall", "note", "after", "die"]))
 
 
 @pytest.mark.parametrize("order", [["sick", "dead_at_once"], ["dead_at_once", "sick"]])
 def test_of_two_fates_at_one_time_the_first_declared_wins(order):
     events = {"sick": timer(42.0, to="ill"), "dead_at_once": timer(42.0, to="dead")}
     config = models.container({name: events[name] for name in order}, states=["well", "ill", "dead"], n_patients=3)
-    assert told(config) == [(42.0, order[0])]
+    assert said(config) == [(42.0, order[0])]
 
 
 def test_a_time_equal_to_the_horizon_is_outside():
-    assert told(grid(["mark", "note", "fall", "after", "die"], horizon=84.0))[-1] == (63.0, "administration")
-    assert told(grid(["mark", "note", "fall", "after", "die"], horizon=84.0000001))[-1] == (84.0, "end_of_course")
+    assert said(grid(["mark", "note", "fall", "after", "die"], horizon=84.0))[-1] == (63.0, "administration")
+    assert said(grid(["mark", "note", "fall", "after", "die"], horizon=84.0000001))[-1] == (84.0, "end_of_course")
 
 
 @pytest.mark.parametrize(("dies", "expected"), [(63.0, 42.0), (42.0, np.inf)])
@@ -200,7 +200,7 @@ def test_an_assessment_comes_after_the_events_of_its_time(dies, expected):
 def test_patients_of_one_time_do_not_mix():
     # 1,000 patients share a calendar, and on this grid every time: each still has the history of one alone.
     config = grid(["mark", "note", "fall", "after", "die"])
-    alone = told(config)
+    alone = said(config)
     config["cohort"]["n_patients"] = 1_000
     history = models.history(models.simulated(config, seed=SEED))
     assert all([(t, name) for t, name, _ in history.lines(i)] == alone for i in range(1_000))
@@ -233,19 +233,19 @@ def swing(maximum=1000, **more):
 
 def test_a_reset_clock_starts_again_at_every_change_of_state():
     turns = [(10.0, "fall"), (15.0, "rise"), (25.0, "fall"), (30.0, "rise"), (40.0, "fall"), (45.0, "rise")]
-    assert told(swing()) == [*turns, (52.0, "die")]
+    assert said(swing()) == [*turns, (52.0, "die")]
 
 
 def test_reaching_the_maximum_is_an_error_that_names_the_event():
-    assert told(swing(maximum=3))[-1] == (52.0, "die")
+    assert said(swing(maximum=3))[-1] == (52.0, "die")
     with pytest.raises(SimulationError, match=r"'fall' .* maximum of 2"):
-        told(swing(maximum=2))
+        said(swing(maximum=2))
 
 
 def test_the_first_exit_stops_the_course_for_good():
     config = swing(course={"interval": 7.0, "max_administrations": 9, "stop": {"states": ["ill"]}})
-    given = [time for time, name in told(config) if name == "administration"]
-    ended = [time for time, name in told(config) if name == "end_of_course"]
+    given = [time for time, name in said(config) if name == "administration"]
+    ended = [time for time, name in said(config) if name == "end_of_course"]
     assert given == [0.0, 7.0]
     assert ended == [10.0]
 
@@ -262,7 +262,7 @@ def test_a_recurrent_timer_fires_once_for_each_start_of_its_clock():
         "hazard": {"family": "fixed", "delay": 3.0},
     }
     config["model"]["markers"] = ["m"]
-    assert [time for time, name in told(config) if name == "remind"] == [18.0, 33.0, 48.0]
+    assert [time for time, name in said(config) if name == "remind"] == [18.0, 33.0, 48.0]
 
 
 def test_a_clock_since_an_event_starts_at_its_last_occurrence():
@@ -275,21 +275,21 @@ def test_a_clock_since_an_event_starts_at_its_last_occurrence():
         "hazard": {"family": "fixed", "delay": 12.0},
     }
     config["model"]["markers"] = ["m"]
-    assert (27.0, "late") in told(config)
+    assert (27.0, "late") in said(config)
     config["model"]["events"]["late"]["hazard"]["delay"] = 15.0  # a tie with the next rise: declared before it
-    assert "late" not in dict(map(reversed, told(config)))
+    assert "late" not in dict(map(reversed, said(config)))
 
 
 def timers(**events):
     """Times of what happens to one patient by timers, in a state that `relapse` may enter again; by both engines."""
     config = models.container(events, states=["well", "dead"], markers=["m"], horizon=50.0, n_patients=1)
     tables = models.compiled(config, quiet=True)
-    told = []
+    said = []
     for engine in ENGINES:
         run = models.simulated(tables, seed=SEED, n=1, engine=engine)
-        told.append([(float(t), run.model.events[c]) for t, c in zip(run.log_time, run.log_code, strict=True)])
-    assert told[0] == told[-1]
-    return told[0]
+        said.append([(float(t), run.model.events[c]) for t, c in zip(run.log_time, run.log_code, strict=True)])
+    assert said[0] == said[-1]
+    return said[0]
 
 
 def test_a_self_transition_restarts_every_reset_clock_of_the_state():

@@ -130,10 +130,8 @@ def test_pooled_counts_are_those_of_whole_arrays(config, step):
     assert found["administrations_mean"][0] == count.sum() / n
     assert found["administrations"][0].tolist() == [(count >= k).sum() / n for k in found["visit"]]
     had = [log.count(log.codes.first_term + term) > 0 for term in range(log.codes.n_terms)]
-    counted = np.any(
-        [mine for mine, counts in zip(had, design.counted, strict=True) if counts] or [np.zeros(n)], axis=0
-    )
-    assert found["ae_incidence"][0].tolist() == [mine.sum() / n for mine in [*had, counted]]
+    counted = np.any([own for own, counts in zip(had, design.counted, strict=True) if counts] or [np.zeros(n)], axis=0)
+    assert found["ae_incidence"][0].tolist() == [own.sum() / n for own in [*had, counted]]
     first = log.first_time(log.codes.administration)
     last = np.minimum(np.minimum(log.first_time(log.codes.end_of_course), death), log.horizon)
     assert found["on_treatment"][0].tolist() == [((first <= t) & (last > t)).sum() / n for t in grid]

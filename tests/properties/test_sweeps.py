@@ -123,7 +123,7 @@ def kill_at_random_moments(tmp_path: Path, wanted: int) -> None:
     words = [*CHEAP, *SWEPT]
     assert multirun(tmp_path / "whole", *words) == 0
     whole = contents(tmp_path / "whole")
-    luck, kills, attempt, lost_nothing = random.Random(20261125), 0, 0, True
+    random_numbers, kills, attempt, lost_nothing = random.Random(20261125), 0, 0, True
     longest = 1.5
     while kills < wanted:
         attempt += 1
@@ -132,7 +132,7 @@ def kill_at_random_moments(tmp_path: Path, wanted: int) -> None:
             process = PROCESSES.Process(target=_quietly, args=(folder, words))
             began = time.monotonic()
             process.start()
-            process.join(luck.uniform(0.05, longest) if kills < wanted else 300)
+            process.join(random_numbers.uniform(0.05, longest) if kills < wanted else 300)
             if process.exitcode is None:
                 process.kill()
                 kills += 1
@@ -178,12 +178,12 @@ def test_a_scenario_that_fails_is_named_and_the_others_are_kept(
     words = [*CHEAP, *SWEPT]
     outcomes = running.outcomes
 
-    def one_fails(experiments: Any, *, begun: Any = None, **more: Any) -> Any:
+    def one_fails(experiments: Any, *, partial: Any = None, **more: Any) -> Any:
         for i in range(len(experiments)):
             for experiment in experiments if ahead else experiments[i : i + 1]:  # ahead: while others are under way
                 if "course.max_administrations=20" in experiment.overrides and experiment.study.replicates > 1:
                     raise SimulationError("beyond its declared maximum")
-            yield from outcomes(experiments[i : i + 1], begun=begun and begun[i : i + 1], **more)
+            yield from outcomes(experiments[i : i + 1], partial=partial and partial[i : i + 1], **more)
 
     monkeypatch.setattr(running, "outcomes", one_fails)
     assert multirun(tmp_path / "a", *words) == 3
@@ -363,10 +363,10 @@ def test_more_studies_extend_a_store_that_keeps_its_sums(
     simulated: list[int] = []
     outcomes = running.outcomes
 
-    def counted(experiments: Any, begun: Any = None, **options: Any) -> Any:
-        for each, earlier in zip(experiments, begun or (), strict=bool(begun)):
+    def counted(experiments: Any, partial: Any = None, **options: Any) -> Any:
+        for each, earlier in zip(experiments, partial or (), strict=bool(partial)):
             simulated.append(each.study.replicates - (earlier.replicates if earlier else 0))
-        yield from outcomes(experiments, begun=begun, **options)
+        yield from outcomes(experiments, partial=partial, **options)
 
     monkeypatch.setattr(running, "outcomes", counted)
     capsys.readouterr()

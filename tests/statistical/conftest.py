@@ -25,7 +25,7 @@ class Battery:
     def n(self, patients: int) -> int:
         return self.scale * patients
 
-    def luck(self, name: str) -> int:
+    def seed_of(self, name: str) -> int:
         """Return the seed of one simulation."""
         return (self.seed << 32 | crc32(name.encode())) % 2**64
 

@@ -30,7 +30,7 @@ def harmed(battery):
         },
         horizon=200.0,
     )
-    trajectories = models.simulated(config, seed=battery.luck("adverse events"), n=battery.n(30_000))
+    trajectories = models.simulated(config, seed=battery.seed_of("adverse events"), n=battery.n(30_000))
     return by_administration(trajectories, SIX)
 
 
@@ -111,7 +111,7 @@ def treated(battery):
         },
     )
     experiment = models.compiled(config)
-    return experiment, models.simulated(experiment, seed=battery.luck("treated"), n=battery.n(40_000))
+    return experiment, models.simulated(experiment, seed=battery.seed_of("treated"), n=battery.n(40_000))
 
 
 @pytest.mark.parametrize(("term", "rate"), [("pain", 0.494), ("nausea", 0.062)])

@@ -98,8 +98,8 @@ def ranks(likelihood, size, n, seed):
         below = np.clip((z[i] - GRID) / width + 0.5, 0.0, 1.0)  # share of each grid cell below the truth
         found[i, :2] = weight @ below
         truth = ParameterSets({"m": MEDIAN.value(z[i, :1]), "k": SHAPE.value(z[i, 1:])}, 1)
-        mine = exact(size, median, survivors)
-        found[i, 2] = weight @ (mine(SETS) < mine(truth))
+        ours = exact(size, median, survivors)
+        found[i, 2] = weight @ (ours(SETS) < ours(truth))
     return found
 
 

@@ -68,7 +68,7 @@ def test_the_truth_of_a_paper_of_two_arms_is_recovered(tmp_path: Path) -> None:
     probability and odds cannot be told apart, and it is about that difference that the posterior has to be right."""
     simulated: dict[str, Any] = copy.deepcopy(dict(CALIBRATION["simulated"]))
     for term in simulated.values():
-        term |= {"replicates": 100, "regrouped": 4}
+        term |= {"replicates": 100, "recombined": 4}
     folder = written(tmp_path / "own", printed_paper(), simulated=simulated)
     fitted = calibration.calibrate(["cohort=harbour", "seed=3"], config_dir=folder)
     (reading,) = fitted.readings

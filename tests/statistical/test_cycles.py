@@ -18,8 +18,8 @@ def cycled(battery, request):
     config = models.cycles(
         cycle=CYCLE, most=MOST, p=P, ratio=RATIO, median=LAW.median, shape=LAW.shape, stop=request.param
     )
-    luck = battery.luck(f"cycles {request.param}")
-    return request.param, models.simulated(config, seed=luck, n=battery.n(60_000))
+    seed = battery.seed_of(f"cycles {request.param}")
+    return request.param, models.simulated(config, seed=seed, n=battery.n(60_000))
 
 
 def p_cycled(trajectories, stop, p=P, ratio=RATIO, most=MOST):

@@ -25,7 +25,7 @@ def exposed(battery):
         study = {"accrual": {"uniform": [0.0, ACCRUAL]}, "data_cut": CUT, **study}
         return models.compiled(models.container({"death": death}, horizon=2000.0, study=study))
 
-    seed = battery.luck("follow-up")
+    seed = battery.seed_of("follow-up")
     trajectories = models.simulated(experiment(), seed=seed, n=battery.n(40_000))
     return lambda **study: observe(trajectories, design_of(experiment(**study)), seed=seed)
 
@@ -65,7 +65,7 @@ H, MU = 0.08, 0.15  # a day; onset does nothing
 def unaffected(battery):
     """Onset and death times where onset has hazard ratio 1; N = 40,000."""
     config = models.random_onset(hazard=H, onset=MU, ratio=1.0, horizon=1e5)
-    trajectories = models.simulated(config, seed=battery.luck("immortal time"), n=battery.n(40_000))
+    trajectories = models.simulated(config, seed=battery.seed_of("immortal time"), n=battery.n(40_000))
     return trajectories.first_time(0), trajectories.absorbed_at
 
 

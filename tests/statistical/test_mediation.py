@@ -61,15 +61,15 @@ def intervened(share, published, now):
     ratio = RATIO**share
 
     def change(t, y):
-        hazard, theirs, mine, of_theirs, _ = y  # H; those alive after onset; in how many it has set in
+        hazard, theirs, ours, of_theirs, _ = y  # H; those alive after onset; in how many it has set in
         none = np.exp(-hazard)
         h = death_density(t) / ((1.0 - of_theirs) * none + ratio * theirs)
         g, x = published.density(t), now.density(t)
-        return [h, g * none - ratio * h * theirs, x * none - ratio * h * mine, g, x]
+        return [h, g * none - ratio * h * theirs, x * none - ratio * h * ours, g, x]
 
     found = solve_ivp(change, (0.0, END), np.zeros(5), t_eval=GRID, rtol=1e-7, atol=1e-10, max_step=10.0)
-    hazard, _, mine, _, of_mine = found.y
-    return (1.0 - of_mine) * np.exp(-hazard) + mine
+    hazard, _, ours, _, of_own = found.y
+    return (1.0 - of_own) * np.exp(-hazard) + ours
 
 
 def restricted_mean(curve):
@@ -138,7 +138,7 @@ def test_half_the_advantage_lies_between_none_and_all_of_it():
 def test_simulated_means_of_scenario_and_arm_agree_and_are_those_by_definition(battery, share):
     # N = 10,000 in the scenario and in each arm; four comparisons. Detects: 32 days of about 550; 48 and 91 are moved.
     published, scenario, trial = by_two_routes(share)
-    n, seed = battery.n(10_000), battery.luck(f"mediation {share}")
+    n, seed = battery.n(10_000), battery.seed_of(f"mediation {share}")
     alone = models.simulated(scenario, seed=seed, n=n)
     both = models.simulated(trial, seed=seed + 1, n=2 * n)
     means = [np.minimum(alone.absorbed_at, END)]

@@ -23,7 +23,7 @@ AT, RATIO, END = 120.0, 0.6, 800.0
 def switched(battery):
     """Death times, hazard × 0.6 from day 120; N = 120,000."""
     config = models.switch(at=AT, ratio=RATIO, median=LAW.median, shape=LAW.shape)
-    return models.simulated(config, seed=battery.luck("switch"), n=battery.n(120_000)).absorbed_at
+    return models.simulated(config, seed=battery.seed_of("switch"), n=battery.n(120_000)).absorbed_at
 
 
 def p_switched(death, ratio=RATIO, at=AT, law=LAW):
@@ -85,7 +85,7 @@ def random_onset(battery):
         cohort={"mix": dict.fromkeys(RANDOM, 1)},
         horizon=1e6,
     )
-    trajectories = models.simulated(config, seed=battery.luck("random onset"), n=battery.n(120_000))
+    trajectories = models.simulated(config, seed=battery.seed_of("random onset"), n=battery.n(120_000))
     return {
         name: (
             trajectories.first_time(0)[trajectories.stratum == s],
@@ -127,7 +127,9 @@ def test_a_cure_fraction_never_dies_of_it(battery):
     # V29: S(t) = 1 − p + p·e^{−H}, the hazard ratio acting on the susceptibles. N = 60,000. Detects: 2.1 points.
     hazard = {"family": "weibull", "median": 200.0, "shape": 1.4, "probability": 0.65}
     death = {"from": ["alive"], "to": "dead", "hazard": hazard, "ratios": [{"state": "alive", "ratio": 1.5}]}
-    trajectories = models.simulated(models.container({"death": death}), seed=battery.luck("cure"), n=battery.n(60_000))
+    trajectories = models.simulated(
+        models.container({"death": death}), seed=battery.seed_of("cure"), n=battery.n(60_000)
+    )
     law = Weibull(200.0 * 1.5 ** (-1 / 1.4), 1.4)
     assert oracles.p_of_curve(trajectories.absorbed_at, lambda t: 1.0 - oracles.cure_survival(t, law, 0.65)) >= ALPHA
     assert oracles.p_of_count(np.isfinite(trajectories.absorbed_at).sum(), len(trajectories), 0.65) >= ALPHA
@@ -137,7 +139,7 @@ def test_a_covariate_is_a_frailty(battery):
     # V29: log-normal frailty, by quadrature over the covariate. N = 60,000. Detects: 2.1 points of the curve.
     death = models.death(200.0, 1.4, ratios=[{"covariate": "x", "ratio": 2.0, "per": 0.5, "reference": 0.5}])
     config = models.container({"death": death}, cohort={"covariates": {"x": {"normal": [0.5, 0.4]}}}, horizon=1e7)
-    trajectories = models.simulated(config, seed=battery.luck("frailty"), n=battery.n(60_000))
+    trajectories = models.simulated(config, seed=battery.seed_of("frailty"), n=battery.n(60_000))
     sd = 0.4 * np.log(2.0) / 0.5
 
     def incidence(t):
@@ -156,7 +158,7 @@ def test_an_odds_ratio_of_an_arm_acts_on_the_share_that_ever_has_it(battery):
         "active": {"n_patients": 500, "effects": {"odds_ratio": {"response": 2.5}}},
     }
     config = models.container({"response": response}, markers=["responded"], cohort={"arms": arms}, horizon=1e5)
-    trajectories = models.simulated(config, seed=battery.luck("odds"), n=battery.n(40_000))
+    trajectories = models.simulated(config, seed=battery.seed_of("odds"), n=battery.n(40_000))
     had = [np.isfinite(trajectories.first_time(0))[trajectories.arm == arm] for arm in (0, 1)]
     p = oracles.p_of_count([x.sum() for x in had], [x.size for x in had], [0.3, 2.5 * 0.3 / (0.7 + 2.5 * 0.3)])
     assert oracles.smallest(p) >= ALPHA

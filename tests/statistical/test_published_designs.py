@@ -202,7 +202,7 @@ def bare():
 @pytest.mark.parametrize("b", range(len(RATIOS)), ids=[str(r) for r in RATIOS])
 def test_simulated_survival_is_the_calibrated_curve_at_every_hazard_ratio(battery, bare, b):
     # N = 16,200 a ratio. Detects: 4 points of everybody's curve, 5 of the colorectal, 9 of the others.
-    trajectories = models.simulated(bare, seed=battery.luck("prognostic"), n=battery.n(16_200), parameter_set=b)
+    trajectories = models.simulated(bare, seed=battery.seed_of("prognostic"), n=battery.n(16_200), parameter_set=b)
     death, laws = trajectories.absorbed_at, {name: calibrated(PJ203, name) for name in bare.strata}
     share = np.bincount(trajectories.stratum) / len(trajectories)
 
@@ -217,7 +217,7 @@ def test_simulated_survival_is_the_calibrated_curve_at_every_hazard_ratio(batter
 
 def test_simulated_survival_moves_with_a_causal_response(battery, causal):
     # N = 12,150 colorectal patients of 20,250. Detects: 5 points of the curve; the planted difference is of that size.
-    trajectories = models.simulated(causal, seed=battery.luck("causal"), n=battery.n(8_100), parameter_set=2)
+    trajectories = models.simulated(causal, seed=battery.seed_of("causal"), n=battery.n(8_100), parameter_set=2)
     death = trajectories.absorbed_at[trajectories.stratum == 0]
     expected = survival(causal.tables, 2, 0, GRID, leaving=leaving(PJ203))
     assert oracles.p_of_curve(death, lambda t: np.interp(t, GRID, 1.0 - expected)) >= ALPHA
@@ -231,7 +231,7 @@ def reference_design(battery, request):
     """PJ-203 as declared, both forms of response, as many studies of 81 as make N = 24,300 patients."""
     chosen = [] if request.param == "continuous" else ["course.response=per_administration"]
     declared = experiment("cohort=pj203_mmc", *chosen)
-    seed = battery.luck(f"reference design {request.param}")
+    seed = battery.seed_of(f"reference design {request.param}")
     trajectories = models.simulated(declared, seed=seed, n=battery.n(24_300))
     return request.param, declared, observe(trajectories, design_of(declared), seed=seed), seed
 
@@ -242,11 +242,11 @@ def test_observed_response_is_the_declared_one(reference_design):
     seen = np.isfinite(data.seen(0))
     p = []
     for s, stratum in enumerate(declared.tables.strata):
-        mine = data.stratum == s
+        ours = data.stratum == s
         expected = value(PJ203, f"response.probability.{stratum}")
-        p.append(oracles.p_of_count(seen[mine].sum(), mine.sum(), expected))
-        wrong = expected + 2.0 * oracles.detectable(np.sqrt(0.25 / mine.sum()))
-        assert oracles.p_of_count(seen[mine].sum(), mine.sum(), wrong) < ALPHA  # 3.8 b
+        p.append(oracles.p_of_count(seen[ours].sum(), ours.sum(), expected))
+        wrong = expected + 2.0 * oracles.detectable(np.sqrt(0.25 / ours.sum()))
+        assert oracles.p_of_count(seen[ours].sum(), ours.sum(), wrong) < ALPHA  # 3.8 b
     assert oracles.smallest(p) >= ALPHA
 
 
@@ -298,8 +298,8 @@ def test_events_come_at_the_rates_of_the_tables(reference_design):
     def death(t, who):
         out = np.empty(t.size)
         for s, curve in enumerate(curves):
-            mine = cell[who] == s
-            out[mine] = curve(t[mine])
+            ours = cell[who] == s
+            out[ours] = curve(t[ours])
         return out
 
     states = ["stable", "response", "progression"]
@@ -322,12 +322,12 @@ def test_events_come_at_the_rates_of_the_tables(reference_design):
         models.history(trajectories), plain, susceptible=ever, hazards={"death": death}
     )
     p = []
-    for name, mine in spells.items():
-        p.append(mine.p())
-        p += [mine.p(mine.labels["stratum"] == stratum) for stratum in tables.strata]
+    for name, ours in spells.items():
+        p.append(ours.p())
+        p += [ours.p(ours.labels["stratum"] == stratum) for stratum in tables.strata]
         if name != "response":
-            p += [mine.p(mine.labels["responded"]), mine.p(~mine.labels["responded"])]
-        p.append(oracles.p_of_curve(mine.residuals(1), lambda x: -np.expm1(-x)))
+            p += [ours.p(ours.labels["responded"]), ours.p(~ours.labels["responded"])]
+        p.append(oracles.p_of_curve(ours.residuals(1), lambda x: -np.expm1(-x)))
     assert oracles.smallest(p) >= ALPHA
 
 
@@ -338,7 +338,7 @@ def test_events_come_at_the_rates_of_the_tables(reference_design):
 def perfused(battery):
     """ILP with hazard ratio 1 of the additional infusion: 400 studies of 50, N = 20,000."""
     declared = experiment("cohort=ilp", "parameters.additional_infusion.hazard_ratio=1.0")
-    seed = battery.luck("ilp")
+    seed = battery.seed_of("ilp")
     trajectories = models.simulated(declared, seed=seed, n=battery.n(20_000))
     return declared, observe(trajectories, design_of(declared), seed=seed)
 

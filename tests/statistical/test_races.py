@@ -39,14 +39,14 @@ def raced(battery):
     config = models.container(
         events, states=["alive", *dead], absorbing=dead, cohort={"mix": dict.fromkeys(SHAPES, 1)}, horizon=1e6
     )
-    return models.simulated(config, seed=battery.luck("race"), n=battery.n(60_000))
+    return models.simulated(config, seed=battery.seed_of("race"), n=battery.n(60_000))
 
 
 def p_raced(trajectories, stratum, weights=WEIGHTS):
     """Incidence of each cause at ten times; the share of each; survival from all."""
-    mine = trajectories.stratum == list(SHAPES).index(stratum)
+    own = trajectories.stratum == list(SHAPES).index(stratum)
     shape, grid = SHAPES[stratum], np.linspace(20.0, 400.0, 10)
-    time = np.array([trajectories.first_time(j)[mine] for j in range(len(weights))])
+    time = np.array([trajectories.first_time(j)[own] for j in range(len(weights))])
     counts = (time[:, :, None] <= grid).sum(axis=1)
     expected = oracles.competing_incidence(grid / UNIT, weights, shape)
     total = np.array(weights) / np.sum(weights)
@@ -55,8 +55,8 @@ def p_raced(trajectories, stratum, weights=WEIGHTS):
         return oracles.competing_incidence(t / UNIT, weights, shape).sum(axis=0)
 
     return {
-        "incidence": oracles.smallest(oracles.p_of_count(counts, mine.sum(), expected)),
-        "share": oracles.smallest(oracles.p_of_count(np.isfinite(time).sum(axis=1), mine.sum(), total)),
+        "incidence": oracles.smallest(oracles.p_of_count(counts, own.sum(), expected)),
+        "share": oracles.smallest(oracles.p_of_count(np.isfinite(time).sum(axis=1), own.sum(), total)),
         "survival": oracles.p_of_curve(time.min(axis=0), all_causes),
     }
 
@@ -113,7 +113,7 @@ def markov_config():
 
 def test_a_markov_model_has_the_occupancy_of_its_generator(battery):
     # V26: five states, back and forth, 20 times by the matrix exponential. N = 30,000. Detects: 2.8 points in a state.
-    trajectories = models.simulated(markov_config(), seed=battery.luck("markov"), n=battery.n(30_000))
+    trajectories = models.simulated(markov_config(), seed=battery.seed_of("markov"), n=battery.n(30_000))
     n, times = len(trajectories), np.linspace(15.0, 395.0, 20)
     expected = oracles.markov_occupancy(RATES, len(NAMES), times)
     counts = np.array([np.bincount(trajectories.state_at(np.full(n, t)), minlength=len(NAMES)) for t in times])
@@ -145,7 +145,7 @@ def test_death_on_a_clock_reset_at_illness_solves_its_integral_equation(battery)
         "death_ill": {"from": ["ill"], "to": "dead", "clock": "reset", "hazard": weibull(after)},
     }
     config = models.container(events, states=["well", "ill", "dead"], horizon=600.0)
-    trajectories = models.simulated(config, seed=battery.luck("semi-markov"), n=battery.n(60_000))
+    trajectories = models.simulated(config, seed=battery.seed_of("semi-markov"), n=battery.n(60_000))
     n, times = len(trajectories), np.linspace(40.0, 400.0, 10)
     expected = np.array([oracles.illness_death_occupancy(t, illness, well, after.survival) for t in times])
     states = [trajectories.state_at(np.full(n, t)) for t in times]
@@ -180,7 +180,7 @@ def test_recovery_and_relapse_solve_their_renewal_equation(battery):
         },
     }
     config = models.container(events, states=["on", "off", "dead"], horizon=320.0)
-    trajectories = models.simulated(config, seed=battery.luck("renewal"), n=battery.n(20_000))
+    trajectories = models.simulated(config, seed=battery.seed_of("renewal"), n=battery.n(20_000))
     n = len(trajectories)
     grid, occupied = oracles.alternating_occupancy(on, off, 320.0)
     at = np.arange(90, grid.size, 95)
@@ -223,6 +223,6 @@ def test_gap_times_give_the_renewal_process(battery, how, engine, patients):
     # The forward clock gave 25.0. Detects a mean off by 0.012 with 10⁶ patients. α = 2.5e-9 each.
     if engine == "compiled":
         pytest.importorskip("numba")
-    count = renewals(how, engine, battery.luck(f"renewals {how}"), patients)
+    count = renewals(how, engine, battery.seed_of(f"renewals {how}"), patients)
     expected = oracles.renewal_mean(stats.weibull_min(2, scale=YEAR), FOLLOWED)
     assert oracles.p_of_mean(count, expected) >= ALPHA

@@ -23,7 +23,7 @@ HAZARD_DRIVEN = ("response", "loss_of_response", "progression", "flare", "relief
 @pytest.fixture(scope="module")
 def spent(battery):
     """Integrated intensities of the model that has one of everything; N = 9,000."""
-    config, seed = models.rich(), battery.luck("rich")
+    config, seed = models.rich(), battery.seed_of("rich")
     trajectories = models.simulated(config, seed=seed, n=battery.n(9_000))
     return trajectories, oracles.integrated_intensities(
         models.history(trajectories), models.declared(config), susceptible=models.susceptible(trajectories, seed)
@@ -86,15 +86,15 @@ def test_a_forgotten_clock_is_found(spent):
 def test_any_valid_model_spends_its_budgets_as_declared(battery, config):
     # V35, V36 for whatever can be declared: 60 models of 200 patients, up to 6 events each; α is shared among 720
     # comparisons. Detects: one event's hazard off by 45 % in 200 of them; a wrong rule, such as a clock, in most.
-    seed = battery.luck("any model")
+    seed = battery.seed_of("any model")
     trajectories = models.simulated(models.compiled(config, quiet=True), seed=seed, replicates=range(battery.scale))
     spells = oracles.integrated_intensities(
         models.history(trajectories), models.declared(config), susceptible=models.susceptible(trajectories, seed)
     )
-    for name, mine in spells.items():
-        assert mine.p() >= ALPHA / 720, name
-        if mine.residual.size:
-            assert oracles.p_of_curve(mine.residuals(1), unit_exponential) >= ALPHA / 720, name
+    for name, ours in spells.items():
+        assert ours.p() >= ALPHA / 720, name
+        if ours.residual.size:
+            assert oracles.p_of_curve(ours.residuals(1), unit_exponential) >= ALPHA / 720, name
 
 
 # -- V37 ----------------------------------------------------------------------------------------------------

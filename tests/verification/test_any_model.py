@@ -32,10 +32,10 @@ def test_any_valid_model_spends_its_budgets_as_declared(config):
     spells = oracles.integrated_intensities(
         models.history(trajectories), models.declared(config), susceptible=models.susceptible(trajectories, SEED)
     )
-    for name, mine in spells.items():
-        p = [mine.p()]
-        if mine.residual.size:
-            p.append(oracles.p_of_curve(mine.residuals(1), lambda x: -np.expm1(-x)))
+    for name, own in spells.items():
+        p = [own.p()]
+        if own.residual.size:
+            p.append(oracles.p_of_curve(own.residuals(1), lambda x: -np.expm1(-x)))
         assert min(p) >= ALPHA / 12_000, name
 
 

@@ -28,7 +28,7 @@ def by_replicate(trajectories):
 
 
 def simulate(config, battery, name):
-    return models.simulated(config, seed=battery.luck(name), replicates=range(REPLICATES))
+    return models.simulated(config, seed=battery.seed_of(name), replicates=range(REPLICATES))
 
 
 def test_checks_of_curves_medians_and_means_keep_their_level(battery):

@@ -149,9 +149,9 @@ class _Work:
         step = self.block * max(1, min(TASK, -(-blocks // tasks)))
         cuts = list(pairwise([*range(0, self.n, step), self.n])) or [(0, 0)]
         if threads == 1 or len(cuts) == 1:
-            return list(_told(map(task, *zip(*cuts, strict=True)), cuts, progress))
+            return list(_counted(map(task, *zip(*cuts, strict=True)), cuts, progress))
         with ThreadPoolExecutor(min(threads, len(cuts))) as pool:
-            return list(_told(pool.map(task, *zip(*cuts, strict=True)), cuts, progress))
+            return list(_counted(pool.map(task, *zip(*cuts, strict=True)), cuts, progress))
 
     def histories(self, threads: int, progress: Progress | None) -> tuple[People, Rows]:
         """Return everybody, and their rows one after another: one thread writes them where they stay."""
@@ -245,7 +245,7 @@ def _people(n: int, n_covariates: int) -> People:
     return People(a, b, c, d, np.empty((n, n_covariates)), e)
 
 
-def _told(results: Iterator[T], cuts: list[tuple[int, int]], progress: Progress | None) -> Iterator[T]:
+def _counted(results: Iterator[T], cuts: list[tuple[int, int]], progress: Progress | None) -> Iterator[T]:
     for result, (start, stop) in zip(results, cuts, strict=True):
         if progress is not None:
             progress(stop - start)

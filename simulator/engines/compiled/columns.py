@@ -152,12 +152,12 @@ def workplace(plan: Plan, size: int) -> Iterator[Workplace]:
     kind = ((size, *sizes), plan.outcome_set.shape)
     with _lock:
         idle = _idle.get(kind)
-        mine = idle.pop() if idle else None
-    if mine is None:
-        mine = Workplace(columns_for(plan, size), empty_log(16 * size), empty_visits(16, size))
-    yield mine
+        place = idle.pop() if idle else None
+    if place is None:
+        place = Workplace(columns_for(plan, size), empty_log(16 * size), empty_visits(16, size))
+    yield place
     with _lock:  # not after an error
-        _idle.setdefault(kind, []).append(mine)
+        _idle.setdefault(kind, []).append(place)
         _idle.move_to_end(kind)
         if len(_idle) > _KEPT:
             _idle.popitem(last=False)

@@ -228,9 +228,9 @@ def along_knots(
             low[k] = beyond if passed & (beyond <= stop[k]) else low[k]
         step >>= 1
     for k in range(n):
-        begun = low[k] > first[row[k]]
-        before[k] = 1.0 if begun else 0.0
-        at[k] = low[k] - 1 if begun else 0
+        started = low[k] > first[row[k]]
+        before[k] = 1.0 if started else 0.0
+        at[k] = low[k] - 1 if started else 0
     for k in range(n):
         from_here[k] = here[at[k]]
     for k in range(n):

@@ -261,9 +261,9 @@ def find_winners(plan: Plan, columns: Columns, slots: Slots, risk: int, everyone
 def compare(due: Floats, n: int, e: int, best: Floats, winner: Integers) -> None:
     """Event e wins where it is due before the best so far. Not inlined: between other loops it does not vectorise."""
     for k in range(n):
-        mine, least, leader = due[k], best[k], winner[k]
-        winner[k] = e if mine < least else leader
-        best[k] = mine if mine < least else least
+        time, least, leader = due[k], best[k], winner[k]
+        winner[k] = e if time < least else leader
+        best[k] = time if time < least else least
 
 
 @inlined_bare_kernel
@@ -463,8 +463,8 @@ def settle(
                 columns.status[PENDING, e, slots[k]] = 0
                 columns.event[DUE, e, slots[k]] = INFINITY
             continue
-        begun = event[CLOCK] == SINCE_CLOCK and winner != NONE and event[SINCE] == winner
-        renew = begun or (moved and event[CLOCK] == RESET_CLOCK)
+        started = event[CLOCK] == SINCE_CLOCK and winner != NONE and event[SINCE] == winner
+        renew = started or (moved and event[CLOCK] == RESET_CLOCK)
         before, after = columns.leads[EFFECTS, c, e], columns.leads[EFFECTS, to, e]
         if event[PLAIN]:
             if able and (renew or not was):

@@ -382,7 +382,7 @@ def draw_harm(plan: Plan, seed: int, columns: Columns, first: int, last: int, nu
     """Draw and count the adverse events of one administration of slots first … last − 1.
 
     Those who are not given it have none. With ``note`` `HARMED` gets bit t for term t. Words are of 32 bits: in twice
-    as many lanes the rounds of two draws overlap.
+    as many elements the rounds of two draws overlap.
     """
     patient, replicate = columns.address[PATIENT, first:last], columns.address[REPLICATE, first:last]
     given, hit = columns.address[NUMBER_GIVEN, first:last], columns.address[HIT, first:last]

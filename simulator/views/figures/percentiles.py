@@ -36,11 +36,13 @@ def targets(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     present = [role for role in dict.fromkeys(roles) if role]
     for role in dict.fromkeys(roles):
         face, marker = _ROLES.get(role, ("#999999", "o"))
-        mine = np.array([each == role for each in roles]) & np.isfinite(percentile)
-        ax.errorbar(100 * percentile[mine], y[mine], xerr=100 * error[mine], fmt="none", ecolor=MUTED, elinewidth=0.8)
+        shown = np.array([each == role for each in roles]) & np.isfinite(percentile)
+        ax.errorbar(
+            100 * percentile[shown], y[shown], xerr=100 * error[shown], fmt="none", ecolor=MUTED, elinewidth=0.8
+        )
         ax.plot(
-            100 * percentile[mine],
-            y[mine],
+            100 * percentile[shown],
+            y[shown],
             marker,
             color=face,
             markeredgecolor=INK,

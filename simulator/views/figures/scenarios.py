@@ -80,11 +80,11 @@ def outcome(
     ConfigError
         If something of a name is not in the tree, or the tree is not that of a sweep.
     """
-    told = outcome_of(tree, of)
+    shown = outcome_of(tree, of)
     cut, along, other = asked(tree, x=x, by=by, at=at, most={"x": MOST_POINTS, "by": MOST_LINES})
     ax = axes(ax, 5.2, 3.6)
     dimensions = {each.name: each for each in swept(cut)}
-    found = numbers(cut, told)
+    found = numbers(cut, shown)
     if not _any(found["value"]):
         nothing(ax, "No scenario that is shown has this number")
         return figure_of(ax)
@@ -110,7 +110,7 @@ def outcome(
                 markersize=3.5 if len(places) <= MOST_ROWS else 0, **named)  # fmt: skip
     reported = _reported(ax, found, along, places)
     _dress_swept(ax, ground, places)
-    _name_value(ax, told)
+    _name_value(ax, shown)
     if other or reported:
         ax.legend(**_LEGEND)
     return figure_of(ax)
@@ -126,13 +126,13 @@ def heat_map(
     at: Mapping[str, Any] | None = None,
 ) -> Figure:
     """Draw an outcome over two swept keys as colour; empty where a scenario has none. Parameters as of `outcome`."""
-    told = outcome_of(tree, of)
+    shown = outcome_of(tree, of)
     cut, along, other = asked(tree, x=x, by=by, at=at, most={"x": MOST_CELLS, "by": MOST_CELLS})
     if not other:
         raise ConfigError(Problem("by", by, "must be a second swept dimension"))
     ax = axes(ax, 5.4, 3.8)
     dimensions = {each.name: each for each in swept(cut)}
-    values = _finite(numbers(cut, told)["value"].transpose(other, along).values)
+    values = _finite(numbers(cut, shown)["value"].transpose(other, along).values)
     if not np.isfinite(values).any():
         nothing(ax, "No scenario that is shown has this number")
         return figure_of(ax)
@@ -147,7 +147,7 @@ def heat_map(
         colours.solids.set_clip_on(False)
         colours.solids.set_edgecolor("face")
         colours.solids.set_linewidth(0.4)
-    colours.set_label(literal(short(told.label, 38)), fontsize="small")
+    colours.set_label(literal(short(shown.label, 38)), fontsize="small")
     for name, axis in ((along, ax.xaxis), (other, ax.yaxis)):
         labels = dimensions[name].labels
         ticks = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), 6)).round().astype(int))
@@ -172,11 +172,11 @@ def scatter(
     ``x`` is a coordinate of the design, or a swept dimension; ``by`` a dimension that the design was crossed with, by
     colour and sign. Others as of `outcome`.
     """
-    told, sampled = outcome_of(tree, of), drawn(tree)
+    shown, sampled = outcome_of(tree, of), drawn(tree)
     over = x or (sampled[0] if sampled else None)
     cut, along, other = asked(tree, x=over, by=by, at=at, most={"x": most, "by": MOST_LINES})
     ax = axes(ax, 5.2, 3.6)
-    found, root = numbers(cut, told), cut.to_dataset()
+    found, root = numbers(cut, shown), cut.to_dataset()
     if not _any(found["value"]):
         nothing(ax, "No scenario that is shown has this number")
         return figure_of(ax)
@@ -192,7 +192,7 @@ def scatter(
                 markeredgewidth=0, **named)  # fmt: skip
     reported = _reported(ax, found, along, places)
     _dress_swept(ax, ground, places)
-    _name_value(ax, told)
+    _name_value(ax, shown)
     if other or reported:
         ax.legend(**_LEGEND)
     return figure_of(ax)
@@ -236,10 +236,10 @@ def tornado(
     error (95 %), of pairs of studies where every study's value is kept. The outcome and ``at`` are as of `outcome`.
     Samples, draws and cohorts have no bar. ``slices`` are those of `one_way`, if they are made already.
     """
-    told = outcome_of(tree, of)
+    shown = outcome_of(tree, of)
     slices = one_way(tree, at) if slices is None else slices
     ax = axes(ax, 6.4, 1.4 + 0.5 * max(len(slices), 1))
-    rows = [(each, *_differences(made, told)) for each, made in slices]
+    rows = [(each, *_differences(made, shown)) for each, made in slices]
     rows = [(each, gap, error) for each, gap, error in rows if np.isfinite(gap).any()]
     if not rows:
         nothing(ax, "No swept key has finished scenarios to compare")
@@ -263,7 +263,7 @@ def tornado(
     dress_rows(ax, [literal(short(f"{each.name} (from {_label(held[each.name], 12)})", 34)) for each, *_ in rows])
     ax.set_ylim(len(rows) - 0.4, -0.75)
     ax.margins(x=0.12)
-    ax.set_xlabel(_difference_name(told), fontsize="small")
+    ax.set_xlabel(_difference_name(shown), fontsize="small")
     return figure_of(ax)
 
 
@@ -279,13 +279,13 @@ def contrasts(
 
     ``against`` is one label of a swept dimension, other dimensions are held as by ``at`` of `outcome`.
     """
-    told = outcome_of(tree, of)
+    shown = outcome_of(tree, of)
     if len(against) != 1:
         raise ConfigError(Problem("against", dict(against), "must be one label of a swept dimension"))
     [name] = against
     held = {key: label for key, label in reference(tree, {**(at or {}), **against}).items() if key != name}
     cut = part(tree, held, most={name: MOST_ROWS}, keep=against)
-    gap, error = _differences(contrast(cut, against, across_cohorts=True), told)
+    gap, error = _differences(contrast(cut, against, across_cohorts=True), shown)
     [each] = swept(cut)
     ax = axes(ax, 5.6, 1.2 + 0.24 * len(each.labels))
     rows = np.arange(gap.size)
@@ -294,7 +294,7 @@ def contrasts(
     ax.axvline(0, color=MUTED, linewidth=0.8)
     dress_rows(ax, [_label(label, 22) for label in each.labels])
     ax.set_ylabel(_axis_name(each))
-    ax.set_xlabel(_difference_name(told), fontsize="small")
+    ax.set_xlabel(_difference_name(shown), fontsize="small")
     return figure_of(ax)
 
 

@@ -112,8 +112,8 @@ def doubts_of(tree: xr.DataTree, groups: Sequence[str]) -> dict[str, Doubt]:
     """
     node = tree["targets"].to_dataset()
     columns = ("looks_at", "looks_until", "role")
-    told = set(columns) <= set(node.variables)  # results of an older version do not say it
-    rows = zip(*(node[name].values.tolist() for name in columns), strict=True) if told else ()
+    present = set(columns) <= set(node.variables)  # results of an older version do not have them
+    rows = zip(*(node[name].values.tolist() for name in columns), strict=True) if present else ()
     looks = [Look(tuple(groups.split()), until) for groups, until, role in rows if groups and role in INFORMING]
     assumed = grounds_of(tree).survival_is_assumed()
     known = any(math.isfinite(look.until) for look in looks)
@@ -138,8 +138,8 @@ class _Point:
 def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
     points = []
     columns = ("target", "variable", "estimator", "group", "reported", "time", "percentile", "analysis_set", "role")
-    for told in zip(*(node[name].values.tolist() for name in columns), strict=True):
-        name, variable, estimator, of, reported, landmark, percentile, population, role = told
+    for row in zip(*(node[name].values.tolist() for name in columns), strict=True):
+        name, variable, estimator, of, reported, landmark, percentile, population, role = row
         group = _resolved(of, groups)
         record = ESTIMATORS.get(estimator)
         if variable != "survival" or record is None or not record.point or group is None:
@@ -212,9 +212,9 @@ def _panels(
         top.spines[:].set_visible(False)
     shown = [point for point in points if point.group in groups]
     dotted = bool((statistics["number_at_risk"].sel(group=list(groups), time=slice(0, end)) < _LEAST_AT_RISK).any())
-    told = next((doubt for doubt in map(doubts.get, groups) if doubt and (doubt.assumed or doubt.after < end)), None)
+    doubt = next((each for each in map(doubts.get, groups) if each and (each.assumed or each.after < end)), None)
     figure.legend(
-        handles=_legend(shown, told, dotted=dotted, draws=_BETWEEN[0] in statistics),
+        handles=_legend(shown, doubt, dotted=dotted, draws=_BETWEEN[0] in statistics),
         loc="outside upper center",
         ncols=max(2, n_columns),
         frameon=False,

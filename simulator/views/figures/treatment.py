@@ -85,15 +85,15 @@ def adverse_events(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
         nothing(ax, "the course declares no adverse events")
         return figure_of(ax)
     groups = [str(name) for name in statistics["group"].values]
-    told = {(each.term, each.group): each for each in _reported_terms(tree, groups)}
+    reported_terms = {(each.term, each.group): each for each in _reported_terms(tree, groups)}
     incidence, several = statistics["ae_incidence"], len({group for _, group in rows}) > 1
     ax, colours = axes(ax, 6.0, 1.2 + 0.3 * len(rows)), colour_of_group(groups)
     for y, (term, group) in enumerate(rows):
         ax.barh(
             y, float(incidence.sel(term=term, group=group)), height=0.55, color=colours[group], alpha=0.3, linewidth=0
         )
-        if (term, group) in told:
-            each = told[term, group]
+        if (term, group) in reported_terms:
+            each = reported_terms[term, group]
             ax.plot([each.lower, each.upper], [y, y], color=colours[group], linewidth=2.2)
             ax.plot(each.reported, y, "D", color=PAPER, markeredgecolor=INK, markersize=6, zorder=5)
     dress_rows(ax, [event_label(term) + (f", {group_label(group)}" if several else "") for term, group in rows])
@@ -122,14 +122,14 @@ def histories(tree: xr.DataTree, ax: Axes | None = None, *, n: int = SHOWN_PATIE
         nothing(ax, "no histories are kept of a run over draws of a posterior")
         return figure_of(ax)
     grounds, horizon = grounds_of(tree), float(node["time"].values[-1])
-    told = sorted(_histories(node, grounds, horizon, n), key=lambda each: -each.end)
-    ax = axes(ax, 7.0, 1.4 + 0.22 * len(told))
+    reported_terms = sorted(_histories(node, grounds, horizon, n), key=lambda each: -each.end)
+    ax = axes(ax, 7.0, 1.4 + 0.22 * len(reported_terms))
     state_names = [str(name) for name in node["state"].values]
     colours = {name: OKABE_ITO[i % len(OKABE_ITO)] for i, name in enumerate(state_names)}
     signs = {name: _SIGNS[i % len(_SIGNS)] for i, name in enumerate(grounds.events)}
     spans: dict[str, list[tuple[int, float, float]]] = {}
     marks: dict[str, list[tuple[float, int]]] = {}
-    for y, each in enumerate(told):
+    for y, each in enumerate(reported_terms):
         for state, start, stop in each.spans:
             spans.setdefault(state, []).append((y, start, stop))
         for what, time in each.marks:
@@ -145,8 +145,8 @@ def histories(tree: xr.DataTree, ax: Axes | None = None, *, n: int = SHOWN_PATIE
         drawn = ax.plot(times, rows, marker, color=INK, markersize=size, markeredgewidth=0.9, markerfacecolor=PAPER,
                         label=event_label(what), clip_on=False)  # fmt: skip
         handles += drawn
-    dress_rows(ax, [f"{each.replicate}.{each.patient}" for each in told])
-    ax.set_xlim(0, max(each.end for each in told) * 1.02 or 1.0)
+    dress_rows(ax, [f"{each.replicate}.{each.patient}" for each in reported_terms])
+    ax.set_xlim(0, max(each.end for each in reported_terms) * 1.02 or 1.0)
     ax.set_xlabel("Time since entry (days)")
     ax.set_ylabel("Study.patient")
     ax.legend(handles=handles, frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
@@ -159,8 +159,8 @@ def term_rows(tree: xr.DataTree) -> list[tuple[str, str]]:
     if "term" not in statistics.coords or not np.nansum(statistics["ae_incidence"].values):
         return []
     groups = [str(name) for name in statistics["group"].values]
-    told = {each.group for each in _reported_terms(tree, groups)}
-    of = [name for name in groups if name in told] or groups[:1]
+    reported_terms = {each.group for each in _reported_terms(tree, groups)}
+    of = [name for name in groups if name in reported_terms] or groups[:1]
     return [(str(term), group) for term in statistics["term"].values for group in of]
 
 

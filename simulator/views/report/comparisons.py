@@ -46,9 +46,9 @@ def contrasts(sweep: SweepRun) -> Iterator[Element]:
     yield paragraph(
         f"Mean of each scenario less that of the reference, {named} ({said}). Intervals are of Monte Carlo (95 %): how "
         "sure the difference is, given the model; they shrink with more studies. What studies report is compared study "
-        "by study, as they share luck: the factor tells how many times more independent studies the same error would "
-        "take. Pairs without: those in which a value is undefined (undef.) or not reached (n.r.), left out. Pooled "
-        "statistics have the error of independent runs, which is too wide."
+        "by study, as they share their random numbers: the factor says how many times as many independent studies "
+        "the same error would take. Pairs without: those in which a value is undefined (undef.) or not reached (n.r.), "
+        "left out. Pooled statistics have the error of independent runs, which is too wide."
     )
     for number, each in enumerate(_outcomes(sweep, first=TARGETS)):
         rows = [*_rows(cut, made, each, against)]

@@ -190,7 +190,7 @@ def sampling(run: Run) -> Iterator[Element]:
     yield paragraph(
         f"Philox4x32-10 by address (seed {run.said('seed')}, replicate, patient, stream, occurrence), streams of "
         f"version {run.said('stream_version')}: no generator has a state, so the same seed gives the same bits, and "
-        "what is changed changes nobody else's luck."
+        "what is changed leaves the random numbers of all else as they were."
     )
 
 

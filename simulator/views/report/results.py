@@ -138,10 +138,10 @@ def occurrences(run: Run) -> Iterator[Element]:
         "compete with it. Deaths by cause; lines mean the same in all. Hatched: nothing but assumption says when it "
         "happens."
     )
-    told = run.grounds.bases()
+    bases = run.grounds.bases()
     panels = []
     for i, event in enumerate(_events(run)[:MOST_PANELS]):
-        basis = told.get(event)
+        basis = bases.get(event)
         doubtful = basis is not None and basis.assumed
         caption: list[Content] = [event_words(event)]
         if basis is not None and doubtful:
@@ -211,7 +211,7 @@ def adverse_events(run: Run) -> Iterator[Element]:
     if not n:
         yield paragraph("The course declares no adverse events, or none happens.")
         return
-    mine = [row for row in target_rows(run.tree) if row.variable.startswith("adverse_event.")]
+    harms = [row for row in target_rows(run.tree) if row.variable.startswith("adverse_event.")]
     drawn = picture(
         partial(figures.adverse_events, run.tree), slug="adverse-events",
         alt="Share of patients who ever have each adverse event, simulated and reported.",
@@ -219,9 +219,9 @@ def adverse_events(run: Run) -> Iterator[Element]:
         margins=(1.9, 0.2, 0.5, 0.3),
     )  # fmt: skip
     yield figure(drawn, "Patients who ever have an adverse event", wide=True)
-    if mine:
+    if harms:
         head = ("id", "what", "reported", "simulated median", "95 % interval", "percentile", "role", "provenance")
-        yield table("Adverse events, reported and simulated", head, map(_target_cells, mine), numeric=range(2, 6))
+        yield table("Adverse events, reported and simulated", head, map(_target_cells, harms), numeric=range(2, 6))
     else:
         yield paragraph("No adverse event was reported that could be compared.")
 

@@ -59,8 +59,7 @@ def what_was_swept(sweep: SweepRun) -> Iterator[Element]:
     named = f"{labels_said(sweep.against)} named by output.contrast, otherwise " if sweep.against else ""
     yield paragraph(
         f"Reference scenario: {labels_said(sweep.reference)} ({named}the value of the files where it is among the "
-        "labels, else the first label). Scenarios share luck: study r of each has the same patients with the same "
-        "random numbers."
+        "labels, else the first label). Study r of each scenario has the same patients with the same random numbers."
     )
     if share := share_caused(sweep.tree):
         yield paragraph(
@@ -249,9 +248,9 @@ def _panels(sweep: SweepRun, found: Sequence[Outcome], slug: str, tree: xr.DataT
                 partial(draw, tree, **options), slug=f"{slug}-{number}-{place}", alt=f"{what}, simulated scenarios.",
                 margins=margins, height=2.2 + margins[2] + margins[3],
             )  # fmt: skip
-            told = [f", over {x}"] if len(over) > 1 else []
-            told += [_printed(tree, each)] if usual.shape == "cells" else []
-            panels.append(figure(drawn_, each.name, *told))
+            notes = [f", over {x}"] if len(over) > 1 else []
+            notes += [_printed(tree, each)] if usual.shape == "cells" else []
+            panels.append(figure(drawn_, each.name, *notes))
     yield element("div", panels, class_="panels")
     yield from _constant(tree, still, "here")
 

@@ -232,7 +232,7 @@ def test_what_no_word_moves_is_not_searched_again(monkeypatch):
     priors = PRIORS | {"fever": {"beta": {"a": 1, "b": 1}}}
     main, draws = fitted(made, declared(parameters=priors, alternatives=WEIGHTS))
     searched: list[tuple[str, ...]] = []
-    monkeypatch.setattr("calibration.posterior.components.imis", _told(searched))
+    monkeypatch.setattr("calibration.posterior.components.imis", _counted(searched))
     found = compare(main, draws)
     assert len(searched) == 2  # survival, for each of the two other families
     assert found.differing == ["survival.median", "survival.shape"]
@@ -240,7 +240,7 @@ def test_what_no_word_moves_is_not_searched_again(monkeypatch):
     assert shared[0] is shared[1] is shared[2]
 
 
-def _told(searched: list[Any]) -> Any:
+def _counted(searched: list[Any]) -> Any:
     from calibration.samplers.imis import imis
 
     def search(*arguments: Any, **more: Any) -> Any:
@@ -263,7 +263,7 @@ def test_a_family_that_gives_the_targets_no_probability_is_named_and_nothing_els
 def test_what_is_simulated_is_compared_only_where_it_is_asked_for():
     file = declared(
         alternatives={FAMILY: {"weibull": 1, "log_normal": 1}},
-        simulated={"s": {"targets": {"K1": "60 d", "K2": 0.1}, "replicates": 20, "regrouped": 1}},
+        simulated={"s": {"targets": {"K1": "60 d", "K2": 0.1}, "replicates": 20, "recombined": 1}},
         search={"initial": 100, "step": 50, "draws": 100, "stages": 2},
     )
     check(config(*PRINTED), file, ())
@@ -339,7 +339,7 @@ def test_simulated_survival_is_the_closed_one_within_its_error():
     assert np.abs(counted.mean - closed.mean).max() < 5.5 * 913 / math.sqrt(800)
 
 
-def test_a_landmark_of_a_year_is_told_once():
+def test_a_landmark_of_a_year_is_shown_once():
     year = fitted(config(*PRINTED, landmark("K3", 20.0, at="500 d")), declared(), 20)[0]
     assert named_times(year) == [365.25, 500.0, 730.5, 1826.25]
     days = fitted(config(PRINTED[0], landmark("K2", 40.0, at="365 d")), declared(), 20)[0]
@@ -408,7 +408,7 @@ def test_a_simulated_target_looks_no_further_than_the_same_target_in_closed_form
     """A trial of two arms: a median of one, a hazard ratio; nothing is informed until the end of follow-up."""
     made = two_arms.two_arms()
     made["evidence"]["entries"] = [e for e in made["evidence"]["entries"] if e["id"] in ("median", "ratio")]
-    term = {"targets": {"median": "2 mo", "ratio": 0.2}, "replicates": 20, "regrouped": 0}
+    term = {"targets": {"median": "2 mo", "ratio": 0.2}, "replicates": 20, "recombined": 0}
     term["parameters"] = ["survival.median", "effect.death"]
     search = {"draws": 100, "initial": 200}
     found = fit(made, schema.load({**two_arms.CALIBRATION, "simulated": {"survival": term}, "search": search}))

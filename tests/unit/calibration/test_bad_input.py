@@ -169,7 +169,7 @@ def test_of_two_groups(
 ) -> None:
     def smaller(entries: dict[str, Any], file: dict[str, Any]) -> None:
         for term in file["simulated"].values():
-            term |= {"replicates": 20, "regrouped": 0}
+            term |= {"replicates": 20, "recombined": 0}
         change(entries, file)
         file["simulated"]["survival"]["targets"] = {
             k: v for k, v in file["simulated"]["survival"]["targets"].items() if k in entries or k == "ratoi"

@@ -108,7 +108,7 @@ def test_a_trial_of_two_arms_has_no_reference_and_says_why():
     made = two_arms()
     made["evidence"]["entries"] = [e for e in made["evidence"]["entries"] if e["id"] in ("median", "waited", "ratio")]
     given = {"median": "2 mo", "waited": "exact", "ratio": 0.2}
-    term = {"targets": given, "parameters": ["survival.median", "effect.death"], "replicates": 20, "regrouped": 0}
+    term = {"targets": given, "parameters": ["survival.median", "effect.death"], "replicates": 20, "recombined": 0}
     file = {**CALIBRATION, "simulated": {"survival": term}, "search": {"draws": 100, "initial": 200}}
     fitted = fit(made, load(file))
     added, standard, medians = blocks_of(fitted)

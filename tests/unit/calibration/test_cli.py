@@ -38,7 +38,7 @@ def own_file(folder: Path, name: str, **keys: object) -> Path:
     return folder / "own"
 
 
-def test_a_cohort_is_calibrated_and_written_where_it_is_told(here, tmp_path, capsys):
+def test_a_cohort_is_calibrated_and_written_where_asked(here, tmp_path, capsys):
     assert main(["cohort=il2_hai_unresectable", f"hydra.run.dir={tmp_path / 'run'}"]) == 0
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
     said, wrong = capsys.readouterr()

@@ -85,7 +85,7 @@ def test_a_posterior_that_cannot_be_produced_is_refused(fitted, monkeypatch):
         cut(fitted, 100, threads=1)
 
 
-def test_draws_are_the_same_whatever_the_threads_and_are_simulated_with_a_luck_of_their_own(fitted):
+def test_draws_are_the_same_whatever_the_threads_each_with_own_random_numbers(fitted):
     one, two = (cut(fitted, 80, studies=3, threads=threads).readings[0].cut for threads in (1, 2))
     assert np.array_equal(one.simulated, two.simulated, equal_nan=True)
     assert all(np.array_equal(a, b) for a, b in zip(one.coordinates, two.coordinates, strict=True))

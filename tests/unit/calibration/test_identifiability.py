@@ -77,7 +77,7 @@ def test_the_collinearity_index_is_that_of_brun():
     assert index.parameters == ("a", "b")
 
 
-def test_two_equal_modes_are_told_with_their_places_and_masses():
+def test_two_equal_modes_are_listed_with_their_places_and_masses():
     # 4p(1 − p) = 0.64 ± 0.03: exactly two equal modes, at p = 0.2 and at 0.8.
     term = Made(("A",), frozenset("p"), lambda s: 4 * s["p"] * (1 - s["p"]), 0.64, 0.03)
     first, second = modes(posterior([Single("p", Beta(2.0, 2.0)), Single("q", Beta(1.0, 1.0))], term))

@@ -166,7 +166,7 @@ def test_a_full_disk_is_no_refusal_and_keeps_what_was_found(command, tmp_path, m
 
 
 def test_a_search_that_fails_ends_the_others():
-    begun = Event()
+    partial = Event()
     batches = []
 
     class Endless:
@@ -174,7 +174,7 @@ def test_a_search_that_fails_ends_the_others():
 
         def log_density(self, sets):
             batches.append(sets.size)
-            begun.set()
+            partial.set()
             sleep(0.01)
             return np.zeros(sets.size)
 
@@ -182,7 +182,7 @@ def test_a_search_that_fails_ends_the_others():
         targets, parameters = ("B",), frozenset({"b"})
 
         def log_density(self, sets):
-            begun.wait()
+            partial.wait()
             raise FloatingPointError("no")
 
     parts = [_Search(Prior((Single(name, Beta(1, 1)),)), (term,), None) for name, term in

@@ -81,11 +81,11 @@ def enumerated(groups, statement):
     for places in itertools.product(*choices):
         probability, times, start = 1.0, [], 0
         for curve, size in groups:
-            mine = places[start : start + size]
+            ours = places[start : start + size]
             start += size
-            for place in mine:
+            for place in ours:
                 probability *= curve.s(edges[place]) - curve.s(edges[place + 1])
-            times.append(sorted(middle[place] for place in mine))
+            times.append(sorted(middle[place] for place in ours))
         total += probability if statement(times) else 0.0
     return total
 
@@ -137,8 +137,8 @@ def test_the_median_and_landmark_of_all_strata_agree_with_enumeration(own):
 
     def statement(t):
         everybody = sorted([*t[0], *t[1]])
-        mine = not own or (100.0 < t[0][1] <= 365.0 and deaths_by(t[0], 365.0) in (2, 3))
-        return mine and 180.0 < everybody[2] <= 220.0 and deaths_by(everybody, 365.0) == 4
+        ours = not own or (100.0 < t[0][1] <= 365.0 and deaths_by(t[0], 365.0) in (2, 3))
+        return ours and 180.0 < everybody[2] <= 220.0 and deaths_by(everybody, 365.0) == 4
 
     term = DeathCounts(("x",), (first, second), Cut(365.0, (4,)), OrderStatistic(3, 180.0, 220.0))
     expected = enumerated([(EARLY, 3), (LATE, 2)], statement)
@@ -272,11 +272,11 @@ def test_simulated_papers_print_what_the_likelihood_says():
         return 60.0 * step if step < 8 else math.inf
 
     for i, k, j in itertools.product(range(1, 9), range(10), range(1, 9)):
-        mine = OrderStatistic(5, 60.0 * (i - 1), edge(i))
-        if not len(paths_of((Cut(365.0, (9 - k,)),), 9, mine)):
+        ours = OrderStatistic(5, 60.0 * (i - 1), edge(i))
+        if not len(paths_of((Cut(365.0, (9 - k,)),), 9, ours)):
             assert seen[i, k, j] == 0
             continue
-        samples = (Sample(curves[0], 9, (Cut(365.0, (9 - k,)),), mine), Sample(curves[1], 6))
+        samples = (Sample(curves[0], 9, (Cut(365.0, (9 - k,)),), ours), Sample(curves[1], 6))
         term = DeathCounts(("x",), samples, None, OrderStatistic(8, 60.0 * (j - 1), edge(j)))
         observed.append(seen[i, k, j])
         expected.append(n * math.exp(density(term)[0]))
@@ -289,7 +289,7 @@ def test_simulated_papers_print_what_the_likelihood_says():
     assert stats.chi2.sf(((o - e) ** 2 / e).sum(), len(o) - 1) > 1e-6
 
 
-def test_the_wrong_event_for_the_median_of_all_is_told_apart():
+def test_the_wrong_event_for_the_median_of_all_is_distinguished():
     # EVIDENCE B3: P(N(277) = 41) is another event than "the 41st death is printed as 277".
     curve = Weibull(277.0, 1.3)
     right = DeathCounts(("x",), (Sample(curve, 81),), None, OrderStatistic(41, 276.5, 277.5))

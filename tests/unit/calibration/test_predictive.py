@@ -18,8 +18,8 @@ def entry(reported: float, half_width: float = 0.0):
 
 
 def p_of(simulated, *reported):
-    scores, mine = normal_scores(simulated, np.zeros(len(simulated), int), [[entry(x) for x in reported]])
-    return distance(scores, mine).mean()
+    scores, ours = normal_scores(simulated, np.zeros(len(simulated), int), [[entry(x) for x in reported]])
+    return distance(scores, ours).mean()
 
 
 def correlated(rho, seed=5, n=1000):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calibration import schema
-from calibration.likelihoods.simulated import Printed, Simulated, moved, simulation_error, with_luck
+from calibration.likelihoods.simulated import Printed, Simulated, moved, simulation_error, with_seed
 from calibration.likelihoods.targets import simulated_terms
 from calibration.posterior.fit import fit
 from calibration.priors.parameters import ParameterSets
@@ -53,33 +53,33 @@ def test_it_estimates_the_exact_likelihood_of_median_and_landmark():
     under 6 seeds is within 6 standard errors: a false alarm in 0.2 % for each of three (t, 5 degrees of freedom). The
     same with 44,000 studies and 8 seeds was run once, and agreed."""
     (exact,) = terms(*PRINTED)
-    mine = term(*PRINTED, targets={"K1": "exact", "K2": "exact"}, parameters=SURVIVAL, replicates=500, regrouped=10)
-    runs = np.exp([mine.with_other_luck(k).log_density(SOME) for k in range(1, 7)])
+    own = term(*PRINTED, targets={"K1": "exact", "K2": "exact"}, parameters=SURVIVAL, replicates=500, recombined=10)
+    runs = np.exp([own.with_other_seed(k).log_density(SOME) for k in range(1, 7)])
     error = runs.std(axis=0, ddof=1) / np.sqrt(6)
     assert (error < 0.2 * runs.mean(axis=0)).all()
     assert (np.abs(runs.mean(axis=0) - np.exp(exact.log_density(SOME))) < 6 * error).all()
 
 
-def test_regrouping_brings_more_from_the_same_patients():
-    """The spread of 8 runs, of the same patients: with 10 regroupings less than half (about a quarter is found)."""
+def test_recombining_brings_more_from_the_same_patients():
+    """The spread of 8 runs, of the same patients: with 10 recombinations less than half (about a quarter is found)."""
 
-    def spread(regrouped: int) -> float:
+    def spread(recombined: int) -> float:
         targets = {"K1": "exact", "K2": "exact"}
-        mine = term(*PRINTED, targets=targets, parameters=SURVIVAL, replicates=100, regrouped=regrouped)
-        runs = [mine.with_other_luck(k).log_density(SOME.part(1, 2))[0] for k in range(1, 9)]
+        own = term(*PRINTED, targets=targets, parameters=SURVIVAL, replicates=100, recombined=recombined)
+        runs = [own.with_other_seed(k).log_density(SOME.part(1, 2))[0] for k in range(1, 9)]
         return float(np.exp(runs).std() / np.exp(runs).mean())
 
     assert spread(10) < 0.5 * spread(0)
 
 
 def test_a_row_knows_no_neighbour_and_the_same_parameters_have_the_same_bits(monkeypatch):
-    mine = term(*PRINTED, targets={"K1": "30 d", "K2": 0.05}, parameters=SURVIVAL, replicates=50)
-    together = mine.log_density(SOME)
+    own = term(*PRINTED, targets={"K1": "30 d", "K2": 0.05}, parameters=SURVIVAL, replicates=50)
+    together = own.log_density(SOME)
     assert np.isfinite(together).all()
     for row in range(3):
-        assert mine.log_density(SOME.part(row, row + 1)) == together[row]
+        assert own.log_density(SOME.part(row, row + 1)) == together[row]
     monkeypatch.setenv("LOBULE_THREADS", "1")
-    assert np.array_equal(mine.log_density(SOME), together)
+    assert np.array_equal(own.log_density(SOME), together)
 
 
 def test_a_tolerance_is_a_normal_error():
@@ -94,8 +94,8 @@ def test_a_tolerance_is_a_normal_error():
 
 def test_what_the_model_cannot_produce_has_no_probability():
     seen = share("R1", 10, 16, "response", "colon", statistic={"population": "evaluable"})
-    mine = term(seen, targets={"R1": "exact"}, parameters=["response.probability.colon"])
-    found = mine.log_density(sets(response__probability__colon=[0.5, 0.9999, 0.6, 0.99999]))
+    own = term(seen, targets={"R1": "exact"}, parameters=["response.probability.colon"])
+    found = own.log_density(sets(response__probability__colon=[0.5, 0.9999, 0.6, 0.99999]))
     assert np.isfinite(found).tolist() == [True, False, True, False]
 
 
@@ -109,8 +109,8 @@ def test_without_a_list_it_looks_at_every_parameter_that_moves_a_target():
 
 
 def test_a_list_may_name_all_strata_together():
-    mine = term(*PRINTED, targets={"K1": "30 d"}, parameters=["survival.median", "fever"])
-    assert mine.parameters == {"fever", *(f"survival.median.{s}" for s in ("colon", "rectum", "other"))}
+    own = term(*PRINTED, targets={"K1": "30 d"}, parameters=["survival.median", "fever"])
+    assert own.parameters == {"fever", *(f"survival.median.{s}" for s in ("colon", "rectum", "other"))}
 
 
 def test_a_tolerance_of_a_share_may_be_in_percent():
@@ -118,10 +118,10 @@ def test_a_tolerance_of_a_share_may_be_in_percent():
 
 
 def test_what_is_not_listed_and_moves_a_target_is_named():
-    mine = term(*PRINTED, targets={"K1": "30 d"}, parameters=["survival.median.colon"], replicates=50)
-    assert "survival.shape.colon" in mine.held
-    assert "fever" not in mine.held
-    assert "survival.median.colon" not in mine.held
+    own = term(*PRINTED, targets={"K1": "30 d"}, parameters=["survival.median.colon"], replicates=50)
+    assert "survival.shape.colon" in own.held
+    assert "fever" not in own.held
+    assert "survival.median.colon" not in own.held
 
 
 def test_what_is_fixed_counts_in_every_list():
@@ -131,11 +131,11 @@ def test_what_is_fixed_counts_in_every_list():
     )
     experiment = compiled(config(share("F1", 11, 37, "adverse_event.fever")), quiet=True)
     prior = schema.prior_of(file, experiment.parameters, {"survival.median": "time"})
-    (mine,), _ = simulated_terms(file, experiment, prior)
-    assert "fever" in mine.parameters
+    (own,), _ = simulated_terms(file, experiment, prior)
+    assert "fever" in own.parameters
 
 
-def test_luck_goes_by_the_name_of_a_term():
+def test_random_numbers_go_by_the_name_of_a_term():
     of = {"targets": {"K1": "30 d"}, "parameters": SURVIVAL, "replicates": 20}
     fever = {"targets": {"F1": "exact"}, "parameters": ["fever"], "replicates": 20}
     entries = (*PRINTED, share("F1", 11, 37, "adverse_event.fever"))
@@ -151,12 +151,12 @@ def test_luck_goes_by_the_name_of_a_term():
 
 
 def test_two_readings_that_ask_the_same_of_the_same_studies_have_one_term():
-    mine = term(*PRINTED, targets={"K1": "30 d"}, parameters=SURVIVAL)
-    same = replace(mine, experiment=with_luck(mine.experiment, "some", 3))
-    assert mine == same
-    assert mine != replace(mine, regrouped=3)
-    fewer = replace(mine, experiment=with_luck(mine.experiment, "some", 3, replicates=20))
-    assert mine != fewer
+    own = term(*PRINTED, targets={"K1": "30 d"}, parameters=SURVIVAL)
+    same = replace(own, experiment=with_seed(own.experiment, "some", 3))
+    assert own == same
+    assert own != replace(own, recombined=3)
+    fewer = replace(own, experiment=with_seed(own.experiment, "some", 3, replicates=20))
+    assert own != fewer
 
 
 # ------------------------------------------------------------------------------------------------- the error
@@ -173,7 +173,7 @@ def test_too_few_studies_are_seen_to_move_the_posterior():
     scaled = {"median": z[:, 0], "shape": z[:, 1]}
 
     def error(replicates: int, **targets: Any) -> Any:
-        of = {"targets": targets, "parameters": SURVIVAL, "replicates": replicates, "regrouped": 10}
+        of = {"targets": targets, "parameters": SURVIVAL, "replicates": replicates, "recombined": 10}
         return simulation_error([term(*PRINTED, **of)], drawn, scaled)
 
     rough = error(20, K1="10 d", K2="exact")
@@ -191,20 +191,20 @@ def test_a_posterior_by_simulation_is_that_of_the_closed_form():
     fever = share("F1", 11, 37, "adverse_event.fever")
     search = {"initial": 1000, "draws": 1000}
     exact = fit(config(fever, seed=3), declared(search=search))
-    mine = fit(
+    own = fit(
         config(fever, seed=3),
         declared(
             search=search,
             simulated={
-                "fever": {"targets": {"F1": "exact"}, "parameters": ["fever"], "replicates": 1500, "regrouped": 1}
+                "fever": {"targets": {"F1": "exact"}, "parameters": ["fever"], "replicates": 1500, "recombined": 1}
             },
         ),
     )
-    (a,), (b,) = ([row for row in one.rows() if row.name == "fever"] for one in (exact, mine))
+    (a,), (b,) = ([row for row in one.rows() if row.name == "fever"] for one in (exact, own))
     spread = (a.posterior.upper - a.posterior.lower) / 3.92
     assert abs(a.posterior.median - b.posterior.median) < 0.25 * spread
-    assert abs(mine.readings[0].log_evidence - exact.readings[0].log_evidence) < 0.2
-    (component,) = [c for c in mine.readings[0].components if c.simulation is not None]
+    assert abs(own.readings[0].log_evidence - exact.readings[0].log_evidence) < 0.2
+    (component,) = [c for c in own.readings[0].components if c.simulation is not None]
     assert component.targets == ("F1",)
     assert component.converged
 
@@ -277,5 +277,5 @@ def test_moved_takes_whole_blocks():
                     0.35}}, "between": {"half_normal": {"sd": 0.25}}}}})  # fmt: skip
     experiment = compiled(config(*PRINTED), quiet=True)
     prior = schema.prior_of(file, experiment.parameters, {"survival.median": "time"})
-    mine = term(*PRINTED, targets={"K1": "30 d"}, parameters=SURVIVAL, replicates=20)
-    assert {f"survival.shape.{s}" for s in ("colon", "rectum", "other")} <= moved(mine, prior)[0]
+    own = term(*PRINTED, targets={"K1": "30 d"}, parameters=SURVIVAL, replicates=20)
+    assert {f"survival.shape.{s}" for s in ("colon", "rectum", "other")} <= moved(own, prior)[0]

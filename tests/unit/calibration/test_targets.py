@@ -481,8 +481,8 @@ def test_a_share_without_denominator_is_refused():
 
 
 def test_patients_are_not_counted_twice():
-    mine = (share("S1", 12, 37, "response"), share("S2", 8, 20, "response", "colon"))
-    assert "evidence.entries.S1 = 32.4%: counts patients of S2 once more" in refused(*mine)
+    own = (share("S1", 12, 37, "response"), share("S2", 8, 20, "response", "colon"))
+    assert "evidence.entries.S1 = 32.4%: counts patients of S2 once more" in refused(*own)
     again = (share("S1", 8, 20, "response", "colon"), share("S2", 8, 20, "response", "colon"))
     assert "evidence.entries.S2 = 40.0%: counts patients of S1 once more" in refused(*again)
     nested = (share("S1", 8, 20, "response", "colon"), share("S2", 3, 20, "response.complete", "colon"))
@@ -535,7 +535,7 @@ def test_parameters_that_no_target_ties_together_are_searched_apart():
     closed = ClosedForms(experiment, frozenset(path for paths in keys.values() for path in paths))
     made, _ = terms_of(file, closed)
     prior = schema.prior_of(file, experiment.parameters, closed.kinds)
-    parts = {part.parameters: tuple(t.targets for t in mine) for part, mine in components(prior, made)}
+    parts = {part.parameters: tuple(t.targets for t in own) for part, own in components(prior, made)}
     assert parts["survival.median.colon", "survival.shape.colon"] == (("K1",),)
     assert parts["fever",] == (("S1",),)
     assert parts["evaluable",] == ()

@@ -56,7 +56,7 @@ def test_survival_has_a_likelihood_where_a_held_response_cannot_be_seen(ilp):
     term = next(term for term in ilp.terms if term.name == "survival")
     assert len(held.possible(term.experiment, {name: sets[name] for name in values}).rows) == 0
     assert not term.undefined(sets).any()
-    found = [one.log_density(sets)[0] for one in (term, term.with_other_luck(1), term.with_other_luck(2))]
+    found = [one.log_density(sets)[0] for one in (term, term.with_other_seed(1), term.with_other_seed(2))]
     assert np.mean(found) == pytest.approx(-11.55, abs=0.7)
 
 

@@ -80,7 +80,7 @@ def test_every_key_says_what_it_means(schema):
     assert len({key.name for key in keys}) == len(schema.model_fields)
 
 
-def test_every_key_is_told_in_a_chapter():
+def test_every_key_is_documented_in_a_chapter():
     chapters = "".join(page(f"{name}.md") for name in ("declaring", "solving", "statistics", "calibrating", "sweeps"))
     words = {word for code in re.findall(r"`([^`\n]+)`", chapters) for word in re.findall(r"[A-Za-z_]+", code)}
     known = {key.name for section in SECTIONS for key in schema_keys.keys(section.schema)}
@@ -132,5 +132,5 @@ def test_every_likelihood_has_its_equation():
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *DISTRIBUTIONS, "piecewise_exponential"])
-def test_every_family_and_distribution_is_told(name):
+def test_every_family_and_distribution_is_documented(name):
     assert f"| `{name}` |" in page("declaring.md")

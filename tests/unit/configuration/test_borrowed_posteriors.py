@@ -119,8 +119,8 @@ def test_the_value_of_one_draw_says_which_draw_of_whose_posterior_it_is():
     drawn = experiment.parameters["survival.median.colorectal"]
     assert drawn.note == "draw 3 of the posterior of pj203_mmc; interval and source are the posterior's"
     assert drawn.provenance == "calibrated"
-    told = experiment.parameters["response.hazard_ratio"].note
-    assert told.startswith("draw 3 of the posterior of pj203_mmc; interval and source are the posterior's; assumption")
+    said = experiment.parameters["response.hazard_ratio"].note
+    assert said.startswith("draw 3 of the posterior of pj203_mmc; interval and source are the posterior's; assumption")
     assert "draw" not in (experiment.parameters["adverse_events.frailty"].note or "")
 
 
@@ -137,7 +137,7 @@ def test_a_draw_outside_the_interval_of_its_posterior_is_no_doubt():
     number = next(n for n, value in enumerate(read_table(text, "draws")[name]) if not lower <= value <= upper)
     experiment = declared("cohort=pj203_mmc", f"parameters.draw={number}")
     assert not lower <= experiment.parameters[name].value <= upper
-    assert not [told for told in experiment.warnings if name in told]
+    assert not [said for said in experiment.warnings if name in said]
 
 
 @pytest.mark.parametrize("given", ["pj203_mmc", {"cohort": "pj203_mmc"}, {"cohort": 1, "evidence": "a", "targets": {}}])

@@ -140,7 +140,7 @@ def test_a_value_of_a_closer_file_is_not_drawn(tmp_path):
     for design in designs(experiment.config, experiment.overrides):
         assert set(design.values["survival.median.colorectal"]) == {"500 d"}
         assert len(set(design.values["survival.median.stomach"])) > 1
-    assert any("parameters/mine.yaml" in told for told in experiment.warnings)
+    assert any("parameters/mine.yaml" in messages for messages in experiment.warnings)
 
 
 # ---------------------------------------------------------------------------------------------------- case 01
@@ -216,7 +216,7 @@ def of_size(folder: Path, n: int, where: dict | None = None, **cohort) -> None:
     written(folder, "cohort/mine", {"defaults": defaults, "n_patients": n, **cohort})
 
 
-def test_a_study_of_another_size_than_the_evidence_is_told(tmp_path):
+def test_a_study_of_another_size_than_the_evidence_is_shown(tmp_path):
     of_size(tmp_path, 60)
     with pytest.warns(DeclarationWarning, match=r"80 treated in the evidence, 60 of cohort\.n_patients = 60"):
         prepare(["cohort=mine"], config_dir=tmp_path)
@@ -245,7 +245,7 @@ def test_the_size_of_a_stratum_is_held_against_its_evidence(tmp_path, colorectal
     assert declared(tmp_path).size == (f"the size of the study is not the published one: {said}" if said else "")
 
 
-def test_a_size_set_by_hand_is_told_without_a_warning(tmp_path):
+def test_a_size_set_by_hand_is_shown_without_a_warning(tmp_path):
     of_size(tmp_path, 80)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeclarationWarning)

@@ -203,7 +203,7 @@ def test_start_changes_nothing() -> None:
     assert composed("parameters=start") == composed()
 
 
-def test_keys_that_no_file_has_are_told() -> None:
+def test_keys_that_no_file_has_are_listed() -> None:
     assert composed("seed=1", "study.new=3", "parameters.a.b=1").new == ("study.new", "parameters.a.b")
 
 
@@ -313,9 +313,9 @@ def test_a_hosts_config_store_and_global_hydra_do_not_leak_in(long_form: Path) -
         store.store(name="simulate", node={"seed": 1, "foreign": True})
         store.store(group=COHORT, name="foreign", node={"n_patients": 1})
         with hydra.initialize_config_dir(str(long_form), version_base="1.3"):
-            mine = GlobalHydra.instance().hydra
+            found = GlobalHydra.instance().hydra
             assert composed().container == plain
-            assert GlobalHydra.instance().hydra is mine
+            assert GlobalHydra.instance().hydra is found
         assert "foreign" not in Library().options(COHORT)
     finally:
         store.repo = saved

@@ -174,8 +174,8 @@ def test_a_run_over_draws_has_each_draw_as_if_it_were_run_alone(folder, over_dra
         published = ("response.probability", "response.onset_median")  # of the published study, which draws set too
         values += [f"parameters.reference.parameters.{path}={row[path]}" for path in published]
         alone = simulator.simulate([*COHORT, "parameters=start", *values, "study.replicates=30"])
-        mine = over_draws["targets"]["simulated"].sel(draw=number)
-        assert np.array_equal(mine, alone["targets"]["simulated"], equal_nan=True)
+        ours = over_draws["targets"]["simulated"].sel(draw=number)
+        assert np.array_equal(ours, alone["targets"]["simulated"], equal_nan=True)
         survival = over_draws["statistics"]["overall_survival"].sel(draw=number)
         assert np.array_equal(survival, alone["statistics"]["overall_survival"])
 

@@ -21,7 +21,7 @@ from tests import hostile, models
 BASE = ["cohort=pj203_mmc", "output.report=false"]
 
 
-def told(*overrides: str) -> list[str]:
+def messages(*overrides: str) -> list[str]:
     """Return the warnings of a declaration."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DeclarationWarning)
@@ -117,7 +117,7 @@ def test_a_file_beyond_the_limit_is_refused_before_it_is_read(
     ],
 )
 def test_what_is_surely_not_meant_is_warned_of(given: str, said: str) -> None:
-    assert any(said in warning for warning in told(given))
+    assert any(said in warning for warning in messages(given))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_what_is_surely_not_meant_is_warned_of(given: str, said: str) -> None:
     ],
 )
 def test_what_may_well_be_meant_is_not_warned_of(given: str) -> None:
-    assert told(given) == []
+    assert messages(given) == []
 
 
 def test_a_share_written_in_per_cent_is_recognised() -> None:

@@ -65,13 +65,13 @@ def test_a_value_changed_in_a_file_is_that_files(tmp_path):
             (SOURCED / group / "sourced.yaml").read_text(encoding="utf-8"), encoding="utf-8"
         )
     cohort = {"defaults": ["sourced", "_self_", {"override /parameters": "mine"}]}
-    mine = {
+    own = {
         "defaults": ["sourced", "_self_"],
         "median": {"value": "70 d"},
         "other": {"value": {"a": "70 d", "b": "600 d"}},
     }
     (tmp_path / "cohort/mine.yaml").write_text(yaml.safe_dump(cohort), encoding="utf-8")
-    (tmp_path / "parameters/mine.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")
+    (tmp_path / "parameters/mine.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
     experiment = declared(folder=tmp_path, cohort="mine")
     assert said(experiment, "median") == ("assumed", "set in parameters/mine.yaml", None, None)
     assert said(experiment, "other.a") == ("assumed", "set in parameters/mine.yaml", None, None)

@@ -125,7 +125,7 @@ def test_a_decision_that_cannot_be_taken_is_refused_by_name(rule: str, said: str
     assert said in str(caught.value)
 
 
-def test_decisions_of_a_sweep_are_those_of_single_runs_and_are_told(
+def test_decisions_of_a_sweep_are_those_of_single_runs_and_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["study.replicates=40", RULES, "cohort.n_patients=30,60", f"hydra.sweep.dir={tmp_path / 'store'}"]
@@ -142,6 +142,6 @@ def test_decisions_of_a_sweep_are_those_of_single_runs_and_are_told(
         node, cell = alone["decisions"].to_dataset(), tree["decisions"].to_dataset().sel(n_patients=n)
         for name, variable in node.data_vars.items():
             np.testing.assert_array_equal(cell[name].transpose(*variable.dims).values, variable.values)
-        told = [row for row in rows if row["n_patients"] == str(n) and row["quantity"] == "decision_probability"]
-        assert [float(row["estimate"]) for row in told] == node["decision_probability"].values.tolist()
+        messages = [row for row in rows if row["n_patients"] == str(n) and row["quantity"] == "decision_probability"]
+        assert [float(row["estimate"]) for row in messages] == node["decision_probability"].values.tolist()
         assert "go" in plain(decisions_table(alone))

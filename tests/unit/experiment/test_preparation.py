@@ -301,7 +301,7 @@ def test_a_single_value_has_no_keys_below_it() -> None:
         prepare(["seed.x=3"])
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_shown_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         prepare(["sede=3", "course.interval=0,5", "study.replicates=-1", "hydra.job.name=x", "seed=x y"])
     assert {problem.key for problem in caught.value.problems} == {
@@ -424,7 +424,7 @@ def test_a_byte_order_mark_is_no_fault(own: Path) -> None:
     compose(Library(own=own, own_label="own"), {COHORT: "mine"}, [])
 
 
-def test_all_problems_of_a_file_are_told_at_once(own: Path) -> None:
+def test_all_problems_of_a_file_are_shown_at_once(own: Path) -> None:
     assert len(in_file(own, "a: 010\nb: NO\nc: 0,5\n")) == 3
 
 

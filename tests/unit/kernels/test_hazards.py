@@ -333,7 +333,7 @@ def test_impossible_pieces_are_refused(starts, rates, message):
 # -------------------------------------------------------------------------------------------- named parameters
 
 
-def test_every_family_has_a_row_a_code_that_stays_and_parameters_that_are_told():
+def test_every_family_has_a_row_a_stable_code_and_documented_parameters():
     assert {*ROWS, "tabulated", "fixed"} == set(FAMILIES)
     assert [family.code for family in FAMILIES.values()] == list(range(len(FAMILIES)))
     first = ["exponential", "weibull", "gompertz", "log_logistic", "log_normal", "gamma", "generalised_gamma"]

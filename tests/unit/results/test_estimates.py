@@ -42,8 +42,8 @@ def test_a_landmark_splits_those_who_are_still_followed_by_what_was_seen_by_then
     node = tree["estimates"].to_dataset()
     differ = 0
     for number in range(30):
-        mine = study_of(tree, number)
-        time, given = mine["observation"], mine["additional_infusion_seen"]
+        ours = study_of(tree, number)
+        time, given = ours["observation"], ours["additional_infusion_seen"]
         there = time > LANDMARK
         by_then = given <= LANDMARK  # NaN, never, is not
         found = {name: node["simulated"].sel(replicate=number, estimate=name).item() for name in ("treated", "others")}
@@ -56,9 +56,9 @@ def test_a_landmark_splits_those_who_are_still_followed_by_what_was_seen_by_then
 def test_a_restricted_mean_is_that_of_lifelines(tree: xr.DataTree) -> None:
     node = tree["estimates"].to_dataset()
     for number in range(30):
-        mine = study_of(tree, number)
-        member = mine["population_observed"].astype(bool)
-        fitter = KaplanMeierFitter().fit(mine["observation"][member], mine["censoring"][member] == 0)
+        ours = study_of(tree, number)
+        member = ours["population_observed"].astype(bool)
+        fitter = KaplanMeierFitter().fit(ours["observation"][member], ours["censoring"][member] == 0)
         expected = restricted_mean_survival_time(fitter, t=730.5)
         assert node["simulated"].sel(replicate=number, estimate="mean").item() == pytest.approx(expected, rel=1e-9)
 
@@ -95,10 +95,10 @@ def test_arms_are_contrasted_study_by_study() -> None:
     assert node["time"].sel(estimate="added.difference_of_restricted_means") == horizon
     arms = patients["arm"].attrs["flag_meanings"].split()
     for number in range(40):
-        mine = {name: patients[name].values[number] for name in ("arm", "observation", "censoring", "response_seen")}
+        ours = {name: patients[name].values[number] for name in ("arm", "observation", "censoring", "response_seen")}
         found = dict(zip(node["estimate"].values, node["simulated"].values[number], strict=True))
-        groups = [mine["arm"] == arms.index(name) for name in ("added", "standard")]
-        time, died = mine["observation"], mine["censoring"] == 0
+        groups = [ours["arm"] == arms.index(name) for name in ("added", "standard")]
+        time, died = ours["observation"], ours["censoring"] == 0
         test = logrank_test(*(time[group] for group in groups), *(died[group] for group in groups))
         assert found["added.log_rank_p"] == pytest.approx(test.p_value, rel=1e-7)
         curves = [KaplanMeierFitter().fit(time[group], died[group]) for group in groups]
@@ -107,7 +107,7 @@ def test_arms_are_contrasted_study_by_study() -> None:
         means = [restricted_mean_survival_time(curve, t=horizon) for curve in curves]
         assert all(time[group].max() > horizon for group in groups)
         assert found["added.difference_of_restricted_means"] == pytest.approx(means[0] - means[1], rel=1e-7)
-        shares = [np.isfinite(mine["response_seen"][group]).mean() for group in groups]
+        shares = [np.isfinite(ours["response_seen"][group]).mean() for group in groups]
         assert found["added.difference_of_response"] == pytest.approx(shares[0] - shares[1])
     gain = node.sel(estimate="added.difference_of_response")
     values = gain["simulated"].values

@@ -174,7 +174,7 @@ def test_two_arms_whose_response_differs_inform_the_share() -> None:
     parameters["survival"]["response_effect"] = 0.0
     parameters["effect"]["odds"], parameters["effect"]["death"] = 20.0, 1.0
     wanted = {"ratio": 0.05}
-    simulated = {"survival": {"targets": wanted, "parameters": [PHI], "replicates": 200, "regrouped": 0}}
+    simulated = {"survival": {"targets": wanted, "parameters": [PHI], "replicates": 200, "recombined": 0}}
     priors = {PHI: {"uniform": {"low": 0, "high": 1}}}
     left = {entry["id"]: "not looked at" for entry in made["evidence"]["entries"] if entry["id"] not in wanted}
     file = schema.load({**CALIBRATION, "parameters": priors, "simulated": simulated, "left_out": left})

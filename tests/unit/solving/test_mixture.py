@@ -42,17 +42,17 @@ def test_a_mixture_over_the_solved_baseline_has_the_marginal_survival():
     ratio = np.array([0.5, 1.6, 0.5])
     hazard = baseline_hazards(marginal, onset, np.zeros_like(onset), ratio)
     assert np.allclose(hazard[:, 2], (time / 300.0) ** 1.3, rtol=1e-12)  # without a multiplier nothing is left to solve
-    for lane in range(2):
-        h, mass = hazard[:, lane], np.diff(onset[:, lane])
+    for element in range(2):
+        h, mass = hazard[:, element], np.diff(onset[:, element])
         for i in (1, 57, 399):
             since = (
-                np.exp(-h[:-1] - ratio[lane] * (h[i] - h[:-1]))[:i],
-                np.exp(-h[1:] - ratio[lane] * (h[i] - h[1:]))[:i],
+                np.exp(-h[:-1] - ratio[element] * (h[i] - h[:-1]))[:i],
+                np.exp(-h[1:] - ratio[element] * (h[i] - h[1:]))[:i],
             )
-            living = (1 - onset[i, lane]) * np.exp(-h[i]) + (mass[:i] * (since[0] + since[1]) / 2).sum()
-            assert living == pytest.approx(marginal[i, lane], rel=1e-12)
+            living = (1 - onset[i, element]) * np.exp(-h[i]) + (mass[:i] * (since[0] + since[1]) / 2).sum()
+            assert living == pytest.approx(marginal[i, element], rel=1e-12)
         alone = baseline_hazards(
-            *(np.ascontiguousarray(x[:, [lane]]) for x in (marginal, onset, 0 * onset)), ratio[[lane]]
+            *(np.ascontiguousarray(x[:, [element]]) for x in (marginal, onset, 0 * onset)), ratio[[element]]
         )
         assert alone[:, 0].tobytes() == np.ascontiguousarray(h).tobytes()
 
@@ -91,10 +91,10 @@ def test_newtons_answer_is_that_of_a_search_in_a_bracket():
         patch.setattr(baseline.Solver, "solve", spy)
         declare_many(experiment, {"response.hazard_ratio": [0.6]})
     solver, wanted, latent = made[0]
-    lanes = solver.pieces.lanes((0,))
+    elements = solver.pieces.elements((0,))
 
     def errors(p, m):
-        share, more = solver._seen(solver.pieces, lanes, np.array([[p]]), np.array([m]), wanted.median, None)
+        share, more = solver._seen(solver.pieces, elements, np.array([[p]]), np.array([m]), wanted.median, None)
         return share[0, 0] - wanted.share[0, 0], more[0, 0]
 
     def probability(m):

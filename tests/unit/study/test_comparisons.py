@@ -38,8 +38,8 @@ def test_log_rank_is_lifelines(lifelines):
     treated = np.random.default_rng(3).random(time.shape) < 0.4
     statistic, p = log_rank(pair(time, event, member, treated))
     compared = 0
-    for study, mine in enumerate(member):
-        t, e, arm = time[study][mine], event[study][mine], treated[study][mine]
+    for study, ours in enumerate(member):
+        t, e, arm = time[study][ours], event[study][ours], treated[study][ours]
         if arm.all() or not arm.any() or not e.any() or np.isnan(statistic[study]):
             continue
         theirs = logrank_test(t[arm], t[~arm], e[arm], e[~arm])
@@ -89,10 +89,10 @@ def test_the_hazard_ratio_and_its_interval_are_those_of_lifelines(lifelines):
     ratio = hazard_ratio(groups)
     ends = [hazard_ratio_end(groups, upper=upper, level=0.9) for upper in (False, True)]
     compared = 0
-    for study, mine in enumerate(member):
+    for study, ours in enumerate(member):
         if not 0.02 < ratio[study] < 50.0:
             continue
-        table = pd.DataFrame({"t": time[study], "e": event[study], "x": treated[study].astype(float)})[mine]
+        table = pd.DataFrame({"t": time[study], "e": event[study], "x": treated[study].astype(float)})[ours]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of few events
             fitter = lifelines.CoxPHFitter(alpha=0.1).fit(table, "t", "e", fit_options={"precision": 1e-10})

@@ -24,8 +24,8 @@ def fitted():
         lifelines = pytest.importorskip("lifelines")
     time, event, member = data_sets(80, seed=21)
     fits = [
-        lifelines.KaplanMeierFitter(alpha=0.1).fit(t[mine], e[mine])
-        for t, e, mine in zip(time, event, member, strict=True)
+        lifelines.KaplanMeierFitter(alpha=0.1).fit(t[ours], e[ours])
+        for t, e, ours in zip(time, event, member, strict=True)
     ]
     return ordered(time, event, member), fits
 

@@ -8,7 +8,7 @@ import pytest
 from simulator.study.crossed import error_of_share, spreads
 
 
-def test_what_draws_and_luck_do_is_told_apart_where_nothing_else_happens():
+def test_effects_of_draws_and_of_random_numbers_are_separated():
     a, b = np.array([1.0, 4.0, 10.0]), np.array([-2.0, 0.0, 1.0, 5.0])
     found = spreads(a[:, None] + b[None, :])
     assert found.mean == pytest.approx(a.mean() + b.mean())
@@ -17,12 +17,12 @@ def test_what_draws_and_luck_do_is_told_apart_where_nothing_else_happens():
     assert found.monte_carlo == pytest.approx(np.sqrt(a.var(ddof=1) / 3 + b.var(ddof=1) / 4))
 
 
-def test_luck_that_draws_share_is_not_taken_for_parameters():
+def test_random_numbers_that_draws_share_are_not_taken_for_parameters():
     # One parameter set under many names: whatever the replicates do, there is no spread of parameters.
-    luck = np.random.default_rng(1).normal(size=50)
-    found = spreads(np.tile(luck, (20, 1)))
+    shared = np.random.default_rng(1).normal(size=50)
+    found = spreads(np.tile(shared, (20, 1)))
     assert found.parameter == pytest.approx(0.0, abs=1e-12)
-    assert found.study == pytest.approx(luck.std(ddof=1))
+    assert found.study == pytest.approx(shared.std(ddof=1))
 
 
 def test_estimates_and_their_errors_are_right_on_average():

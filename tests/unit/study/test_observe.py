@@ -592,11 +592,11 @@ def equal(found, expected):
     """Whether all variables are the same, bit for bit."""
     assert list(found) == list(expected)
     for name, variable in expected.items():
-        mine = found[name].values
-        if mine.dtype == object:
-            assert mine.tolist() == variable.values.tolist(), name
+        own = found[name].values
+        if own.dtype == object:
+            assert own.tolist() == variable.values.tolist(), name
         else:
-            assert mine.tobytes() == variable.values.tobytes(), name
+            assert own.tobytes() == variable.values.tobytes(), name
 
 
 def test_blocks_counted_in_any_order_and_by_several_threads_are_the_same():

@@ -34,9 +34,9 @@ def studies():
 def test_a_summary_is_that_of_each_study_alone(studies, summary, alone):
     values, member = studies
     found = summary(values, member)
-    for study, mine in enumerate(member):
-        if mine.any():
-            assert found[study] == pytest.approx(alone(values[study][mine]), rel=1e-14)
+    for study, own in enumerate(member):
+        if own.any():
+            assert found[study] == pytest.approx(alone(values[study][own]), rel=1e-14)
         else:
             assert np.isnan(found[study])
 

@@ -123,8 +123,8 @@ def test_beyond_all_follow_up_a_curve_is_undefined_unless_it_reached_zero():
 def test_those_outside_the_group_do_not_count():
     time, event, member = data_sets(20)
     for study in range(20):
-        mine = member[study]
-        alone = time[study][mine][None], event[study][mine][None], np.ones((1, mine.sum()), bool)
+        ours = member[study]
+        alone = time[study][ours][None], event[study][ours][None], np.ones((1, ours.sum()), bool)
         at = np.arange(0.0, 60.0, 5.0)
         assert np.array_equal(kaplan_meier(time, event, member, at)[study], kaplan_meier(*alone, at)[0], equal_nan=True)
 
@@ -172,11 +172,11 @@ def test_walks_are_the_cumulative_product_to_the_bit(tied):
     member[0] = False
     group = ordered(time, event, member)
     for row in range(len(time)):
-        mine = member[row]
-        order = np.lexsort([~event[row, mine], time[row, mine]])
-        n = mine.sum()
-        assert group.time[row, :n].tolist() == time[row, mine][order].tolist()
-        assert group.event[row, :n].tolist() == event[row, mine][order].tolist()
+        ours = member[row]
+        order = np.lexsort([~event[row, ours], time[row, ours]])
+        n = ours.sum()
+        assert group.time[row, :n].tolist() == time[row, ours][order].tolist()
+        assert group.event[row, :n].tolist() == event[row, ours][order].tolist()
     half = 0.5 + 2.0**-26
     assert kaplan_meier_median(time, event, member).tobytes() == by_arrays(time, event, member, half).tobytes()
     below = by_arrays(time, event, member, np.nextafter(0.5 - 2.0**-26, 0.0))
@@ -208,7 +208,7 @@ def lifelines():
 def fitted(lifelines):
     """The random studies and their Kaplan–Meier fits."""
     time, event, member = data_sets()
-    fits = [lifelines.KaplanMeierFitter().fit(t[mine], e[mine]) for t, e, mine in zip(time, event, member, strict=True)]
+    fits = [lifelines.KaplanMeierFitter().fit(t[ours], e[ours]) for t, e, ours in zip(time, event, member, strict=True)]
     return time, event, member, fits
 
 
@@ -231,8 +231,8 @@ def test_kaplan_meier_and_at_risk_are_lifelines(fitted):
     curves, at_risk = kaplan_meier(time, event, member, at), number_at_risk(time, member, at)
     beyond = 0
     for study, fitter in enumerate(fits):
-        mine = time[study][member[study]], event[study][member[study]]
-        beyond += check_followed(curves[study], fitter.predict(at).to_numpy(), *mine, at)
+        ours = time[study][member[study]], event[study][member[study]]
+        beyond += check_followed(curves[study], fitter.predict(at).to_numpy(), *ours, at)
         table = fitter.event_table["at_risk"].iloc[1:]
         assert np.array_equal(at_risk[study][np.isin(at, table.index)], table[table.index <= at[-1]])
     assert beyond > 100
@@ -242,10 +242,10 @@ def test_nelson_aalen_is_lifelines(lifelines):
     time, event, member = data_sets()
     at = np.arange(0.0, 80.0, 0.5)
     curves = nelson_aalen(time, event, member, at)
-    for study, mine in enumerate(member):
+    for study, ours in enumerate(member):
         fitter = lifelines.NelsonAalenFitter(nelson_aalen_smoothing=False)
-        fitter.fit(time[study][mine], event[study][mine])
-        check_followed(curves[study], fitter.predict(at).to_numpy(), time[study][mine], event[study][mine], at)
+        fitter.fit(time[study][ours], event[study][ours])
+        check_followed(curves[study], fitter.predict(at).to_numpy(), time[study][ours], event[study][ours], at)
 
 
 def test_restricted_mean_is_lifelines(fitted):
@@ -256,9 +256,9 @@ def test_restricted_mean_is_lifelines(fitted):
     extended = restricted_mean_of(ordered(time, event, member), 60.0, extend=True)
     for study, fitter in enumerate(fits):
         horizon = (10.0, 25.0, 60.0)[study % 3]
-        mine, expected = member[study], restricted_mean_survival_time(fitter, t=horizon)
+        ours, expected = member[study], restricted_mean_survival_time(fitter, t=horizon)
         at, known = np.array([horizon]), np.array([expected])
-        check_followed(found[horizon][study, None], known, time[study][mine], event[study][mine], at)
+        check_followed(found[horizon][study, None], known, time[study][ours], event[study][ours], at)
         if horizon == 60.0:
             check(extended[study], expected)
     assert 5 < np.isnan(found[60.0]).sum() < len(fits)
@@ -270,10 +270,10 @@ def test_cumulative_incidence_is_lifelines_without_ties(lifelines):
     cause = np.where(event, np.random.default_rng(8).integers(1, 3, event.shape), 0)
     at = np.arange(0.0, 80.0, 0.5)
     found = cumulative_incidence(time, cause == 1, cause == 2, member, at)
-    for study, mine in enumerate(member):
+    for study, ours in enumerate(member):
         fitter = lifelines.AalenJohansenFitter(calculate_variance=False)
-        fitter.fit(time[study][mine], cause[study][mine], event_of_interest=1)
-        check_followed(found[study], fitter.predict(at).to_numpy(), time[study][mine], event[study][mine], at)
+        fitter.fit(time[study][ours], cause[study][ours], event_of_interest=1)
+        check_followed(found[study], fitter.predict(at).to_numpy(), time[study][ours], event[study][ours], at)
 
 
 def test_cumulative_incidence_with_ties_is_the_sum_by_definition():
@@ -281,8 +281,8 @@ def test_cumulative_incidence_with_ties_is_the_sum_by_definition():
     cause = np.where(event, np.random.default_rng(8).integers(1, 3, event.shape), 0)
     at = np.arange(0.0, 80.0, 1.0)
     found = cumulative_incidence(time, cause == 1, cause == 2, member, at)
-    for study, mine in enumerate(member):
-        t, c = time[study][mine], cause[study][mine]
+    for study, ours in enumerate(member):
+        t, c = time[study][ours], cause[study][ours]
         survival, total, steps = 1.0, 0.0, np.zeros(at.size)
         for day in np.unique(t):
             at_risk = (t >= day).sum()
@@ -307,8 +307,8 @@ def test_greenwood_is_the_formula_and_undefined_once_nobody_is_left():
     at = np.arange(0.0, 80.0, 1.0)
     found = greenwood(time, event, member, at)
     survival = kaplan_meier(time, event, member, at)
-    for study, mine in enumerate(member):
-        t, e = time[study][mine], event[study][mine]
+    for study, ours in enumerate(member):
+        t, e = time[study][ours], event[study][ours]
         for i, day in enumerate(at):
             terms = 0.0
             for death in np.unique(t[e & (t <= day)]):

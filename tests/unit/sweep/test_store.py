@@ -292,7 +292,7 @@ def test_what_a_store_has_whole_can_be_taken_from_it(tmp_path: Path) -> None:
 # --- locks --------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_is_refused_and_told_who_is_there(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_and_named_the_first(tmp_path: Path) -> None:
     with held(tmp_path), pytest.raises(ConfigError, match=f"is in use by process {os.getpid()} on "), held(tmp_path):
         pass
     with held(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.experiment.preparation import prepare
 from simulator.experiment.schema import Experiment
-from simulator.running.batch import Begun, Outcome, outcomes
+from simulator.running.batch import Outcome, PartialRun, outcomes
 from simulator.study.accumulators import Accumulator
 from simulator.sweep.sums import packed, unpacked
 
@@ -25,8 +25,8 @@ CASES = [
 
 
 def run(words: list[str], replicates: int, before: Outcome | None = None, threads: int = 1) -> Outcome:
-    begun = None if before is None else Begun(before.targets, before.estimates, before.decisions, before.sums)
-    [outcome] = outcomes([experiment(words, replicates)], begun=[begun], summed=True, threads=threads)
+    partial = None if before is None else PartialRun(before.targets, before.estimates, before.decisions, before.sums)
+    [outcome] = outcomes([experiment(words, replicates)], partial=[partial], summed=True, threads=threads)
     return outcome
 
 
@@ -68,7 +68,7 @@ def test_bytes_give_back_every_array() -> None:
         unpacked(data[:-4])
 
 
-def test_an_accumulator_that_has_begun_does_not_begin_again() -> None:
+def test_an_accumulator_merges_only_before_anything_is_added() -> None:
     sums = run(["cohort=il2_hai_adjuvant"], 2).sums
     accumulator = Accumulator(np.array([0.0, 1.0]))
     accumulator.merge(sums)

@@ -163,8 +163,8 @@ def minus(number: float) -> str:
 
 def test_calibration_shows_prior_and_posterior_and_what_nothing_informs():
     declared = json.loads(tree_of("ilp").attrs["parameters"])["declared"]
-    told = section(page_of("ilp"), "calibration")
-    shown = {row[0]: row for row in rows(told)}
+    messages = section(page_of("ilp"), "calibration")
+    shown = {row[0]: row for row in rows(messages)}
     for path in ("survival.median", "response.hazard_ratio"):
         leaf = declared[path]
         (lower, upper), (first, last) = leaf["interval"], leaf["prior"]
@@ -173,8 +173,8 @@ def test_calibration_shows_prior_and_posterior_and_what_nothing_informs():
     assert first < declared["response.hazard_ratio"]["value"] < last
     assert shown["survival.median"][5].startswith(declared["survival.median"]["source"])
     assert shown["response.hazard_ratio"][5] == "borrowed"
-    assert "targets inform them hardly or not at all" in told.text
-    assert "of the posterior cannot be produced and is cut off" in told.text
+    assert "targets inform them hardly or not at all" in messages.text
+    assert "of the posterior cannot be produced and is cut off" in messages.text
     assert hatched(page_of("ilp"), "calibrated")  # they are told apart in the picture too
 
 
@@ -194,21 +194,21 @@ def test_a_value_that_is_set_by_hand_is_no_longer_calibrated():
 def test_what_keeps_its_prior_is_shown_even_where_nothing_is_calibrated():
     chosen = ["cohort=il2_hai_unresectable", "parameters.response.probability=0.75", "study.replicates=2"]
     page = report.page(simulator.simulate(chosen))
-    told = section(page, "calibration")
-    assert told.text.startswith("3.3 Calibration0 of ")
-    assert "response.hazard_ratio" in {row[0] for row in rows(told)}
+    messages = section(page, "calibration")
+    assert messages.text.startswith("3.3 Calibration0 of ")
+    assert "response.hazard_ratio" in {row[0] for row in rows(messages)}
 
 
-def test_of_many_calibrated_numbers_some_are_drawn_and_all_are_told():
+def test_of_many_calibrated_numbers_some_are_drawn_and_all_are_listed():
     tree = tree_of("ilp")
     record = json.loads(tree.attrs["parameters"])
     leaf = record["declared"]["survival.median"]
     record["declared"] |= {f"more.{i}": leaf for i in range(60)}
     page = report.page(with_record(tree, parameters=json.dumps(record)))
-    told = section(page, "calibration")
+    messages = section(page, "calibration")
     known = sum("prior" in each for each in record["declared"].values())
-    assert len(rows(told)) == known
-    assert f"{known - 40} more are in the tables" in told.text
+    assert len(rows(messages)) == known
+    assert f"{known - 40} more are in the tables" in messages.text
 
 
 def test_calibration_shows_the_numbers_of_the_reading_that_is_chosen():

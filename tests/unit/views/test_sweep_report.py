@@ -170,10 +170,10 @@ def test_one_key_is_drawn_as_lines_against_what_was_reported(folders, trees):
     assert "Administrations per patient" in still
     assert not [*read(page).all("section", id="tornado")]  # one key alone has none
     # What does not move is named with its number and not drawn.
-    told = [item.text for details in section(page, "targets").all("details") for item in details.all("li")]
+    messages = [item.text for details in section(page, "targets").all("details") for item in details.all("li")]
     drawn = {title.split(" ")[0] for title in moved}
-    assert told
-    assert not {item.split(" ")[0] for item in told} & drawn
+    assert messages
+    assert not {item.split(" ")[0] for item in messages} & drawn
 
 
 def test_two_keys_have_lines_contrasts_a_tornado_estimates_and_decisions(folders, trees):
@@ -396,8 +396,8 @@ def test_numbers_are_those_of_the_store(trees):
     assert 365.25 - np.diff(time).max() < day <= 365.25
     assert f"day {day:g}" in year.name
     for years in (1, 2, 5):  # a time that all scenarios have, though their horizons end elsewhere
-        told = outcome_of(trees["cohorts"], f"survival_{years}y")
-        assert np.isfinite(numbers(trees["cohorts"], told)["value"].values).all()
+        messages = outcome_of(trees["cohorts"], f"survival_{years}y")
+        assert np.isfinite(numbers(trees["cohorts"], messages)["value"].values).all()
     assert outcome_of(trees["cohorts"], "rmst").name == "Mean time lived until the horizon"
     assert len({each.id for each in outcomes(tree)}) == len(outcomes(tree))
 

@@ -24,7 +24,7 @@ from simulator.tables import Flags, Floats, Integers, ModelTables
 _Any = TypeVar("_Any", bound=np.generic)
 
 
-def regroupings(n_studies: int, n_patients: int, times: int, *, seed: int) -> Integers:
+def recombinations(n_studies: int, n_patients: int, times: int, *, seed: int) -> Integers:
     """Return which study each patient of new studies is taken from, (times · n_studies, n_patients).
 
     Every patient is used once in each of the ``times``, in a place that stays; the order at each place is random, and
@@ -35,10 +35,10 @@ def regroupings(n_studies: int, n_patients: int, times: int, *, seed: int) -> In
     return np.argsort(u, axis=1).reshape(times * n_studies, n_patients)
 
 
-class Regrouped(Patients):
+class Recombined(Patients):
     """Studies put together from the patients of others.
 
-    ``data``: S·R studies of N patients, R to each of S parameter sets. ``source``: (R′, N) as `regroupings` gives it
+    ``data``: S·R studies of N patients, R to each of S parameter sets. ``source``: (R′, N) as `recombinations` gives it
     for R studies. The result has S·R′ studies, those of one parameter set from its own patients.
     """
 

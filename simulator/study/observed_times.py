@@ -18,7 +18,7 @@ from simulator.trajectories import Log, People
 
 AHEAD = 16
 """Intervals between visits that are drawn at once, so that a processor's vector unit is busy."""
-LANE = 256
+CHUNK = 256
 """Patients whose draws are made at once."""
 
 
@@ -175,9 +175,9 @@ def drawn(seed: Any, stream: int, people: People, probability: Floats) -> Flags:
     """Whether each patient's draw falls below the probability of their parameter set and group, (n,)."""
     parameter_set, replicate, patient, cell = people
     member = np.empty(patient.size, np.bool_)
-    u = np.empty(LANE)
-    for start in range(0, patient.size, LANE):
-        size = min(LANE, patient.size - start)
+    u = np.empty(CHUNK)
+    for start in range(0, patient.size, CHUNK):
+        size = min(CHUNK, patient.size - start)
         for j in range(size):
             u[j] = uniform(seed, patient[start + j], replicate[start + j], stream, 0)
         for j in range(size):
