@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from calibration.priors.laws import Beta, Fixed, HalfNormal, Law, Normal, Uniform, log_normal, logit_normal
-from calibration.priors.parameters import Block, Dirichlet, Pooled, Prior, Single
+from calibration.priors.parameters import Dirichlet, Pooled, Prior, PriorBlock, Single
 from simulator import units
 from simulator.configuration.fields import Declared, Name, Text
 from simulator.configuration.messages import Wrong, validated
@@ -290,7 +290,7 @@ def prior_of(declared: Calibration, leaves: Mapping[str, Leaf], kinds: Mapping[s
     """
     keys, wrong = expanded(declared, leaves)
     problems = Problems(wrong)
-    blocks: list[Block] = []
+    blocks: list[PriorBlock] = []
     for key, paths in keys.items():
         prior, here = declared.parameters[key], f"{ROOT}.parameters.{key}"
         kind = _kind_of(paths, leaves, kinds)

@@ -25,7 +25,7 @@ from calibration.diagnostics.truncation import MUCH
 from calibration.likelihoods.simulated import Simulated
 from calibration.posterior.components import components
 from calibration.posterior.readings import prepare
-from calibration.samplers.summary import Interval, interval
+from calibration.samplers.summary import CredibleInterval, interval
 
 FOLDER = Path("configs/parameters")
 GRID = 4001
@@ -64,7 +64,7 @@ def drawn(text: str) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name]) for row in rows if row[name]]) for name in names}
 
 
-def exactly(cohort: str) -> Iterator[tuple[str, tuple[Interval, float, float]]]:
+def exactly(cohort: str) -> Iterator[tuple[str, tuple[CredibleInterval, float, float]]]:
     """Yield numbers that a search of one dimension knows: quantiles, mean, standard deviation."""
     prepared, declared = preparation([f"cohort={cohort}"], None)
     reading = prepare(prepared.container, declared, prepared.overrides).readings[0]
@@ -81,7 +81,7 @@ def exactly(cohort: str) -> Iterator[tuple[str, tuple[Interval, float, float]]]:
             yield name, (interval(sets[name], weights), middle, float(np.sqrt(weights @ (sets[name] - middle) ** 2)))
 
 
-def said(found: Interval) -> str:
+def said(found: CredibleInterval) -> str:
     """An interval in words."""
     return f"{found.median:.3g} ({found.lower:.3g}–{found.upper:.3g})"
 

@@ -32,8 +32,8 @@ from calibration.posterior.draws import prior_draws
 from calibration.posterior.fit import Fit, ReadingFit, fit
 from calibration.prediction.predictive import Predictive, distance, normal_scores, predictive
 from calibration.prediction.survival import simulated_draws
-from calibration.priors.parameters import Block as PriorBlock
 from calibration.priors.parameters import Pooled, Prior, Single
+from calibration.priors.parameters import PriorBlock as PriorBlock
 from simulator.configuration.values import Problems
 from simulator.errors import ConfigError
 from simulator.evidence.entries import EvidenceEntry

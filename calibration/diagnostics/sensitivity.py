@@ -23,7 +23,7 @@ from scipy import special
 from calibration.posterior.components import Component
 from calibration.posterior.fit import ReadingFit
 from calibration.priors.laws import Beta, HalfNormal, Law, Normal
-from calibration.priors.parameters import Block, Dirichlet, Pooled, Single
+from calibration.priors.parameters import Dirichlet, Pooled, PriorBlock, Single
 from calibration.samplers.summary import weighted_quantiles
 from simulator.tables import Floats
 
@@ -101,7 +101,7 @@ def _log_prior(component: Component) -> Floats:
     return np.asarray(sum(_of_block(block, component.values) for block in component.prior.blocks))
 
 
-def _of_block(block: Block, values: Mapping[str, Floats]) -> Floats:
+def _of_block(block: PriorBlock, values: Mapping[str, Floats]) -> Floats:
     if isinstance(block, Pooled):
         centre, between = block.hyper
         return _of_law(block.centre, values[centre]) + _of_law(block.between, values[between])

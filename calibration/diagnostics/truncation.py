@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from calibration.likelihoods.simulated import Simulated
 from calibration.posterior.fit import Fit, ReadingFit
-from calibration.samplers.summary import Interval
+from calibration.samplers.summary import CredibleInterval
 
 MUCH = 0.1
 """Posterior standard deviations by which the cut moves a number that is named."""
@@ -30,9 +30,9 @@ class Truncated:
     """
 
     name: str
-    without: Interval | None
+    without: CredibleInterval | None
     distance: float
-    joint: Interval
+    joint: CredibleInterval
     targets: tuple[str, ...]
 
     @property

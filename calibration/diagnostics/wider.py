@@ -13,7 +13,7 @@ from typing import Any
 from calibration.posterior import feasibility
 from calibration.posterior.choices import taken
 from calibration.posterior.fit import Fit, fit
-from calibration.samplers.summary import Interval
+from calibration.samplers.summary import CredibleInterval
 from calibration.schema import Calibration, LawPrior
 
 DRAWS = 400
@@ -26,8 +26,8 @@ class Wider:
     """The posterior of one number under the declared priors, and under priors twice as wide."""
 
     name: str
-    declared: Interval
-    wider: Interval
+    declared: CredibleInterval
+    wider: CredibleInterval
 
 
 def wider(fitted: Fit, progress: Callable[[str], None] | None = None) -> list[Wider]:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from calibration.priors.parameters import Block, Prior
+from calibration.priors.parameters import Prior, PriorBlock
 from simulator.errors import DeclarationWarning
 from simulator.experiment.batches import Possible, declare_possible
 from simulator.experiment.schema import Experiment
@@ -92,7 +92,7 @@ def moves_of(experiment: Experiment, prior: Prior, looked_at: frozenset[str], *,
     return [*single, *together[1:]]
 
 
-def _of_block(block: Block, helped: Callable[[Move], int]) -> list[tuple[Move, int]]:
+def _of_block(block: PriorBlock, helped: Callable[[Move], int]) -> list[tuple[Move, int]]:
     """Return the places of one block that make sets possible, each with how many, the near ones first."""
     d = len(block.coordinates)
     found: list[tuple[Move, int]] = []

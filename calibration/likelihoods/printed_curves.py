@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from calibration.likelihoods.closed_forms import CURE, narrowed, no_closed_form, statistic_of, wrong
 from calibration.likelihoods.order_statistics import Cut, OrderStatistic, median_rank, merged, paths_of
-from calibration.likelihoods.terms import DeathCounts, Sample, Survival, Term
+from calibration.likelihoods.terms import DeathCounts, Sample, SurvivalTerm, Term
 from simulator.configuration.values import Problems
 from simulator.errors import MISSING
 from simulator.evidence.entries import EvidenceEntry, listed
@@ -113,7 +113,7 @@ class PrintedCurves:
             no_closed_form(self.problems, entry, "a censored curve", why)
             self.sound = False
 
-    def terms(self, curves: Mapping[str, Survival]) -> Iterator[Term]:
+    def terms(self, curves: Mapping[str, SurvivalTerm]) -> Iterator[Term]:
         """Yield one term a stratum, or one for all where something was printed of all."""
         samples = {
             stratum: Sample(curves[stratum], size, merged(self.landmarks.get(stratum, [])), self.medians.get(stratum))

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import special
 
 from calibration.likelihoods.held import Move, placed, possible
-from calibration.priors.parameters import Block, ParameterSets, Prior
+from calibration.priors.parameters import ParameterSets, Prior, PriorBlock
 from simulator.errors import DeclarationWarning
 from simulator.experiment.schema import Experiment, declare
 from simulator.kernels.rng import stream_number, uniforms
@@ -41,7 +41,7 @@ LARGEST_ERROR = 0.5
 
 
 @dataclass(frozen=True)
-class Printed:
+class PrintedTarget:
     """What was printed of one statistic: it lies between ``lower`` and ``upper``, but for an error ``tolerance``."""
 
     target: str
@@ -75,7 +75,7 @@ class Simulated:
     """
 
     name: str
-    printed: tuple[Printed, ...]
+    printed: tuple[PrintedTarget, ...]
     parameters: frozenset[str]
     experiment: Experiment = field(compare=False)
     recombined: int
@@ -157,7 +157,7 @@ def moved(term: Simulated, prior: Prior) -> tuple[frozenset[str], frozenset[str]
     return frozenset(found), frozenset(unknown)
 
 
-def _moves(term: Simulated, block: Block, usual: Floats) -> tuple[bool, bool]:
+def _moves(term: Simulated, block: PriorBlock, usual: Floats) -> tuple[bool, bool]:
     """Return whether a block moves a statistic of the term, and whether some trial of it was impossible."""
     d = len(block.coordinates)
     z = np.zeros((2 * d, d))
@@ -177,7 +177,7 @@ def _moves(term: Simulated, block: Block, usual: Floats) -> tuple[bool, bool]:
 
 
 @dataclass(frozen=True)
-class SimulationError:
+class MonteCarloError:
     """How far the random numbers of simulated studies move a posterior, between ``seeds`` seeds.
 
     ``shift``: for each number, the standard deviation of its posterior mean over the posterior standard deviation.
@@ -202,7 +202,7 @@ class SimulationError:
 
 def simulation_error(
     terms: Sequence[Simulated], sets: ParameterSets, scaled: Mapping[str, Floats], seeds: int = SEEDS
-) -> SimulationError:
+) -> MonteCarloError:
     """Find the posterior again under other seeds: at equally weighted draws of it, by reweighting.
 
     Parameters
@@ -220,7 +220,7 @@ def simulation_error(
     change = log_likelihood - log_likelihood[0]
     highest = change.max(axis=1)
     if not np.isfinite(highest).all() or not np.isfinite(log_likelihood[:, 0]).all():
-        return SimulationError(seeds, dict.fromkeys(scaled, np.inf), np.inf, np.inf)
+        return MonteCarloError(seeds, dict.fromkeys(scaled, np.inf), np.inf, np.inf)
     weights = np.exp(change - highest[:, None])
     log_evidence = np.log(weights.mean(axis=1)) + highest
     weights /= weights.sum(axis=1)[:, None]
@@ -230,4 +230,4 @@ def simulation_error(
         means = (weights * column).sum(axis=1)
         shift[name] = float(np.std(means, ddof=1)) / spread if spread > 0.0 else 0.0
     of_mode, of_evidence = (float(np.std(values, ddof=1)) for values in (log_likelihood[:, 0], log_evidence))
-    return SimulationError(seeds, shift, of_mode, of_evidence)
+    return MonteCarloError(seeds, shift, of_mode, of_evidence)

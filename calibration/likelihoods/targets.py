@@ -24,8 +24,8 @@ from calibration.likelihoods.closed_forms import (
 from calibration.likelihoods.held import moves_of
 from calibration.likelihoods.printable import beyond_follow_up, unprinted_shares
 from calibration.likelihoods.printed_curves import PrintedCurves
-from calibration.likelihoods.simulated import Printed, Simulated, moved, with_seed
-from calibration.likelihoods.terms import Outcomes, Proportion, Term
+from calibration.likelihoods.simulated import PrintedTarget, Simulated, moved, with_seed
+from calibration.likelihoods.terms import Outcomes, ProportionTerm, Term
 from calibration.priors.laws import Fixed
 from calibration.priors.parameters import Prior, Single
 from calibration.schema import EXACT, ROOT, Calibration
@@ -103,7 +103,7 @@ def _refuse_unprintable(declared: Calibration, experiment: Experiment, last: flo
         wrong(problems, entry, f"{why}; {TOLERATE}, or {CURE}")
 
 
-def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, problems: Problems) -> Printed | None:
+def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, problems: Problems) -> PrintedTarget | None:
     """Return what was printed of a target; None where a problem was added."""
     limits = entry.limits
     if limits is None:
@@ -125,7 +125,7 @@ def _printed(entry: EvidenceEntry, tolerance: float | int | str, here: str, prob
         if not 0.0 < spread < (1.0 if share else math.inf):
             problems.add(key, tolerance, f"must be > 0{' and < 1, a share' if share else ''}; or {EXACT}")
             return None
-    return Printed(entry.id, *limits, spread)
+    return PrintedTarget(entry.id, *limits, spread)
 
 
 def _looked_at(names: Sequence[str] | None, prior: Prior, here: str, problems: Problems) -> frozenset[str]:
@@ -259,7 +259,7 @@ class _Targets:
                 same = (statistic.column.name, stratum, statistic.population, size)
                 together.setdefault(same, []).append((entry, share))
             else:
-                yield Proportion((entry.id,), ((share, size),), counts)
+                yield ProportionTerm((entry.id,), ((share, size),), counts)
         for group in together.values():
             ids, size = tuple(entry.id for entry, _ in group), group[0][0].denominator or 0
             numbers = tuple(self._counts(entry)[0] for entry, _ in group)
@@ -286,7 +286,7 @@ class _Targets:
             what = f"the share of {statistic_of(entry).variable} in all strata together"
             no_closed_form(self.problems, entry, what, why)
             return
-        yield Proportion((entry.id,), tuple(zip(shares, sizes.values(), strict=True)), counts)
+        yield ProportionTerm((entry.id,), tuple(zip(shares, sizes.values(), strict=True)), counts)
 
     def _nested(self, entry: EvidenceEntry, entries: Sequence[EvidenceEntry]) -> bool:
         """Refuse a count whose patients another fitted count has counted already."""

@@ -5,7 +5,7 @@ A term has the ids of its targets, the parameters that it looks at, and ``log_de
 included: they weigh one reading of a paper against another. A kind of term that simulates will be one more class
 with these three, and nothing that calls them will notice.
 
-`Proportion`  n/N, also of several strata together          binomial, a sum of binomials
+`ProportionTerm`  n/N, also of several strata together          binomial, a sum of binomials
 `Outcomes`    n₁, n₂, … of N                                 multinomial
 `DeathCounts` Kaplan–Meier medians and landmarks of strata   order statistics, see `order_statistics`
               and of all strata together                     and the convolution of their counts
@@ -46,7 +46,7 @@ class Share(Protocol):
         """Return the probability in each set, (n,)."""
 
 
-class Survival(Protocol):
+class SurvivalTerm(Protocol):
     """A survival curve as a function of parameters."""
 
     @property
@@ -72,7 +72,7 @@ class Term(Protocol):
 
 
 @dataclass(frozen=True)
-class Proportion:
+class ProportionTerm:
     """A count of N patients, or one of several counts that print alike; N in parts with shares of their own.
 
     Parts are independent binomials; the count of all is their sum, by convolution.
@@ -126,7 +126,7 @@ class Outcomes:
 class Sample:
     """What was printed of one stratum of ``size`` patients, followed without censoring: landmarks and a median."""
 
-    survival: Survival
+    survival: SurvivalTerm
     size: int
     landmarks: tuple[Cut, ...] = ()
     median: OrderStatistic | None = None
@@ -266,5 +266,5 @@ def _columns(at: dict[float, Floats], times: Sequence[float], n: int) -> Floats:
     return np.stack([at[time] for time in times], axis=1) if times else np.zeros((n, 0))
 
 
-def _union(parts: Iterable[Share | Survival]) -> frozenset[str]:
+def _union(parts: Iterable[Share | SurvivalTerm]) -> frozenset[str]:
     return frozenset[str]().union(*(part.parameters for part in parts))

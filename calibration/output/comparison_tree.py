@@ -20,7 +20,7 @@ _ENDS = ("lower", "median", "upper")
 ALONE = "calibration"
 """Name of the only side where nothing is compared."""
 
-Column = tuple[tuple[str, ...], Any, str, str]
+DataColumn = tuple[tuple[str, ...], Any, str, str]
 
 
 def comparison_nodes(found: Comparison) -> dict[str, xr.Dataset]:
@@ -40,7 +40,7 @@ def _survival(found: Comparison) -> xr.Dataset:
     first = found.sides[0].survival
     one, each, at = ("alternative",), ("alternative", "group"), ("alternative", "group", "time")
     to = f"mean survival time within {first.restricted_to:g} days"
-    columns: dict[str, Column] = {}
+    columns: dict[str, DataColumn] = {}
     for level, (end, share) in enumerate(zip(_ENDS, LEVELS, strict=True)):
         over = f"{100 * share:g} % quantile of draws"
         both = f"{over} of all alternatives, each weighing its probability"
@@ -83,7 +83,7 @@ def _alternatives(found: Comparison) -> xr.Dataset:
             [getattr(getattr(side[name], when), end) if name in side else np.nan for name in names] for side in rows
         ]
 
-    columns: dict[str, Column] = {
+    columns: dict[str, DataColumn] = {
         "prior_probability": (each, found.weighing.probabilities(), "probability before the data", "1"),
         "probability": (each, found.probabilities, "probability after the data", "1"),
         "log_evidence": (

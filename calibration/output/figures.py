@@ -153,13 +153,13 @@ def _legend_of(found: Comparison, k: int) -> str:
 
 def simulated(fitted: Fit, posterior: Draws) -> xr.DataTree:
     """Return the tree of a simulation over the first draws under the reading that a run takes if nothing is said."""
-    from simulator.running.draws import Declared
+    from simulator.running.draws import DeclaredDraws
 
     reading = fitted.readings[fitted.default]
     rows = np.flatnonzero(posterior.reading == fitted.default)[:SURVIVAL_DRAWS]
     experiment, kept, brought = simulated_draws(reading, posterior, rows, SURVIVAL_STUDIES)
     numbers = tuple(range(len(kept)))
-    return tree_of(reading.experiment, Declared(numbers, (experiment,), numbers, {}), brought)
+    return tree_of(reading.experiment, DeclaredDraws(numbers, (experiment,), numbers, {}), brought)
 
 
 def write(

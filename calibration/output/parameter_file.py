@@ -25,7 +25,7 @@ from calibration.posterior.choices import taken
 from calibration.posterior.draws import Draws
 from calibration.posterior.fit import Fit, ReadingFit
 from calibration.priors.parameters import Dirichlet
-from calibration.samplers.summary import Interval, Row
+from calibration.samplers.summary import CredibleInterval, Row
 from simulator.configuration.draws import CALIBRATED_ON, CUT, KEYS, READING
 from simulator.configuration.values import Leaf
 from simulator.tables import Floats
@@ -179,7 +179,7 @@ def _before(row: Row) -> Nested:
     return {"prior": _interval(row.prior), "contraction": round(row.contraction, 2) + 0.0}  # no −0
 
 
-def _interval(interval: Interval) -> list[float]:
+def _interval(interval: CredibleInterval) -> list[float]:
     return [float(f"{end:.3g}") for end in (interval.lower, interval.upper)]
 
 

@@ -21,7 +21,7 @@ from calibration.posterior.fit import Fit
 from calibration.posterior.readings import chosen_in
 from calibration.prediction.predictive import Predictive
 from calibration.prediction.survival import named_times
-from calibration.samplers.summary import Interval, Row
+from calibration.samplers.summary import CredibleInterval, Row
 from simulator.tables import Floats
 from simulator.units import DAYS_PER
 
@@ -134,7 +134,7 @@ def _survival(found: Comparison) -> Iterator[str]:
             lines.append((f"{group}, {_time(time)}{mark}", *(_shares(each[:, g, t]) for each in share)))
         mark = EXTRAPOLATED if found.mean_extrapolated[g] else ""
         what = f"{group}, mean days within {_time(first.restricted_to)}{mark}"
-        lines.append((what, *(_shown(Interval(*each[:, g])) for each in mean)))
+        lines.append((what, *(_shown(CredibleInterval(*each[:, g])) for each in mean)))
     yield from _aligned(lines)
     if not first.closed:
         yield from _wrapped(f"Survival is that of {len(first.share)} draws, simulated")
@@ -328,7 +328,7 @@ def _search(fitted: Fit) -> Iterator[str]:
         yield from _wrapped(f"NOT CONVERGED: they must be below {LARGEST_SHIFT:g} and {LARGEST_ERROR:g}; {cure}")
 
 
-def _shown(interval: Interval) -> str:
+def _shown(interval: CredibleInterval) -> str:
     return f"{_figure(interval.median)} ({_figure(interval.lower)}–{_figure(interval.upper)})"
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from calibration import schema
-from calibration.likelihoods.simulated import Simulated, SimulationError, simulation_error
+from calibration.likelihoods.simulated import MonteCarloError, Simulated, simulation_error
 from calibration.likelihoods.terms import Term
 from calibration.priors.parameters import Prior
 from calibration.samplers.imis import LogLikelihood, WeightedDraws, imis, resampled
@@ -46,7 +46,7 @@ class Component:
     terms: tuple[Term, ...]
     draws: WeightedDraws
     before: Floats  # coordinates (m, d) of draws from the prior
-    simulation: SimulationError | None = None  # of terms that are simulated
+    simulation: MonteCarloError | None = None  # of terms that are simulated
 
     @property
     def converged(self) -> bool:
@@ -164,7 +164,7 @@ def _impossible(prior: Prior, terms: Sequence[Term], seed: int) -> list[str]:
     return [name for one in parts if not np.isfinite(one.log_density(sets)).any() for name in one.targets]
 
 
-def _simulation_error(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> SimulationError | None:
+def _simulation_error(prior: Prior, terms: Sequence[Term], draws: WeightedDraws) -> MonteCarloError | None:
     """Return how far the random numbers of simulated terms move a posterior; None where none is simulated."""
     simulated = [term for term in terms if isinstance(term, Simulated)]
     if not simulated:

@@ -10,7 +10,7 @@ from simulator.tables import Floats
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class Truncation:
     """Draws of a reading's posterior that the model can produce, and how many were tried.
 
     ``coordinates``: of each component, (k, d), equally weighted. ``simulated``: what studies of the first of them

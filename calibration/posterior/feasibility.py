@@ -22,7 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from calibration.likelihoods.simulated import Simulated
-from calibration.posterior.cuts import Cut
+from calibration.posterior.cuts import Truncation
 from calibration.posterior.draws import allotted
 from calibration.posterior.fit import Fit, ReadingFit
 from calibration.schema import ROOT
@@ -172,7 +172,7 @@ class _Work:
         k = len(self.reading.components)
         coordinates = tuple(np.concatenate([part[i] for part in self.coordinates]) for i in range(k))
         counts = (self.tried, self.refused, self.prior_tried, self.prior_refused)
-        found = Cut(coordinates, np.concatenate(self.simulated), *counts, dict(self.reasons), self.undefined)
+        found = Truncation(coordinates, np.concatenate(self.simulated), *counts, dict(self.reasons), self.undefined)
         return replace(self.reading, cut=found)
 
     def _tried(self, z: Sequence[Floats], simulated: int) -> tuple[Flags, Floats, list[str]]:

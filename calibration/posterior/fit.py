@@ -21,7 +21,7 @@ import numpy as np
 from calibration import schema
 from calibration.likelihoods.terms import Term
 from calibration.posterior.components import Component, components, searched, stream_of
-from calibration.posterior.cuts import Cut
+from calibration.posterior.cuts import Truncation
 from calibration.posterior.journal import Journal
 from calibration.posterior.readings import prepare
 from calibration.priors.parameters import Alternatives, Prior, normal_scores
@@ -53,7 +53,7 @@ class ReadingFit:
     seed: int
     experiment: Experiment
     kinds: Mapping[str, str]  # how the model reads a parameter (`units.DIMENSIONS`)
-    cut: Cut | None = None  # the posterior cut to what the model can produce; None: not looked at
+    cut: Truncation | None = None  # the posterior cut to what the model can produce; None: not looked at
 
     @property
     def log_evidence(self) -> float:

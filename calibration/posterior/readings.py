@@ -29,7 +29,7 @@ from simulator.experiment.schema import Experiment, declare
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedReadings:
     """What is fitted under each reading: its alternatives, and their prior weights, not normalised."""
 
     evidence: EvidenceFile
@@ -43,7 +43,7 @@ class Prepared:
         return frozenset(name for term in self.readings[0].terms for name in term.targets)
 
 
-def prepare(container: Mapping[str, Any], declared: schema.Calibration, overrides: Sequence[str]) -> Prepared:
+def prepare(container: Mapping[str, Any], declared: schema.Calibration, overrides: Sequence[str]) -> PreparedReadings:
     """Return priors and likelihoods under every reading; the arguments and what is raised are those of `fit`."""
     evidence = evidence_file.load(container["evidence"])
     used = choices.taken(declared, container)
@@ -61,7 +61,7 @@ def prepare(container: Mapping[str, Any], declared: schema.Calibration, override
         said = (_under(problem, names, len(chosen)) for problem, names in problems.values())
         raise ConfigError([choices.located(problem, declared, container) for problem in said])
     _refuse_other_targets(chosen, [one.terms for one in prepared])
-    return Prepared(evidence, tuple(chosen), tuple(weights), tuple(prepared))
+    return PreparedReadings(evidence, tuple(chosen), tuple(weights), tuple(prepared))
 
 
 def chosen_in(evidence: EvidenceFile, container: Mapping[str, Any], overrides: Sequence[str]) -> Selection:

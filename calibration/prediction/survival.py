@@ -21,9 +21,9 @@ from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import DeclarationWarning
 from simulator.experiment.batches import declare_possible
 from simulator.experiment.schema import Experiment
-from simulator.running.batch import Outcome, outcomes
+from simulator.running.batch import RunResult, outcomes
 from simulator.study.scope import EVERYBODY
-from simulator.study.statistics import Variable
+from simulator.study.statistics import LabelledArray
 from simulator.tables import Floats, Integers
 from simulator.units import DAYS_PER
 
@@ -109,7 +109,7 @@ def _curves(reading: ReadingFit) -> dict[str, SurvivalOf]:
 
 def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
     rows = np.arange(min(SIMULATED_DRAWS, draws.size))
-    found: dict[int, Mapping[str, Variable]] = {}
+    found: dict[int, Mapping[str, LabelledArray]] = {}
     for number, reading in enumerate(fitted.readings):
         draws_of = rows[draws.reading[rows] == number]
         if draws_of.size:
@@ -123,7 +123,7 @@ def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival
     return Survival(groups, times, share, mean, end, closed=False)
 
 
-def _counted(statistics: Mapping[str, Variable], times: Floats, end: float) -> tuple[Floats, Floats]:
+def _counted(statistics: Mapping[str, LabelledArray], times: Floats, end: float) -> tuple[Floats, Floats]:
     """Return the share alive of each group at times, (groups, times), and its mean to the end, (groups,)."""
     grid = np.asarray(statistics["time"].values, dtype=np.float64)
     inside = np.append(grid[grid < end], end)
@@ -134,7 +134,7 @@ def _counted(statistics: Mapping[str, Variable], times: Floats, end: float) -> t
 
 def simulated_draws(
     reading: ReadingFit, draws: Draws, chosen: Integers, studies: int
-) -> tuple[Experiment, tuple[int, ...], list[Outcome]]:
+) -> tuple[Experiment, tuple[int, ...], list[RunResult]]:
     """Simulate chosen rows of the draws, ``studies`` of the published size of each.
 
     Returns the experiment whose parameter sets they are, the place of each among ``chosen`` (all but those that cannot

@@ -42,7 +42,7 @@ class ParameterSets:
         return ParameterSets(values, len(range(self.size)[start:stop]))
 
 
-class Block(Protocol):
+class PriorBlock(Protocol):
     """Some coordinates and the named numbers they stand for."""
 
     @property
@@ -200,7 +200,7 @@ class Dirichlet:
 class Prior:
     """The joint prior of independent blocks."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[PriorBlock, ...]
 
     @cached_property
     def coordinates(self) -> tuple[str, ...]:
@@ -238,7 +238,7 @@ class Prior:
         """Return n coordinates drawn from the prior, (n, d); the same whatever is drawn beside them."""
         return normal_scores(n, len(self.coordinates), seed=seed, stream=stream)
 
-    def _columns(self) -> Iterator[tuple[Block, slice]]:
+    def _columns(self) -> Iterator[tuple[PriorBlock, slice]]:
         start = 0
         for block in self.blocks:
             stop = start + len(block.coordinates)

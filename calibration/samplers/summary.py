@@ -18,7 +18,7 @@ LITTLE = 0.2
 
 
 @dataclass(frozen=True)
-class Interval:
+class CredibleInterval:
     """2.5th, 50th and 97.5th percentile."""
 
     lower: float
@@ -38,8 +38,8 @@ class Row:
     """
 
     name: str
-    prior: Interval
-    posterior: Interval
+    prior: CredibleInterval
+    posterior: CredibleInterval
     contraction: float
     effective_size: float
     informed: bool
@@ -79,10 +79,10 @@ def effective_size(weights: Floats) -> float:
     return float(np.sum(weights) ** 2 / np.sum(weights**2))
 
 
-def interval(values: Floats, weights: Floats) -> Interval:
+def interval(values: Floats, weights: Floats) -> CredibleInterval:
     """Return median and central 95 % of weighted draws."""
     lower, median, upper = weighted_quantiles(values, weights)
-    return Interval(float(lower), float(median), float(upper))
+    return CredibleInterval(float(lower), float(median), float(upper))
 
 
 def row(

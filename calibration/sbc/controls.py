@@ -20,7 +20,7 @@ import numpy as np
 from scipy import special
 
 from calibration.likelihoods.order_statistics import Cut, OrderStatistic
-from calibration.likelihoods.terms import DeathCounts, Survival
+from calibration.likelihoods.terms import DeathCounts, SurvivalTerm
 from calibration.posterior.components import Component, searched
 from calibration.priors.parameters import LOG_2PI, ParameterSets
 from calibration.schema import Search
@@ -93,7 +93,7 @@ class NormalCurves:
 class _Mixture:
     """Survival of everybody in strata of these shares."""
 
-    parts: tuple[tuple[Survival, float], ...]
+    parts: tuple[tuple[SurvivalTerm, float], ...]
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -113,7 +113,7 @@ class _Curve:
     expectation + (Ŝ(median) − ½)/(median · density there), all at the Weibull law that the printed numbers match.
     """
 
-    survival: Survival
+    survival: SurvivalTerm
     size: int
     landmarks: Sequence[Cut]
     median: OrderStatistic | None

@@ -67,7 +67,7 @@ class Ranks:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranked:
+class RankedPapers:
     """One paper's row of `Ranks`."""
 
     rank: Integers
@@ -121,7 +121,7 @@ def ranks(
             rows.append(row)
             if progress is not None:
                 progress(done)
-    columns = {name: np.stack([getattr(row, name) for row in rows]) for name in Ranked.__dataclass_fields__}
+    columns = {name: np.stack([getattr(row, name) for row in rows]) for name in RankedPapers.__dataclass_fields__}
     return Ranks(
         quantities=study.quantities, readings=study.readings, draws=draws, fitted=fitted, control=control, **columns
     )
@@ -144,7 +144,7 @@ class _Study:
         several = [q for q in fitted.declared.readings if q in fitted.readings[0].chosen]
         return tuple("+".join(reading.chosen[q] for q in several) for reading in fitted.readings)
 
-    def ranked(self, paper: int) -> Ranked:
+    def ranked(self, paper: int) -> RankedPapers:
         """Do one paper."""
         truth = self.papers.truth(paper)
         found = self._fitted(paper, truth, self.papers.paper(paper, truth))
@@ -159,7 +159,7 @@ class _Study:
         ties = np.array([np.sum(values[name] == true[name]) for name in quantities])
         rank = below + np.floor(u[0] * (ties + 1)).astype(np.int64)
         parts = [c.draws for one in found if one is not None for c in one.components if c.terms]
-        return Ranked(
+        return RankedPapers(
             rank=rank,
             position=(rank + u[1]) / (self.draws + 1),
             truth=np.array([true[name] for name in quantities]),

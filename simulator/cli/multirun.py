@@ -37,8 +37,8 @@ from simulator.sweep.both_ends import both_ends
 from simulator.sweep.contrasts import contrast
 from simulator.sweep.design import Running, Sweep, fingerprint
 from simulator.sweep.grammar import read_sweep
-from simulator.sweep.jobs import Job, Plan, plan
-from simulator.sweep.layout import Axis
+from simulator.sweep.jobs import Job, SweepPlan, plan
+from simulator.sweep.layout import LabelledAxis
 from simulator.sweep.locks import WHOLE, closed, held
 from simulator.sweep.requirements import CHECKED_DRY, counted, refuse_too_large, refuse_too_many, requirements
 from simulator.sweep.scenarios import MOST_RECORDS, RECORDS, records
@@ -64,7 +64,7 @@ STUDIES = "study.replicates"
 _OURS = {ARRAYS, EXTENDED, MANIFEST, SUMS, SUMMARY, CONTRAST, PAGE, "locks"}
 
 
-def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
+def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[LabelledAxis]:
     """Return the swept dimensions with their labels: numbers in the unit inside where all are numbers, else words."""
     made = []
     for axis in sweep.axes:
@@ -75,7 +75,7 @@ def axes_of_results(sweep: Sweep, experiment: Experiment) -> list[Axis]:
         for key, column in zip(axis.keys, axis.columns, strict=True):
             labels, unit = _labels(sweep, key, column, experiment)
             coordinates[sweep.names[key]] = labels, {"long_name": key, "units": unit}
-        made.append(Axis(axis.name, axis.size, coordinates))
+        made.append(LabelledAxis(axis.name, axis.size, coordinates))
     return made
 
 
@@ -144,7 +144,7 @@ def run_sweep(
     planned = _recorded(sweep, planned)
     refuse_too_large(sweep, planned, folder)
     own = None if config_dir is None else str(Path(config_dir).expanduser().absolute())  # a worker may stand elsewhere
-    open_scenarios, place = Words(tuple(words), own), folder.absolute()
+    open_scenarios, place = SweepOverrides(tuple(words), own), folder.absolute()
     job = Job(open_scenarios, planned.layout, place, known=planned.known, summed=sweep.extendable)
     if extends is not None:
         places = _places(extends, description, sweep)
@@ -160,7 +160,7 @@ def run_sweep(
     return _concluded(folder, sweep)
 
 
-def _recorded(sweep: Sweep, planned: Plan) -> Plan:
+def _recorded(sweep: Sweep, planned: SweepPlan) -> SweepPlan:
     """Return the plan with the records of the first scenario of each set of group choices, for a page of the sweep."""
     kept, borrowed = [], dict[str, None]()
     for places, index in itertools.islice(sweep.firsts(), MOST_RECORDS):
@@ -173,7 +173,7 @@ def _recorded(sweep: Sweep, planned: Plan) -> Plan:
 
 
 @dataclass(frozen=True)
-class Words:
+class SweepOverrides:
     """The words of a sweep, for another process to read: equal ones are read once there."""
 
     words: tuple[str, ...]
@@ -183,7 +183,7 @@ class Words:
         return read_sweep(self.words, config_dir=self.config_dir)[0]
 
 
-def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any]) -> None:
+def _work(sweep: Sweep, planned: SweepPlan, job: Job, description: Mapping[str, Any]) -> None:
     """Do what is not done, and say how much of it was there."""
     blocks, running = planned.layout.blocks, sweep.running
     if running.shard is None:
@@ -217,7 +217,9 @@ def _work(sweep: Sweep, planned: Plan, job: Job, description: Mapping[str, Any])
     say(", ".join([*kept, f"{n_todo - n_taken:,} computed"]))
 
 
-def _launched(planned: Plan, job: Job, todo: Sequence[int], progress: Progress, running: Running) -> Iterator[Block]:
+def _launched(
+    planned: SweepPlan, job: Job, todo: Sequence[int], progress: Progress, running: Running
+) -> Iterator[Block]:
     if running.launcher == "dask":
         return launchers.dask(job, todo, address=running.address, workers=running.workers)
     workers = running.workers or processors()

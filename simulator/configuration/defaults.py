@@ -37,7 +37,7 @@ _FORMS = ("must be '_self_', '/<group>: <name>', the name of another file of the
 
 
 @dataclass(frozen=True)
-class Entry:
+class DefaultsEntry:
     """An entry of a defaults list. ``group`` is empty of `SELF` and of a file of the same folder."""
 
     name: str
@@ -58,7 +58,7 @@ class Defaults:
         self.taken: dict[str, str] = {}
         self.problems: list[Problem] = []
         self._lists = f"defaults lists of {choices.get(COHORT, 'the default cohort')}"
-        self._entries: dict[str, list[Entry]] = {}
+        self._entries: dict[str, list[DefaultsEntry]] = {}
         self._chosen = dict(choices)
         self._visit(library.primary_name, ())
         self.files.reverse()
@@ -97,7 +97,7 @@ class Defaults:
             return Problem(group, self.choices[group], allowed)
         return Problem(self._lists, f"override /{group}", "no list names one to override; leave out 'override'")
 
-    def entries(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[DefaultsEntry]:
         """Return the entries of a file's list; what is wrong with one is a problem, and the entry is left out."""
         if path not in self._entries:
             try:
@@ -107,15 +107,15 @@ class Defaults:
                 self.problems += error.problems
                 found = []
             has_self = any(entry.name == SELF for entry in found)
-            self._entries[path] = found if has_self else [*found, Entry(SELF)]
+            self._entries[path] = found if has_self else [*found, DefaultsEntry(SELF)]
         return self._entries[path]
 
-    def _read(self, file: ConfigFile, path: str) -> Iterator[Entry]:
+    def _read(self, file: ConfigFile, path: str) -> Iterator[DefaultsEntry]:
         given = file.content.get("defaults", [])
         if not isinstance(given, list):
             self.problems.append(Problem(file.where("defaults"), MISSING, "defaults must be a list"))
             return
-        read: list[Entry] = []
+        read: list[DefaultsEntry] = []
         folder = path.rpartition("/")[0]
         for number, item in enumerate(given):
             where = file.where("defaults", number)
@@ -166,19 +166,19 @@ class Defaults:
         return levels
 
 
-def _entry(item: object, *, shipped_primary: bool) -> Entry | None:
+def _entry(item: object, *, shipped_primary: bool) -> DefaultsEntry | None:
     """Return an entry as written; None of what has none of the four forms."""
     if isinstance(item, str) and (item == SELF or _NAME.fullmatch(item)):
-        return Entry(item)
+        return DefaultsEntry(item)
     if not isinstance(item, dict) or len(item) != 1:
         return None
     ((key, name),) = item.items()
     if shipped_primary and key.startswith("override hydra/"):
-        return Entry(str(name), OF_HYDRA, override=True)
+        return DefaultsEntry(str(name), OF_HYDRA, override=True)
     match = _OF_GROUP.fullmatch(key)
     if not match or match[3] not in (None, match[2]):
         return None
-    return Entry(str(name), match[2], override=bool(match[1]))
+    return DefaultsEntry(str(name), match[2], override=bool(match[1]))
 
 
 def _beside(path: str, name: str) -> str:

@@ -235,7 +235,7 @@ def drawn(container: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, A
 
 
 @dataclass(frozen=True)
-class Design:
+class DrawnConfiguration:
     """Draws under one reading of the text: the configuration that they share, and the parameters that they set.
 
     ``numbers`` of the draws; ``values``: path of a parameter → a value a draw, for `schema.declare_possible`;
@@ -248,7 +248,7 @@ class Design:
     drawn: tuple[str, ...]
 
 
-def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Design]:
+def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[DrawnConfiguration]:
     """Return the draws that may be needed, a design for each reading of the text among them.
 
     Raises
@@ -282,7 +282,7 @@ def designs(container: Mapping[str, Any], overrides: Sequence[str]) -> list[Desi
         values = {path: [table[path][row] for row in places] for path in drawn}
         values |= {path: [_value(plain, path)] * len(places) for path in paths if path not in drawn}
         config = {**container, GROUP: parameters, "study": study}
-        found.append(Design(config, tuple(int(numbers[row]) for row in places), values, tuple(drawn)))
+        found.append(DrawnConfiguration(config, tuple(int(numbers[row]) for row in places), values, tuple(drawn)))
     return found
 
 

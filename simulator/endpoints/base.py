@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simulator.tables import Flags, Floats, Integers, ModelTables
 
-Kind = Literal["time_to_event", "duration", "event", "number", "share"]
+EndpointKind = Literal["time_to_event", "duration", "event", "number", "share"]
 """Kinds of endpoints; an estimator applies to some of them (`estimators`).
 
 ``time_to_event``: days, censored at the end of observation. ``duration``: days of every patient. ``event``: whether
@@ -81,7 +81,7 @@ class Observed(Protocol):
     def administrations(self, before: Floats) -> NDArray[np.integer[Any]]: ...
 
 
-class Declared(Protocol):
+class DeclaredNames(Protocol):
     """What an endpoint may ask of a declared model for a closed form: `likelihoods.closed_forms.ClosedForms`.
 
     Each raises NoClosedForm where there is none. A share is a product of factors, each a number by stratum.
@@ -126,7 +126,7 @@ class Endpoint:
 
     name: str
     label: str
-    kind: Kind
+    kind: EndpointKind
     unit: str
     column: Callable[[Observed, Variable], Column]
     names: Callable[[Observed], Iterable[str]] | None = None
@@ -135,8 +135,8 @@ class Endpoint:
     informs_survival: bool = False
     needs_dose: bool = False
     since_entry: bool = True
-    curve: Callable[[Declared], Mapping[str, Any]] | None = None
-    share: Callable[[Declared, Variable, str], list[Any]] | None = None
+    curve: Callable[[DeclaredNames], Mapping[str, Any]] | None = None
+    share: Callable[[DeclaredNames, Variable, str], list[Any]] | None = None
 
     def variables(self, data: Observed) -> list[str]:
         """Return the names of its variables in these studies."""

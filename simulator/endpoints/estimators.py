@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.endpoints.base import Kind
+from simulator.endpoints.base import EndpointKind
 
-_TIMES: tuple[Kind, ...] = ("time_to_event",)
-_SUMMARISED: tuple[Kind, ...] = ("duration", "event", "number")
+_TIMES: tuple[EndpointKind, ...] = ("time_to_event",)
+_SUMMARISED: tuple[EndpointKind, ...] = ("duration", "event", "number")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Estimator:
     """
 
     name: str
-    kinds: tuple[Kind, ...]
+    kinds: tuple[EndpointKind, ...]
     share: bool = False
     counted: bool = False
     two_groups: bool = False

@@ -35,7 +35,7 @@ BATCH = 1_000
 """Patients that share an environment; about the size at which SimPy is fastest."""
 
 
-Law = tuple[float, float, float, int, int, Floats, Floats]
+HazardLaw = tuple[float, float, float, int, int, Floats, Floats]
 
 
 class Calendar(simpy.Environment):
@@ -78,7 +78,7 @@ class Clocked:
 
 
 @dataclass
-class Log:
+class HistoryLog:
     """What has been written down about all patients of a run, one list a column."""
 
     time: list[float] = field(default_factory=list)
@@ -147,7 +147,7 @@ class Setting:
         self.unshared = [[normal_cdf(a) for a in row] for row in self.threshold]
         self.course = [ArmCourse(model, parameter_set, arm) for arm in range(len(model.arms))]
 
-    def _law(self, event: int, cell: int) -> Law:
+    def _law(self, event: int, cell: int) -> HazardLaw:
         """What the hazard kernels take after family and time: three parameters, and the knots of a table."""
         model, at = self.model, (self.index, event, cell)
         p0, p1, p2 = (float(p) for p in model.parameters[at])
@@ -182,7 +182,7 @@ class Life:
         self,
         calendar: Calendar,
         setting: Setting,
-        log: Log,
+        log: HistoryLog,
         replicate: int,
         patient: int,
         cell: int,
@@ -570,7 +570,7 @@ def simulate(
     SimulationError
         When a recurrent event exceeds its declared maximum.
     """
-    log, offset = Log(), [0]
+    log, offset = HistoryLog(), [0]
     columns: list[tuple[int, int, int, int, list[float]]] = []
     for b in parameter_sets if parameter_sets is not None else range(model.n_sets):
         setting = Setting(model, b, seed)
@@ -583,7 +583,7 @@ def simulate(
             rows = covariate_rows(model, b, replicate, seed, allocated)
             for first in range(start, stop, BATCH):
                 members = range(first, min(first + BATCH, stop))
-                calendar, logs = Calendar(), [Log() for _ in members]
+                calendar, logs = Calendar(), [HistoryLog() for _ in members]
                 for own, i in zip(logs, members, strict=True):
                     Life(calendar, setting, own, replicate, i, allocated[i], rows[i])
                 calendar.run()
@@ -599,7 +599,7 @@ def simulate(
 
 
 def _trajectories(
-    model: ModelTables, columns: list[tuple[int, int, int, int, list[float]]], log: Log, offset: list[int]
+    model: ModelTables, columns: list[tuple[int, int, int, int, list[float]]], log: HistoryLog, offset: list[int]
 ) -> Trajectories:
     def column(i: int) -> Integers:
         return np.array([row[i] for row in columns], dtype=np.int64)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     EstimatorName = str
 else:
     EstimatorName = Literal[tuple(ESTIMATORS)]
-Comparison = Literal["difference", "ratio"]
+ComparisonName = Literal["difference", "ratio"]
 
 
 class Where(Declared):
@@ -68,7 +68,7 @@ class Statistic(Declared):
     """Subgroup of the population."""
     against: Where | None = None
     """The other of two groups."""
-    comparison: Comparison | None = None
+    comparison: ComparisonName | None = None
     """Of an estimate in `where` and one in `against`."""
     confidence: Confidence | None = None
     """One end of a confidence interval instead of the estimate."""

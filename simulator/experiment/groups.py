@@ -20,7 +20,7 @@ OF_A_READING = "set by a reading of the evidence"
 
 
 @dataclass(frozen=True)
-class Groups:
+class DeclaredGroups:
     """A configuration taken apart. None where something is wrong, which stands among the problems then.
 
     ``raw``: groups but the evidence, with the patches of the chosen readings. ``keys``: dotted keys that the user set,
@@ -35,7 +35,7 @@ class Groups:
     by_hand: Mapping[str, str]
 
 
-def read_groups(container: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> Groups:
+def read_groups(container: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> DeclaredGroups:
     """Return the groups of a composed configuration. Raises ConfigError where one is missing or a key is unknown."""
     raw = _groups(container, problems)
     evidence = _evidence(container["evidence"], problems)
@@ -49,7 +49,7 @@ def read_groups(container: Mapping[str, Any], overrides: Sequence[str], problems
             if getattr(root.output, what):
                 allowed = "keeps histories of one parameter set: leave it out, or take point values"
                 problems.add(f"output.{what}", True, allowed)
-    return Groups(raw, evidence, selection, root, frozenset(keys_of(overrides)), _by_hand(overrides))
+    return DeclaredGroups(raw, evidence, selection, root, frozenset(keys_of(overrides)), _by_hand(overrides))
 
 
 def _groups(container: Mapping[str, Any], problems: Problems) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from simulator.model.model import Model
 from simulator.model.study import Study
 from simulator.solving.baseline import Reference
 from simulator.solving.interventions import ArmEffects
-from simulator.solving.latent import Design
+from simulator.solving.latent import Schedule
 from simulator.tables import CourseTables, Driver, Floats, PatientTable
 
 
@@ -194,7 +194,7 @@ def _reference(declared: Declarations, resolver: Resolver, horizon: Floats, shar
     raw = merged(raw, published.course) | {"response": declared.course.response}
     course = validated(Course, raw, "parameters.reference.course", problems.found) or declared.course
     assessment = published.assessment_interval
-    design = Design(course, declared.study.assessment_interval if assessment is None else assessment)
+    design = Schedule(course, declared.study.assessment_interval if assessment is None else assessment)
     if published.horizon is not None:
         horizon = resolver.scalar(published.horizon, "time", "parameters.reference.horizon")
     if published.mix is not None:

@@ -32,7 +32,7 @@ from simulator.experiment.arms import contrasts as between_arms
 from simulator.experiment.asked import asked, check_names, check_times
 from simulator.experiment.compilation import Compiled, compile_declarations
 from simulator.experiment.follow_up import EARLIEST, MEDIAN, potential_follow_up, refuse_beyond
-from simulator.experiment.groups import DECLARED, Groups, read_groups
+from simulator.experiment.groups import DECLARED, DeclaredGroups, read_groups
 from simulator.experiment.numbers import Declarations
 from simulator.experiment.plausibility import differing_by_case
 from simulator.experiment.root import Root
@@ -163,7 +163,7 @@ def declare(
     return replace(experiment, warnings=said)
 
 
-def _declared(groups: Groups, problems: Problems) -> Declarations:
+def _declared(groups: DeclaredGroups, problems: Problems) -> Declarations:
     """Check each group. Raises ConfigError where one of them cannot be read on."""
     earlier = len(problems.found)  # these do not keep the numbers of the groups from being read
     raw = groups.raw
@@ -193,7 +193,7 @@ def _declared(groups: Groups, problems: Problems) -> Declarations:
 
 def _asked(
     container: Mapping[str, Any],
-    groups: Groups,
+    groups: DeclaredGroups,
     root: Root,
     selection: Selection,
     declared: Declarations,
@@ -223,7 +223,11 @@ def _asked(
 
 
 def _warnings(
-    experiment: Experiment, groups: Groups, declared: Declarations, of_tables: Sequence[str], beyond: Sequence[str]
+    experiment: Experiment,
+    groups: DeclaredGroups,
+    declared: Declarations,
+    of_tables: Sequence[str],
+    beyond: Sequence[str],
 ) -> Iterator[str]:
     """Yield what is legal, and what a user should know of it."""
     given = experiment.config["parameters"]

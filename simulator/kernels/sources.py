@@ -23,7 +23,7 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-class Source(NamedTuple):
+class ModuleSource(NamedTuple):
     """``code``: hash of what a file says to Python. ``imports``: names of modules it imports, those of others too."""
 
     code: str
@@ -53,7 +53,7 @@ def module_key(path: Path, records: Path | None, package: Path = PACKAGE) -> str
 
 
 @functools.cache
-def source_of(path: Path, records: Path | None) -> Source:
+def source_of(path: Path, records: Path | None) -> ModuleSource:
     """Return what counts of a source, read once a process."""
     content = path.read_bytes()
     digest = hashlib.blake2s(content + str(sys.implementation.cache_tag).encode(), digest_size=16).hexdigest()
@@ -66,7 +66,7 @@ def source_of(path: Path, records: Path | None) -> Source:
         body = getattr(node, "body", None)
         if isinstance(body, list):
             node.body = [part for part in body if not _is_text(part)] or [ast.Pass()]  # type: ignore[attr-defined]
-    source = Source(hashlib.blake2s(ast.dump(tree).encode(), digest_size=16).hexdigest(), imports)
+    source = ModuleSource(hashlib.blake2s(ast.dump(tree).encode(), digest_size=16).hexdigest(), imports)
     if kept is not None:
         _write(kept, source)
     return source
@@ -113,19 +113,19 @@ def _name(file: Path, package: Path) -> str:
     return file.relative_to(package).as_posix() if file.is_relative_to(package) else file.name
 
 
-def _read(path: Path) -> Source | None:
+def _read(path: Path) -> ModuleSource | None:
     """Return a record; None where there is none or it is not as it was written."""
     try:
         checksum, _, text = path.read_text(encoding="utf-8").partition("\n")
         if checksum != _checksum(path, text):
             return None
         code, imports = json.loads(text)
-        return Source(code, tuple(imports))
+        return ModuleSource(code, tuple(imports))
     except (OSError, ValueError):
         return None
 
 
-def _write(path: Path, source: Source) -> None:
+def _write(path: Path, source: ModuleSource) -> None:
     text = json.dumps(source)
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     with suppress(OSError):  # a full disk, a folder removed meanwhile

@@ -64,7 +64,7 @@ class AfterAdverseEvent(Declared):
     """What the patient's doses are multiplied by from then on."""
 
 
-class Term(Declared):
+class AdverseEventTerm(Declared):
     """An adverse-event term: probability per administration, or the rate at which patients ever have it."""
 
     probability: Annotated[Expression, Kind("probability")]
@@ -84,7 +84,7 @@ class AdverseEvents(Declared):
 
     frailty: Annotated[Expression, Kind("correlation")] = 0
     """Correlation of a patient's terms and administrations, on the probit scale."""
-    terms: dict[Name, Term] = {}
+    terms: dict[Name, AdverseEventTerm] = {}
     """By name."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from simulator.results.tree import CF, REPLICATE, Column
+from simulator.results.tree import CF, REPLICATE, DataColumn
 from simulator.study.observe import StudyData
 from simulator.tables import NONE, Floats, ModelTables
 
@@ -90,7 +90,7 @@ def events_dataset(parts: Sequence[StudyData]) -> xr.Dataset:
     model = histories[0].model
     terms = (*model.events, "administration", *model.course.terms, "end_of_course")
     code = np.concatenate([history.log_code for history in histories]).astype(np.int16)
-    columns: dict[str, Column] = {}
+    columns: dict[str, DataColumn] = {}
 
     def add(dim: str, name: str, values: NDArray[Any], long_name: str, units: str = "1", **attrs: Any) -> None:
         columns[name] = dim, values, {"long_name": long_name, "units": units, **attrs}

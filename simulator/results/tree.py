@@ -22,7 +22,7 @@ from simulator.results.assumptions import Look, look_of
 from simulator.study.crossed import error_of_share, spreads
 from simulator.study.ranks import CENTRAL, TOLERANCE, as_printed, mid_rank, order_statistics
 from simulator.study.scope import EVERYBODY
-from simulator.study.statistics import Variable
+from simulator.study.statistics import LabelledArray
 from simulator.tables import Floats
 
 STORED = "unit: coordinate stored_unit"
@@ -31,7 +31,7 @@ CF = {"Conventions": "CF-1.11"}
 """Attribute of the nodes whose variables all have units."""
 REPLICATE = {"long_name": "replicate study", "units": "1"}
 
-Column = tuple[Any, NDArray[Any], dict[str, Any]]
+DataColumn = tuple[Any, NDArray[Any], dict[str, Any]]
 """Dimensions, values and attributes of a variable."""
 
 
@@ -145,11 +145,11 @@ def _targets(
     )
 
 
-def _draw(draws: Sequence[int]) -> Column:
+def _draw(draws: Sequence[int]) -> DataColumn:
     return "draw", np.asarray(draws, dtype=np.int64), {"long_name": "draw of the posterior", "units": "1"}
 
 
-def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, Column]:
+def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, DataColumn]:
     """Return what is known of each target, by the name of the coordinate, all along ``target``."""
     half_width = np.array([entry.half_width or 0.0 for entry in entries], dtype=np.float64)
     looks = [look_of(entry) or Look((), np.nan) for entry in entries]
@@ -170,7 +170,7 @@ def target_coordinates(entries: Sequence[EvidenceEntry]) -> dict[str, Column]:
 
 def _spread(
     values: Floats, reported: Floats, half_width: Floats, bounds: Sequence[Sequence[str | None]]
-) -> dict[str, Column]:
+) -> dict[str, DataColumn]:
     """Where the studies (draw, replicate, target) lie and where the reported value falls among them, with errors.
 
     ``reported``, ``half_width`` and ``bounds`` have the shape (draw, target). Ranks are of what studies would print;
@@ -202,7 +202,7 @@ def _spread(
     return spread | studies_by_outcome("target", pooled)
 
 
-def studies_by_outcome(dim: str, pooled: Floats) -> dict[str, Column]:
+def studies_by_outcome(dim: str, pooled: Floats) -> dict[str, DataColumn]:
     """Return in how many studies (studies, labels) a number is finite, was not reached, and is undefined."""
     return {
         name: (
@@ -218,7 +218,7 @@ def studies_by_outcome(dim: str, pooled: Floats) -> dict[str, Column]:
     }
 
 
-def statistics_dataset(variables: Mapping[str, Variable]) -> xr.Dataset:
+def statistics_dataset(variables: Mapping[str, LabelledArray]) -> xr.Dataset:
     """Return the node of the statistics; a variable named like its only dimension becomes its index.
 
     A variable without units is a number of its own kind ("1") or text ("").
@@ -234,7 +234,7 @@ def statistics_dataset(variables: Mapping[str, Variable]) -> xr.Dataset:
 
 
 def statistics_over_draws(
-    parts: Sequence[Mapping[str, Variable]], draws: Sequence[int]
+    parts: Sequence[Mapping[str, LabelledArray]], draws: Sequence[int]
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Return the node of the statistics with a dimension ``draw``, and the node ``spread``: what draws do to them.
 
@@ -270,10 +270,10 @@ def statistics_over_draws(
 
 def _over_draws(
     name: str, dims: tuple[str, ...], values: NDArray[Any], errors: NDArray[Any] | None, attrs: Mapping[str, Any]
-) -> dict[str, Column]:
+) -> dict[str, DataColumn]:
     """Mean over draws (draw, …), and the spread of draws where the statistic has a Monte-Carlo error."""
 
-    def column(data: NDArray[Any], what: str) -> Column:
+    def column(data: NDArray[Any], what: str) -> DataColumn:
         return dims, data, {**attrs, "long_name": f"{attrs.get('long_name', name)}, {what}"}
 
     with np.errstate(invalid="ignore"):
@@ -379,7 +379,7 @@ def _units_of(values: NDArray[Any]) -> str:
     return "" if values.dtype == object else "1"
 
 
-def _of_target(data: Sequence[Any] | NDArray[Any], long_name: str, units: str) -> Column:
+def _of_target(data: Sequence[Any] | NDArray[Any], long_name: str, units: str) -> DataColumn:
     return "target", _column(data), {"long_name": long_name, **in_unit(units)}
 
 

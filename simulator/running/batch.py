@@ -25,7 +25,7 @@ from simulator.study.estimators import Wanted, conclude, gather, share_of
 from simulator.study.observe import StudyData, observe
 from simulator.study.patients import Patients
 from simulator.study.recombined import Recombined, recombinations
-from simulator.study.statistics import Variable
+from simulator.study.statistics import LabelledArray
 from simulator.tables import Floats
 
 if TYPE_CHECKING:
@@ -36,25 +36,25 @@ BLOCK_PATIENTS = 16_384
 MOST_AT_ONCE = 4_000_000
 """Patients whose histories are held at once, by all threads; a study may have a million."""
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class RunResult:
     """What a run of one experiment brought: arrays. `tree_of` makes a results tree of them."""
 
     engine: str
     targets: Floats  # (replicates, targets): what each simulated study reports
     estimates: Floats  # (replicates, estimates): of what studies compute beside the targets
     decisions: Floats  # (replicates, decisions, 2): the interval that each decision looks at
-    statistics: Mapping[str, Variable]  # of all replicates together, by name
+    statistics: Mapping[str, LabelledArray]  # of all replicates together, by name
     kept: tuple[StudyData, ...]  # blocks of replicates in order, where ``output`` asks for patients or events
     sums: Mapping[str, Any] = field(default_factory=dict)  # what more replicates can be added to, where that is wanted
 
 
 @dataclass(frozen=True, eq=False)
 class PartialRun:
-    """What the first replicates of an experiment brought before: of an `Outcome` of theirs, with its sums."""
+    """What the first replicates of an experiment brought before: of an `RunResult` of theirs, with its sums."""
 
     targets: Floats
     estimates: Floats
@@ -67,7 +67,7 @@ class PartialRun:
         return len(self.targets)
 
 
-def run(experiment: Experiment, *, progress: Progress | None = None, threads: int | None = None) -> DataTree:
+def run(experiment: Experiment, *, progress: OnProgress | None = None, threads: int | None = None) -> DataTree:
     """Simulate, observe and estimate; return the results tree. As `outcomes` of one experiment, or at both ends."""
     other = other_end(experiment)
     if other is None:
@@ -81,10 +81,10 @@ def outcomes(
     experiments: Sequence[Experiment],
     *,
     threads: int | None = None,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     partial: Sequence[PartialRun | None] | None = None,
     summed: bool = False,
-) -> Iterator[Outcome]:
+) -> Iterator[RunResult]:
     """Yield what each experiment brings, in order; each is what it would bring alone, bit for bit.
 
     One of several parameter sets (`experiment.schema.declare_many`) brings as many outcomes, in their order.
@@ -191,7 +191,9 @@ def _estimated(patients: Patients, statistics: Sequence[Wanted | None], sets: in
     return conclude(gathered, statistics, studies).reshape(sets, studies // sets, len(statistics))
 
 
-def tree_of(experiment: Experiment, outcome: Outcome, *, beside: tuple[Experiment, Outcome] | None = None) -> DataTree:
+def tree_of(
+    experiment: Experiment, outcome: RunResult, *, beside: tuple[Experiment, RunResult] | None = None
+) -> DataTree:
     """Return the results tree of an outcome of one parameter set; ``beside``: its `other_end`, with its outcome."""
     from simulator.results import histories
     from simulator.results import tree as results
@@ -280,9 +282,9 @@ class _Study:
         rows = slice(block.start, block.stop)
         self.found[rows], self.decisions[rows] = reduced.found, reduced.decisions
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunResult:
         """What the experiment brought once its last block has been appended."""
-        return Outcome(
+        return RunResult(
             engine_of(self.experiment),
             self.found[:, : self.n_targets],
             self.found[:, self.n_targets :],
@@ -296,7 +298,7 @@ class _Study:
 class _Finished:
     """Counts finished patients, and calls ``progress`` with them."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+    def __init__(self, total: int, progress: OnProgress | None) -> None:
         self.total, self.done, self.progress = total, 0, progress
 
     def more(self, patients: int) -> None:

@@ -21,7 +21,7 @@ from simulator.evidence.statistic import Statistic
 from simulator.experiment.batches import Possible, declare_possible
 from simulator.experiment.schema import Experiment
 from simulator.running import batch
-from simulator.running.batch import Outcome, Progress, outcomes
+from simulator.running.batch import OnProgress, RunResult, outcomes
 from simulator.running.other_end import other_end, side_by_side
 from simulator.running.record import record_of
 from simulator.running.workers import in_order, processors
@@ -36,7 +36,7 @@ TOGETHER = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Declared:
+class DeclaredDraws:
     """Draws of an experiment: their numbers, and why other draws were left out.
 
     ``batches``: experiments with some of the draws each, as their parameter sets. ``places``: for each parameter set,
@@ -61,7 +61,7 @@ class Declared:
 def run(
     experiment: Experiment,
     *,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     threads: int | None = None,
     solved: Callable[[int, int], None] | None = None,
 ) -> DataTree:
@@ -87,7 +87,7 @@ def run(
 
 def declared_draws(
     experiment: Experiment, *, threads: int | None = None, solved: Callable[[int, int], None] | None = None
-) -> Declared:
+) -> DeclaredDraws:
     """Declare as many draws as are wanted. Raises ConfigError where too many cannot be produced."""
     wanted = int(experiment.config[GROUP][DRAWS])
     parts = designs(experiment.config, experiment.overrides)
@@ -130,7 +130,7 @@ def declared_draws(
                 batches += [replace(part.experiment, estimates=experiment.estimates)] if part.experiment else []
                 sets += [members[row] for row in part.rows]
             if len(place) == wanted:
-                return Declared(tuple(place), tuple(batches), tuple(place[number] for number in sets), left_out)
+                return DeclaredDraws(tuple(place), tuple(batches), tuple(place[number] for number in sets), left_out)
     tried = len(place) + len(left_out)
     allowed = f"the model can produce only {len(place)} of {tried} draws"
     reasons = "; ".join(sorted(set(left_out.values()))[:3])
@@ -139,8 +139,8 @@ def declared_draws(
 
 def tree_of(
     experiment: Experiment,
-    declared: Declared,
-    found: list[Outcome],
+    declared: DeclaredDraws,
+    found: list[RunResult],
     *,
     beside: tuple[Mapping[str, Statistic], Floats] | None = None,
 ) -> DataTree:

@@ -10,7 +10,7 @@ import numpy as np
 from simulator.engines import reference
 from simulator.errors import ConfigError, Problem
 from simulator.experiment.schema import Experiment
-from simulator.study.design import Population, StudyDesign
+from simulator.study.design import AnalysisSet, StudyDesign
 from simulator.tables import Floats
 from simulator.trajectories import Trajectories
 
@@ -26,7 +26,7 @@ class Whom(TypedDict):
 def design_of(experiment: Experiment) -> StudyDesign:
     """Return the study design that an experiment declares."""
     arrays = dict(experiment.design)
-    populations = tuple(Population(**population) for population in arrays.pop("populations"))
+    populations = tuple(AnalysisSet(**population) for population in arrays.pop("populations"))
     return StudyDesign(populations=populations, **arrays)
 
 

@@ -13,7 +13,7 @@ from simulator.errors import ConfigError, Problem
 THREADS_VARIABLE = "LOBULE_THREADS"
 """Environment variable that says how many threads work; as many as there are processors if it is not set."""
 
-Task = TypeVar("Task")
+WorkItem = TypeVar("WorkItem")
 Result = TypeVar("Result")
 
 
@@ -32,14 +32,16 @@ def processors(threads: int | None = None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[tuple[Task, Result]]:
+def in_order(
+    work: Callable[[WorkItem], Result], tasks: Iterable[WorkItem], threads: int
+) -> Iterator[tuple[WorkItem, Result]]:
     """Yield each task with its result, in order; a few are at work or done beforehand, so that memory is bounded."""
     if threads == 1:
         for task in tasks:
             yield task, work(task)
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="lobule") as pool:
-        waiting: deque[tuple[Task, Future[Result]]] = deque()
+        waiting: deque[tuple[WorkItem, Future[Result]]] = deque()
         try:
             for task in tasks:
                 waiting.append((task, pool.submit(work, task)))

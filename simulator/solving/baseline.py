@@ -20,10 +20,10 @@ from simulator.model.course import Course, threshold
 from simulator.model.events import by_administration
 from simulator.model.model import Model, references
 from simulator.solving.exposure import number_of_administrations, per_administration_thresholds
-from simulator.solving.interventions import ArmEffects, Groups, mediations
-from simulator.solving.latent import Design, Structure, Task, structure
+from simulator.solving.interventions import ArmEffects, ArmGroups, mediations
+from simulator.solving.latent import Schedule, Structure, Task, structure
 from simulator.solving.mediation import Mediation
-from simulator.solving.mixture import Latent, Solver, Wanted
+from simulator.solving.mixture import Latent, PrintedShares, Solver
 from simulator.tables import Floats
 
 REMEMBERED = 128
@@ -73,7 +73,7 @@ def multiplier_of(model: Model, course: Course) -> str | None:
 class Reference:
     """The published study: its design, horizon, mix, and the values its parameters had where they are given."""
 
-    design: Design
+    design: Schedule
     parameters: Mapping[str, Any]  # path → value
     horizon: Floats  # (B,)
     shares: Floats  # of the strata, (B, strata)
@@ -106,7 +106,7 @@ def solve(
     then = Solver(published, reference.design)
     theirs = then if study is published else Solver(study, reference.design)
     now = Solver(replace(task, horizon=published.horizon, shares=published.shares), reference.design)
-    groups = Groups(task, arms, study=theirs)
+    groups = ArmGroups(task, arms, study=theirs)
     exposure: list[list[Floats]] = []
     first: Latent | None = None
     for start in range(0, n_sets, TOGETHER):  # baselines on a grid take memory: some sets at a time
@@ -137,7 +137,7 @@ def solve(
     return _thresholds(arms.courses[arms.reference], published, rates, frailty, exposure, solved), solved
 
 
-def structure_of(model: Model, course: Course, design: Design) -> Structure | None:
+def structure_of(model: Model, course: Course, design: Schedule) -> Structure | None:
     """Return the structure around which this model is solved, None where nothing needs solving.
 
     Raises
@@ -258,7 +258,7 @@ def _latents(solver: Solver, sets: Sequence[int], mediation: Mapping[int, Mediat
     share = pieces.arrays["probability"][:, m, : pieces.n_strata]
 
     def solved(rows: list[int]) -> list[Latent]:
-        wanted = Wanted(share[rows], None if median is None else median[rows], solve_share)
+        wanted = PrintedShares(share[rows], None if median is None else median[rows], solve_share)
         return solver.solve(rows, wanted, None if mediation is None else [mediation[b] for b in rows])
 
     if mediation is not None or pieces.driven:  # depends on more than its own numbers

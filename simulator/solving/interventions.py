@@ -15,7 +15,7 @@ import numpy as np
 from simulator.kernels.hazards import TABULATED
 from simulator.model.course import Course
 from simulator.model.events import CompiledEvents
-from simulator.solving.latent import Design, Task
+from simulator.solving.latent import Schedule, Task
 from simulator.solving.mediation import Mediation
 from simulator.solving.mixture import Knots, Latent, Solver, knots, stacked
 from simulator.tables import Floats
@@ -87,21 +87,21 @@ class Changes:
     arms: set[int] = field(default_factory=set)
 
 
-class Groups:
+class ArmGroups:
     """Writes the latent values and the solved baselines of all groups of a scenario into its compiled arrays."""
 
     def __init__(self, task: Task, effects: ArmEffects, *, study: Solver) -> None:
         """``study``: the published study's distribution of response, with the scenario's own law of death."""
         self.task, self.effects, self.study = task, effects, study
         assessment, own = study.design.assessment, effects.courses[effects.reference]
-        self.here = Solver(_part(task, effects.groups(0)), Design(own, assessment))
+        self.here = Solver(_part(task, effects.groups(0)), Schedule(own, assessment))
         self.there = Solver(replace(study.task, horizon=task.horizon), study.design)
         self.arms: dict[int, Solver] = {}
         for arm, course in enumerate(effects.courses):
             if effects.any_of(arm) or (self.here.pieces.driven and course != own):
                 members = effects.groups(arm)
                 part = _part(task, members, effects.hazard_ratio[:, :, members])
-                self.arms[arm] = Solver(part, Design(course, assessment))
+                self.arms[arm] = Solver(part, Schedule(course, assessment))
         self.changes = Changes()
 
     def write(

@@ -50,7 +50,7 @@ class Structure:
 
 
 @dataclass(frozen=True)
-class Design:
+class Schedule:
     """Under which course, and on which assessment grid, something is solved."""
 
     course: Course
@@ -152,7 +152,7 @@ class Elements:
 class Pieces:
     """What the quadrature of one task at one design needs, by parameter set and stratum."""
 
-    def __init__(self, task: Task, design: Design, *, step: float = STEP) -> None:
+    def __init__(self, task: Task, design: Schedule, *, step: float = STEP) -> None:
         self.task, self.design, self.step = task, design, step
         self.model, self.compiled, self.arrays = task.model, task.compiled, task.compiled.arrays
         self.resolver, self.parts, self.solved = task.resolver, task.parts, task.death
@@ -444,4 +444,4 @@ def interval_mass(code: int, parameters: Floats, n: int, step: float = STEP) -> 
     return np.asarray((mass / total if total > 1.0 - 1e-6 else mass)[: int(np.flatnonzero(mass)[-1]) + 1])
 
 
-__all__ = ["Design", "Elements", "Pieces", "Structure", "Task", "interval_mass", "structure"]
+__all__ = ["Elements", "Pieces", "Schedule", "Structure", "Task", "interval_mass", "structure"]

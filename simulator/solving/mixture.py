@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.kernels.marginal import baseline_hazards, mixture_survival, onset_distribution, seen_masses, totals
-from simulator.solving.latent import EARLY, SPREAD, STEP, Design, Elements, Pieces, Task
+from simulator.solving.latent import EARLY, SPREAD, STEP, Elements, Pieces, Schedule, Task
 from simulator.solving.mediation import Mediation, caused_ratio
 from simulator.tables import Flags, Floats
 
@@ -51,7 +51,7 @@ class Latent:
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class PrintedShares:
     """What papers print, by parameter set of some elements: shares (k, strata), medians (k,); None: it is latent."""
 
     share: Floats
@@ -79,7 +79,7 @@ Errors = Callable[[_State], Floats]
 class Solver:
     """Solves the baselines and latent values of one task's multiplier at one design."""
 
-    def __init__(self, task: Task, design: Design) -> None:
+    def __init__(self, task: Task, design: Schedule) -> None:
         self.task, self.design = task, design
         self.pieces = Pieces(task, design)
         self._coarse = Pieces(task, design, step=COARSE)
@@ -88,7 +88,7 @@ class Solver:
         """Parameter sets that can be worked on side by side."""
         return self.pieces.alike(sets, max(1, WIDTH // self.pieces.n_strata))
 
-    def solve(self, sets: Sequence[int], wanted: Wanted, mediation: Sequence[Mediation] | None) -> list[Latent]:
+    def solve(self, sets: Sequence[int], wanted: PrintedShares, mediation: Sequence[Mediation] | None) -> list[Latent]:
         """Return what was solved in each of the parameter sets, in their order.
 
         ``mediation``: of the strata of each set, where survival is not to stay the calibrated curve.
@@ -97,7 +97,7 @@ class Solver:
         place = {b: i for i, b in enumerate(sets)}
         for some in self.alike(sets):
             rows = [place[b] for b in some]
-            reduced = Wanted(
+            reduced = PrintedShares(
                 wanted.share[rows], None if wanted.median is None else wanted.median[rows], wanted.solve_share
             )
             here = None if mediation is None else Mediation.side_by_side([mediation[row] for row in rows])
@@ -180,7 +180,7 @@ class Solver:
         return share.reshape(probability.shape), more.reshape(probability.shape)
 
     # -- solving ------------------------------------------------------------------------------------
-    def _solve(self, sets: tuple[int, ...], wanted: Wanted, mediation: Mediation | None) -> list[Latent]:
+    def _solve(self, sets: tuple[int, ...], wanted: PrintedShares, mediation: Mediation | None) -> list[Latent]:
         """Solve parameter sets that are alike."""
         elements = self.pieces.elements(sets)
         probability, median = wanted.share.copy(), None if wanted.median is None else wanted.median.copy()
@@ -195,7 +195,7 @@ class Solver:
             plain, width = mediation is None, self.pieces.n_strata
             for row in self._at_one(sets, wanted, state, failed, probability, median) if plain else failed:
                 own = None if mediation is None else mediation.part(slice(row * width, (row + 1) * width))
-                alone = Wanted(
+                alone = PrintedShares(
                     wanted.share[row : row + 1],
                     None if wanted.median is None else wanted.median[row : row + 1],
                     wanted.solve_share,
@@ -214,7 +214,7 @@ class Solver:
     def _at_one(
         self,
         sets: tuple[int, ...],
-        wanted: Wanted,
+        wanted: PrintedShares,
         state: _State,
         failed: NDArray[np.int64],
         probability: Floats,
@@ -231,7 +231,7 @@ class Solver:
         full = (share > 0.0) & (state.probability[failed] >= 0.0)
         some, free = tuple(sets[row] for row in failed), (share > 0.0) & ~full
         pieces, elements = self.pieces, self.pieces.elements(some)
-        held = Wanted(np.where(full, 1.0, share), printed, True)
+        held = PrintedShares(np.where(full, 1.0, share), printed, True)
         start = self._search(self._coarse, self._coarse.elements(some), held, None, None, free)
         found = self._search(pieces, elements, held, start, None, free)
         p, at, by = np.where(full, 1.0, np.exp(found.probability)), None, np.zeros(len(failed))
@@ -275,7 +275,7 @@ class Solver:
         key = f"model.events.{self.pieces.names[self.pieces.parts.multiplier]}.hazard.{what}"
         return self.task.resolver.origins(getattr(self.pieces.event.hazard, what), key)[s]
 
-    def _start(self, sets: tuple[int, ...], wanted: Wanted, mediation: Mediation | None) -> _State | None:
+    def _start(self, sets: tuple[int, ...], wanted: PrintedShares, mediation: Mediation | None) -> _State | None:
         """Where the search on a coarse grid ends."""
         coarse, elements = mediation, self._coarse.elements(sets)
         if mediation is not None:
@@ -288,7 +288,7 @@ class Solver:
         self,
         pieces: Pieces,
         elements: Elements,
-        wanted: Wanted,
+        wanted: PrintedShares,
         start: _State | None,
         mediation: Mediation | None,
         free: Flags | None = None,
@@ -342,7 +342,7 @@ class Solver:
         return state
 
     @staticmethod
-    def _first(wanted: Wanted, free: Flags, start: _State | None) -> _State:
+    def _first(wanted: PrintedShares, free: Flags, start: _State | None) -> _State:
         """Where to begin: where an earlier search has settled, else at what is printed."""
         k, n_strata = wanted.share.shape
         probability = np.log(np.where(free, wanted.share, 1.0))
@@ -359,7 +359,9 @@ class Solver:
         return _State(probability, median, slope, settled, pressed)
 
     @staticmethod
-    def _look_around(state: _State, errors: Errors, error: Floats, wanted: Wanted, free: Flags, fresh: Flags) -> None:
+    def _look_around(
+        state: _State, errors: Errors, error: Floats, wanted: PrintedShares, free: Flags, fresh: Flags
+    ) -> None:
         """Fill in the matrices of fresh sets from differences."""
         where = fresh[:, None, None]
         if wanted.solve_share:
@@ -381,7 +383,7 @@ class Solver:
         step[..., 0] = np.where(free, -(error[..., 0] + share_m * step[..., 1]) / share_p, 0.0)
         return step
 
-    def _rounded(self, state: _State, wanted: Wanted) -> tuple[Floats, Floats | None]:
+    def _rounded(self, state: _State, wanted: PrintedShares) -> tuple[Floats, Floats | None]:
         """Solved numbers with the digits that are kept: the median first, the probabilities where it then stands."""
         median, logarithm = None, state.probability
         if wanted.median is not None:
@@ -398,7 +400,7 @@ class Solver:
         shares = self.task.shares[list(sets)]
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
-    def _carefully(self, b: int, wanted: Wanted, mediation: Mediation | None) -> tuple[Floats, float]:
+    def _carefully(self, b: int, wanted: PrintedShares, mediation: Mediation | None) -> tuple[Floats, float]:
         """One set, by fixed-point iteration inside a bracket; names what cannot be solved."""
         elements, weight, target = self.pieces.elements((b,)), self._weights((b,)), wanted.share
         by = np.zeros(1) if wanted.median is None else wanted.median
@@ -488,4 +490,4 @@ def _inside(start: Floats, end: float) -> Floats:
     return np.asarray(start[:-1] * ratio if np.isfinite(ratio) else end * (start[:-1] / start[-1]))
 
 
-__all__ = ["Knots", "Latent", "Solver", "Wanted", "knots", "significant", "stacked"]
+__all__ = ["Knots", "Latent", "PrintedShares", "Solver", "knots", "significant", "stacked"]

@@ -28,7 +28,7 @@ from simulator.study.counts import (
 )
 from simulator.study.observe import StudyData
 from simulator.study.scope import Scope, scope_of
-from simulator.study.statistics import BAND_REPLICATES, SAMPLE_PATIENTS, History, Totals, Variable, conclude
+from simulator.study.statistics import BAND_REPLICATES, SAMPLE_PATIENTS, History, LabelledArray, Totals, conclude
 from simulator.tables import Floats, Integers
 from simulator.trajectories import Trajectories
 
@@ -36,7 +36,7 @@ _CURVES, _REPLICATES = "curves", "replicates"
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
+class PooledCounts:
     """Everything that is counted of some patients."""
 
     events: EventCounts
@@ -44,7 +44,7 @@ class Counts:
     risk: RiskCounts
 
     @classmethod
-    def empty(cls, scope: Scope, n_times: int) -> Counts:
+    def empty(cls, scope: Scope, n_times: int) -> PooledCounts:
         """Counts of nobody, along a grid of so many times."""
         cells, groups, kinds = scope.model.n_cells, len(scope.groups), len(scope.events)
         states, terms, bins = len(scope.model.states), len(scope.model.course.terms), scope.n_bins
@@ -71,7 +71,7 @@ class Counts:
         return cls(events, course, RiskCounts(zeros(groups, n_times), zeros(groups, n_times)))
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Counts:
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> PooledCounts:
         """Counts of the arrays that `arrays` gave."""
         kept = [
             {name: np.array(arrays[name]) for name in kind._fields} for kind in (EventCounts, CourseCounts, RiskCounts)
@@ -82,7 +82,7 @@ class Counts:
         """Every array by its name."""
         return self.events._asdict() | self.course._asdict() | self.risk._asdict()
 
-    def add(self, data: StudyData, scope: Scope, time: Floats) -> tuple[Counts, tuple[Floats, ...]]:
+    def add(self, data: StudyData, scope: Scope, time: Floats) -> tuple[PooledCounts, tuple[Floats, ...]]:
         """Add the studies of a block in place; ``time`` (T,) is the grid.
 
         Returns the counts, of which some arrays may have grown, and the Kaplan–Meier curves (R, T) of each group in the
@@ -104,16 +104,16 @@ class Counts:
         for row, member in enumerate(scope.members(data)):
             group = data.ordered("survival", member)
             curves.append(follow_group(group.key, group.size, time, n_curves, *(each[row] for each in self.risk)))
-        return Counts(self.events, course, self.risk), tuple(curves)
+        return PooledCounts(self.events, course, self.risk), tuple(curves)
 
-    def merge(self, other: Counts) -> Counts:
+    def merge(self, other: PooledCounts) -> PooledCounts:
         """Return the counts of both."""
         most = max(self.course.given.shape[1], other.course.given.shape[1])
         courses = [
             each.course._replace(given=np.pad(each.course.given, [(0, 0), (0, most - each.course.given.shape[1])]))
             for each in (self, other)
         ]
-        return Counts(
+        return PooledCounts(
             EventCounts(*map(np.add, self.events, other.events)),
             CourseCounts(*map(np.add, *courses)),
             RiskCounts(*map(np.add, self.risk, other.risk)),
@@ -145,7 +145,7 @@ class Accumulator:
         self.n_sample = n_sample
         self._scope: Scope | None = None
         self._lock = threading.Lock()
-        self._idle: list[Counts] = []  # one for each thread that has counted at the same time
+        self._idle: list[PooledCounts] = []  # one for each thread that has counted at the same time
         self._last_replicate = -1
         self._n_replicates = 0
         self._curves: list[tuple[Floats, ...]] = []
@@ -161,7 +161,7 @@ class Accumulator:
         self._n_replicates = int(sums[_REPLICATES])
         self._last_replicate = self._n_replicates - 1
         self._curves = [tuple(sums[_CURVES])]
-        self._idle = [Counts.of_arrays(sums)]
+        self._idle = [PooledCounts.of_arrays(sums)]
 
     def sums(self) -> dict[str, NDArray[Any]]:
         """Return everything that adding more replicates needs, histories aside: integers, and curves of studies.
@@ -191,7 +191,7 @@ class Accumulator:
             if self._scope is None:
                 self._scope = scope_of(data)
             scope = self._scope
-            counts = self._idle.pop() if self._idle else Counts.empty(scope, self.time.size)
+            counts = self._idle.pop() if self._idle else PooledCounts.empty(scope, self.time.size)
         if (log.parameter_set != scope.parameter_set).any():
             raise ValueError("an accumulator takes one parameter set")
         counts, curves = counts.add(data, scope, self.time)
@@ -210,21 +210,21 @@ class Accumulator:
         if len(part.curves[0]):
             self._curves.append(part.curves)
 
-    def conclude(self) -> dict[str, Variable]:
+    def conclude(self) -> dict[str, LabelledArray]:
         """Return every variable and coordinate by name. Raises ValueError if nothing was added."""
         scope, counts = self._total()
         curves = tuple(np.concatenate(of_group) for of_group in zip(*self._curves, strict=True))
         totals = Totals(self.time, counts.events, counts.course, counts.risk, self._n_replicates, curves)
         return conclude(scope, totals, self._histories)
 
-    def _total(self) -> tuple[Scope, Counts]:
+    def _total(self) -> tuple[Scope, PooledCounts]:
         """Sum of what all threads counted. Raises ValueError where nothing was added."""
         if self._scope is None:
             raise ValueError("no replicate was added")
-        total = reduce(Counts.merge, self._idle)
+        total = reduce(PooledCounts.merge, self._idle)
         given = total.course.given
         given = given[:, : int(np.flatnonzero(given.any(axis=0)).max()) + 1]
-        return self._scope, Counts(total.events, total.course._replace(given=given), total.risk)
+        return self._scope, PooledCounts(total.events, total.course._replace(given=given), total.risk)
 
 
 def _sample(log: Trajectories, n: int) -> tuple[History, ...]:

@@ -17,7 +17,7 @@ TREATED = "treated"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Population:
+class AnalysisSet:
     """A set of patients that a statistic is taken in: part of another one, by chance and by rule.
 
     A patient belongs if they belong to the population ``of`` and (their draw falls below the cell's
@@ -41,7 +41,7 @@ class Population:
 class StudyDesign:
     """A study protocol, by parameter set."""
 
-    populations: tuple[Population, ...]
+    populations: tuple[AnalysisSet, ...]
 
     entry_code: Integers = shaped("B", np.int64)  # of kernels.quantiles.DISTRIBUTIONS; NONE: all at day 0
     entry: Floats = shaped("B3")  # of the time of entry, days since accrual opened

@@ -76,7 +76,7 @@ class Wanted(Protocol):
 
 
 @dataclass(frozen=True)
-class Estimator(Generic[Gathered]):
+class Computation(Generic[Gathered]):
     """What an estimator takes from the patients of studies, and what it makes of that."""
 
     gather: Callable[[Patients, Wanted], Gathered]
@@ -166,20 +166,20 @@ def _hazard_ratio(pair: Pair, wanted: Wanted) -> Floats:
     return comparisons.hazard_ratio_end(pair, upper=upper, level=wanted.confidence.level)
 
 
-ESTIMATORS: dict[str, Estimator[Any]] = {
-    "proportion": Estimator(_flagged, lambda share, wanted: share.share),
-    "kaplan_meier_median": Estimator(_times, _median),
-    "kaplan_meier_median_midpoint": Estimator(_times, lambda group, wanted: survival.midpoint_of(group)),
-    "kaplan_meier_landmark": Estimator(_times, _landmark),
-    "restricted_mean": Estimator(_times, _restricted_mean),
-    "naive_median": Estimator(_observed_times, lambda group, wanted: summaries.median_of(group)),
-    "median": Estimator(_values, lambda group, wanted: summaries.median_of(group)),
-    "mean": Estimator(_total, lambda total, wanted: total.mean),
-    "minimum": Estimator(_extremes, lambda extremes, wanted: extremes.least),
-    "maximum": Estimator(_extremes, lambda extremes, wanted: extremes.most),
-    "mode_share": Estimator(_at_value, lambda gathered, wanted: share_of(gathered).share),
-    "hazard_ratio": Estimator(_times, _hazard_ratio),
-    "log_rank_p": Estimator(_times, lambda pair, wanted: comparisons.log_rank(pair)[1]),
+ESTIMATORS: dict[str, Computation[Any]] = {
+    "proportion": Computation(_flagged, lambda share, wanted: share.share),
+    "kaplan_meier_median": Computation(_times, _median),
+    "kaplan_meier_median_midpoint": Computation(_times, lambda group, wanted: survival.midpoint_of(group)),
+    "kaplan_meier_landmark": Computation(_times, _landmark),
+    "restricted_mean": Computation(_times, _restricted_mean),
+    "naive_median": Computation(_observed_times, lambda group, wanted: summaries.median_of(group)),
+    "median": Computation(_values, lambda group, wanted: summaries.median_of(group)),
+    "mean": Computation(_total, lambda total, wanted: total.mean),
+    "minimum": Computation(_extremes, lambda extremes, wanted: extremes.least),
+    "maximum": Computation(_extremes, lambda extremes, wanted: extremes.most),
+    "mode_share": Computation(_at_value, lambda gathered, wanted: share_of(gathered).share),
+    "hazard_ratio": Computation(_times, _hazard_ratio),
+    "log_rank_p": Computation(_times, lambda pair, wanted: comparisons.log_rank(pair)[1]),
 }
 """How each estimator of `endpoints.estimators` is computed."""
 
@@ -210,7 +210,7 @@ def conclude(gathered: Sequence[Any], statistics: Sequence[Wanted | None], n_stu
     return values
 
 
-def estimator_of(statistic: Wanted) -> Estimator[Any]:
+def estimator_of(statistic: Wanted) -> Computation[Any]:
     """Return the estimator by its name, of two groups where there are two. Raises ConfigError if there is none."""
     if statistic.estimator not in ESTIMATORS:
         raise ConfigError(unknown("statistic.estimator", statistic.estimator, ESTIMATORS, what="estimator"))
@@ -229,7 +229,7 @@ def estimator_of(statistic: Wanted) -> Estimator[Any]:
         first, second = (estimator.conclude(gathered, wanted) for gathered in (pair.first, pair.second))
         return comparisons.compared(first, second, comparison)
 
-    return Estimator(gather_both, conclude_both)
+    return Computation(gather_both, conclude_both)
 
 
 def counts(data: Patients, statistic: Wanted) -> Proportion | None:

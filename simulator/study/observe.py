@@ -21,7 +21,7 @@ from simulator.kernels.hazards import inverse_cumulative_hazards
 from simulator.kernels.quantiles import EXPONENTIAL, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.study import observed_times
-from simulator.study.design import TREATED, Population, StudyDesign
+from simulator.study.design import TREATED, AnalysisSet, StudyDesign
 from simulator.study.patients import Patients
 from simulator.tables import NONE, Flags, Floats, Integers, ModelTables
 from simulator.trajectories import Counts, Trajectories
@@ -263,7 +263,7 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
     waits = np.zeros(entered.size, dtype=bool)
     waits[: len(model.events)] = design.assessed & ~model.confirmed_at_onset
     waits[entered != NONE] &= ~model.absorbing[entered[entered != NONE]]
-    visits = observed_times.Visits(design.assessment_code, design.assessment, waits)
+    visits = observed_times.Assessments(design.assessment_code, design.assessment, waits)
     seen, sound = observed_times.seen_times(
         trajectories.log, entered, visits, end, death, trajectories.people, np.uint64(seed), stream_number("visit")
     )
@@ -272,7 +272,7 @@ def _log_seen(trajectories: Trajectories, design: StudyDesign, end: Floats, deat
     return seen
 
 
-def _members(data: StudyData, population: Population, seed: int) -> Flags:
+def _members(data: StudyData, population: AnalysisSet, seed: int) -> Flags:
     people = data.trajectories.people
     stream = stream_number(f"study.{population.name}")
     member = observed_times.drawn(np.uint64(seed), stream, people, population.probability)

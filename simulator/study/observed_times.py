@@ -22,7 +22,7 @@ CHUNK = 256
 """Patients whose draws are made at once."""
 
 
-class Visits(NamedTuple):
+class Assessments(NamedTuple):
     """When patients are assessed: the distribution of intervals by parameter set (NONE: there are no visits)."""
 
     code: Integers  # (B,)
@@ -52,7 +52,7 @@ def deaths(log: Log, entered: Integers, absorbing: Flags) -> tuple[Floats, Integ
 
 @kernel
 def seen_times(
-    log: Log, entered: Integers, visits: Visits, end: Floats, death: Floats, people: People, seed: Any, stream: int
+    log: Log, entered: Integers, visits: Assessments, end: Floats, death: Floats, people: People, seed: Any, stream: int
 ) -> tuple[Floats, bool]:
     """Time at which each row was seen, and whether all intervals between visits were positive.
 

@@ -33,7 +33,7 @@ ANY_TERM = "any"
 
 
 @dataclass(frozen=True, eq=False)
-class Variable:
+class LabelledArray:
     """An array with named dimensions, and what it is."""
 
     dims: tuple[str, ...]
@@ -53,7 +53,7 @@ class Totals:
     curves: tuple[Floats, ...]
 
 
-def conclude(scope: Scope, totals: Totals, histories: Sequence[History]) -> dict[str, Variable]:
+def conclude(scope: Scope, totals: Totals, histories: Sequence[History]) -> dict[str, LabelledArray]:
     """Return every variable and coordinate by name."""
     table, patients = _Table(), totals.events.patients
     table.add("group", "group", _names(scope.groups), "group of patients", None)
@@ -150,11 +150,11 @@ class _Table:
     """Variables by name, each estimate with its Monte-Carlo standard error beside it."""
 
     def __init__(self) -> None:
-        self.variables: dict[str, Variable] = {}
+        self.variables: dict[str, LabelledArray] = {}
 
     def add(self, name: str, dims: str, values: Array, meaning: str, units: str | None = "1", **attrs: object) -> None:
         described = {"long_name": meaning, **({} if units is None else {"units": units}), **attrs}
-        self.variables[name] = Variable(tuple(dims.split()), values, described)
+        self.variables[name] = LabelledArray(tuple(dims.split()), values, described)
 
     def estimate(self, name: str, dims: str, values: Array, errors: Array, meaning: str, units: str = "1") -> None:
         self.add(name, dims, values, meaning, units)

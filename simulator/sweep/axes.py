@@ -53,7 +53,7 @@ class Range(Sequence[str]):
 
 
 @dataclass(frozen=True)
-class Interval:
+class Bounds:
     """Bounds of a key that a sampled design draws from."""
 
     low: float
@@ -66,7 +66,7 @@ class Swept:
 
     key: str
     given: str
-    values: Sequence[str] | Interval
+    values: Sequence[str] | Bounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Design:
+class SampledDesign:
     """How points of a sampled design are drawn from the intervals."""
 
     method: str = METHODS[0]
@@ -109,7 +109,7 @@ class Design:
         unit = sampler(len(swept), rng=self.seed).random(self.samples)
         columns = []
         for column, each in zip(unit.T, swept, strict=True):
-            assert isinstance(each.values, Interval)
+            assert isinstance(each.values, Bounds)
             low, high = each.values.low, each.values.high
             columns.append([repr(float(low + (high - low) * share)) for share in column])
         return columns
@@ -143,7 +143,7 @@ def read_swept(key: str, given: str, library: Library) -> Swept | Problem | None
     low, high = float(value.start or 0.0), float(value.end or 0.0)
     if not low < high:
         return Problem(key, given, "must be interval(low,high) with low < high")
-    return Swept(key, given, Interval(low, high))
+    return Swept(key, given, Bounds(low, high))
 
 
 def _unreadable(key: str, given: str) -> Problem | None:
@@ -224,12 +224,12 @@ def _short(key: str, strata: set[str]) -> str:
     return f"{before[-1]}_{last}" if before and last in strata else last
 
 
-def axes_of(swept: Sequence[Swept], names: Mapping[str, str], design: Design) -> tuple[Axis, ...]:
+def axes_of(swept: Sequence[Swept], names: Mapping[str, str], design: SampledDesign) -> tuple[Axis, ...]:
     """Return the axes of a sweep, in the order given; keys with an interval share one, ``scenario``."""
-    sampled = [each for each in swept if isinstance(each.values, Interval)]
+    sampled = [each for each in swept if isinstance(each.values, Bounds)]
     axes: list[Axis] = []
     for each in swept:
-        if not isinstance(each.values, Interval):
+        if not isinstance(each.values, Bounds):
             axes.append(Axis(names[each.key], (each.key,), (each.values,)))
         elif each is sampled[0]:
             columns = tuple(design.draw(sampled))

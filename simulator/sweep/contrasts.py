@@ -18,14 +18,14 @@ import xarray as xr
 from simulator.errors import ConfigError, Problem, unknown
 from simulator.results.tree import STORED, in_unit
 from simulator.sweep.opening import open_results
-from simulator.sweep.scenarios import COHORT, Swept, label_of, part, reference, swept
+from simulator.sweep.scenarios import COHORT, SweptDimension, label_of, part, reference, swept
 
 ARM, ESTIMATES = "arm", "estimates"
 NO_EFFECT = "a contrast across cohorts compares different patients: no treatment effect"
 MOST_ALONG = 24
 """Labels of a swept key that are contrasted in `one_way`."""
 
-Slices = Sequence[tuple[Swept, xr.DataTree]]
+Slices = Sequence[tuple[SweptDimension, xr.DataTree]]
 """Swept keys, each with the contrasts along it."""
 
 _ERROR = "_standard_error"
@@ -81,7 +81,7 @@ def one_way(tree: xr.DataTree, at: Mapping[str, Any] | None = None) -> Slices:
     and cohorts are no keys of this kind.
     """
     held = reference(tree, at)
-    made: list[tuple[Swept, xr.DataTree]] = []
+    made: list[tuple[SweptDimension, xr.DataTree]] = []
     for each in swept(tree):
         if each.sampled or each.name == COHORT or len(each.labels) < 2:
             continue

@@ -17,9 +17,9 @@ from simulator.sweep.axes import (
     METHODS,
     SCENARIO,
     Axis,
-    Design,
-    Interval,
+    Bounds,
     Range,
+    SampledDesign,
     Swept,
     axes_of,
     meaning,
@@ -226,9 +226,11 @@ def _between_arms(given: str, library: Library) -> tuple[list[str], str]:
     return [f"{key}={_as_word({ARM: value[ARM]}, swept=False)}"], _as_word(rest, swept=False) if rest else ""
 
 
-def _settings(ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Problem]) -> tuple[Running, Design]:
+def _settings(
+    ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Problem]
+) -> tuple[Running, SampledDesign]:
     """Read the keys that say how a sweep is drawn and where it runs."""
-    sampled = [each for each in swept if isinstance(each.values, Interval)]
+    sampled = [each for each in swept if isinstance(each.values, Bounds)]
     method = ours.get("sweep.design", METHODS[0])
     if method not in METHODS:
         problems.append(unknown("sweep.design", method, METHODS, what="design"))
@@ -251,7 +253,7 @@ def _settings(ours: Mapping[str, str], swept: Sequence[Swept], problems: list[Pr
     _yes(_EXTENDABLE, ours, problems)  # a wrong value is refused here, with the others
     workers = _whole("launcher.workers", ours, 1, problems)
     running = Running(launcher, _shard(ours, problems), takeover, ours.get("launcher.address"), workers)
-    return running, Design(method, min(samples or 1, MOST_SCENARIOS), seed or 0)
+    return running, SampledDesign(method, min(samples or 1, MOST_SCENARIOS), seed or 0)
 
 
 def _contrast(ours: Mapping[str, str], axes: Sequence[Axis], library: Library) -> dict[str, Any]:

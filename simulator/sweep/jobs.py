@@ -26,10 +26,10 @@ from simulator.experiment.schema import Experiment
 from simulator.results.decisions import decisions_dataset
 from simulator.results.estimates import estimates_dataset
 from simulator.results.tree import statistics_dataset, targets_dataset
-from simulator.running.batch import Outcome, PartialRun, outcomes
+from simulator.running.batch import PartialRun, RunResult, outcomes
 from simulator.running.experiment import engine_of, time_grid
 from simulator.running.record import as_shown
-from simulator.sweep.layout import Axis, Kind, Layout, layout_of
+from simulator.sweep.layout import LabelledAxis, Layout, ScenarioKind, layout_of
 from simulator.sweep.store import Block, SweepStore
 from simulator.sweep.sums import Sums
 from simulator.sweep.tree import Finished
@@ -54,7 +54,7 @@ class Scenarios(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SweepPlan:
     """A checked sweep: its layout, and the experiments as far as they are kept."""
 
     scenarios: Scenarios
@@ -106,12 +106,12 @@ def _checked(scenarios: Scenarios, index: int, problems: dict[str, Problem]) -> 
 
 def plan(
     scenarios: Scenarios,
-    axes: Callable[[Experiment], Sequence[Axis]],
+    axes: Callable[[Experiment], Sequence[LabelledAxis]],
     *,
     attrs: Mapping[str, Any],
     most: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Plan:
+) -> SweepPlan:
     """Check every scenario and lay out their results; a study of each kind is simulated to see what it brings.
 
     ``axes`` returns the swept dimensions, whose units an experiment tells. Raises ConfigError as `check`, of which
@@ -155,10 +155,12 @@ def plan(
         attrs=attrs,
         patients=heaviest,
     )
-    return Plan(scenarios, layout, known, patients, by_reference, checked, seconds)
+    return SweepPlan(scenarios, layout, known, patients, by_reference, checked, seconds)
 
 
-def _in_order_of_scenarios(kinds: Sequence[Kind], kind_of: Any, shape: tuple[int, ...]) -> tuple[list[Kind], Any]:
+def _in_order_of_scenarios(
+    kinds: Sequence[ScenarioKind], kind_of: Any, shape: tuple[int, ...]
+) -> tuple[list[ScenarioKind], Any]:
     """Number kinds by the first scenario of each, whatever the order in which scenarios were checked."""
     order = list(dict.fromkeys(kind_of.tolist()))
     place = np.argsort(order)
@@ -181,7 +183,7 @@ def _kind_key(experiment: Experiment) -> str:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _kind(members: Iterable[Experiment]) -> Kind:
+def _kind(members: Iterable[Experiment]) -> ScenarioKind:
     """Return what scenarios of one kind bring, from one study of the first that can be simulated."""
     for experiment in members:
         small = replace(experiment, study=experiment.study.model_copy(update={"replicates": 1}))
@@ -191,11 +193,11 @@ def _kind(members: Iterable[Experiment]) -> Kind:
             continue
         visits = np.arange(1, int(experiment.tables.course.maximum.max()) + 1)
         extents = {"replicate": np.arange(experiment.study.replicates), "visit": visits}
-        return Kind(nodes_of(experiment, outcome), extents)
-    return Kind({}, {})
+        return ScenarioKind(nodes_of(experiment, outcome), extents)
+    return ScenarioKind({}, {})
 
 
-def nodes_of(experiment: Experiment, outcome: Outcome) -> dict[str, xr.Dataset]:
+def nodes_of(experiment: Experiment, outcome: RunResult) -> dict[str, xr.Dataset]:
     """Return the nodes of a scenario, as those of a single run."""
     nodes = {
         "targets": targets_dataset(experiment.targets, outcome.targets),

@@ -37,7 +37,7 @@ _RAGGED = {"patient", "history"}
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class LabelledAxis:
     """A swept dimension: its size, and its coordinates (all along it) with their attributes."""
 
     name: str
@@ -46,7 +46,7 @@ class Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
+class ScenarioKind:
     """What scenarios of one kind bring: their nodes, with the full extent of every coordinate. Values are not used."""
 
     nodes: Mapping[str, xr.Dataset]
@@ -150,7 +150,7 @@ class Blocks:
 class Layout:
     """Everything about the arrays of a sweep but what is in them."""
 
-    axes: tuple[Axis, ...]
+    axes: tuple[LabelledAxis, ...]
     nodes: Mapping[str, Node]
     notes: Mapping[str, Coordinate]  # what is known of each scenario beforehand
     attrs: Mapping[str, Any]
@@ -217,8 +217,8 @@ def _place(into: Array, values: Array, places: Sequence[list[int]]) -> None:
 
 
 def layout_of(
-    axes: Sequence[Axis],
-    kinds: Sequence[Kind],
+    axes: Sequence[LabelledAxis],
+    kinds: Sequence[ScenarioKind],
     kind_of: Array,
     *,
     notes: Mapping[str, tuple[Array, Mapping[str, Any]]],
@@ -254,7 +254,9 @@ def _block(shape: Sequence[int], most: int) -> tuple[int, ...]:
     return tuple(reversed(block))
 
 
-def _node(name: str, axes: Sequence[Axis], kinds: Sequence[Kind], kind_of: Array, taken: set[str]) -> Node:
+def _node(
+    name: str, axes: Sequence[LabelledAxis], kinds: Sequence[ScenarioKind], kind_of: Array, taken: set[str]
+) -> Node:
     present = {number: kind.nodes[name] for number, kind in enumerate(kinds) if name in kind.nodes}
     extents = {number: kinds[number].extents for number in present}
     first: dict[str, xr.Variable] = {}
@@ -292,7 +294,7 @@ def _described(
     attrs: Mapping[str, Any],
     index: Coordinate,
     present: Mapping[int, xr.Dataset],
-    axes: Sequence[Axis],
+    axes: Sequence[LabelledAxis],
     kind_of: Array,
 ) -> Coordinate:
     """A coordinate beside an index: along it alone where all scenarios agree, else along the swept dimensions too."""

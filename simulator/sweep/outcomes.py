@@ -25,7 +25,7 @@ _DAYS, _SHARE = ("d", 1.0), ("%", 100.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ShownOutcome:
     """A number that every scenario has: where it stands, and how it is shown."""
 
     id: str
@@ -49,7 +49,7 @@ class Outcome:
         return self.node in (TARGETS, ESTIMATES)
 
 
-def outcomes(tree: xr.DataTree) -> list[Outcome]:
+def outcomes(tree: xr.DataTree) -> list[ShownOutcome]:
     """Return what scenarios are compared by: statistics of everybody, estimates, decisions, and reported numbers."""
     made = [*_statistics(tree["statistics"].to_dataset())]
     for node, write in ((ESTIMATES, _estimates), (DECISIONS, _decisions), (TARGETS, _targets)):
@@ -58,7 +58,7 @@ def outcomes(tree: xr.DataTree) -> list[Outcome]:
     return made
 
 
-def outcome_of(tree: xr.DataTree, id_: str) -> Outcome:
+def outcome_of(tree: xr.DataTree, id_: str) -> ShownOutcome:
     """Return the outcome of an id. Raises ConfigError if there is none, or the tree is not that of a sweep."""
     if not is_sweep(tree):
         swept(tree)  # refuses it
@@ -68,7 +68,7 @@ def outcome_of(tree: xr.DataTree, id_: str) -> Outcome:
     return known[id_]
 
 
-def numbers(tree: xr.DataTree, outcome: Outcome) -> xr.Dataset:
+def numbers(tree: xr.DataTree, outcome: ShownOutcome) -> xr.Dataset:
     """Return ``value``, ``error``, and if it has them ``lower``, ``upper``, ``reported``, in shown units.
 
     The dimensions are the swept ones, in their order; NaN where a scenario has none or is not finished.
@@ -90,7 +90,7 @@ def numbers(tree: xr.DataTree, outcome: Outcome) -> xr.Dataset:
     return xr.Dataset(made)
 
 
-def _statistics(node: xr.Dataset) -> list[Outcome]:
+def _statistics(node: xr.Dataset) -> list[ShownOutcome]:
     everybody = {"group": 0}
     time = node["time"].values
     made = []
@@ -100,24 +100,24 @@ def _statistics(node: xr.Dataset) -> list[Outcome]:
             place = _before(time, day)
             label = f"Alive at day {time[place]:g}"
             at = everybody | {"time": place}
-            made.append(Outcome(f"survival_{years}y", label, STATISTICS, "overall_survival", *_SHARE, at))
+            made.append(ShownOutcome(f"survival_{years}y", label, STATISTICS, "overall_survival", *_SHARE, at))
     until = f"day {time[-1]:g}"
     if "rmst" in node:
         differ = " | " in str(node["rmst"].attrs.get("long_name", ""))  # horizons of scenarios
         end = "the horizon" if differ else until
-        made.append(Outcome("rmst", f"Mean time lived until {end}", STATISTICS, "rmst", "days", 1.0, everybody))
+        made.append(ShownOutcome("rmst", f"Mean time lived until {end}", STATISTICS, "rmst", "days", 1.0, everybody))
     if "cumulative_incidence" in node:
         for place, event in enumerate(map(str, node["event"].values)):
             if not event.startswith("death"):
                 at = everybody | {"event": place, "time": time.size - 1}
                 label = f"{event[:1].upper()}{event[1:].replace('_', ' ')} by {until}"
-                made.append(Outcome(f"event_{event}", label, STATISTICS, "cumulative_incidence", *_SHARE, at))
+                made.append(ShownOutcome(f"event_{event}", label, STATISTICS, "cumulative_incidence", *_SHARE, at))
     for id_, label, unit in (
         ("administrations_mean", "Administrations per patient", ""),
         ("time_on_treatment", "Time on treatment", "days"),
     ):
         if variable(node, id_) in node:
-            made.append(Outcome(id_, label, STATISTICS, variable(node, id_), unit, 1.0, everybody))
+            made.append(ShownOutcome(id_, label, STATISTICS, variable(node, id_), unit, 1.0, everybody))
     return made
 
 
@@ -128,32 +128,32 @@ def _before(time: Any, day: float) -> int:
     return int(regular[0]) if regular.size else int(np.searchsorted(time, day * (1 + 1e-9), side="right")) - 1
 
 
-def _estimates(node: xr.Dataset) -> list[Outcome]:
+def _estimates(node: xr.Dataset) -> list[ShownOutcome]:
     made = []
     units = _texts(node["stored_unit"], "estimate")
     for place, name in enumerate(map(str, node["estimate"].values)):
         unit = UNITS[units[place]].label if units[place] in UNITS else units[place]
         at = {"estimate": place}
-        made.append(Outcome(f"estimate.{name}", name, ESTIMATES, "mean", unit, 1.0, at, spread=True))
+        made.append(ShownOutcome(f"estimate.{name}", name, ESTIMATES, "mean", unit, 1.0, at, spread=True))
     return made
 
 
-def _decisions(node: xr.Dataset) -> list[Outcome]:
+def _decisions(node: xr.Dataset) -> list[ShownOutcome]:
     made = []
     for place, name in enumerate(map(str, node["decision"].values)):
         at, label = {"decision": place}, f"Probability of decision {name}"
-        made.append(Outcome(f"decision.{name}", label, DECISIONS, "decision_probability", *_SHARE, at))
+        made.append(ShownOutcome(f"decision.{name}", label, DECISIONS, "decision_probability", *_SHARE, at))
     return made
 
 
-def _targets(node: xr.Dataset) -> list[Outcome]:
+def _targets(node: xr.Dataset) -> list[ShownOutcome]:
     made = []
     units, names = (_texts(node[what], "target") for what in ("unit", "name"))
     scales = _rows(node["scale"], "target")
     for place, id_ in enumerate(map(str, node["target"].values)):
         scale = next((float(each) for each in scales[place] if not np.isnan(each)), 1.0)
         label, at = f"{id_} {names[place]}", {"target": place}
-        made.append(Outcome(id_, label, TARGETS, "median", units[place], scale, at, spread=True, reported=True))
+        made.append(ShownOutcome(id_, label, TARGETS, "median", units[place], scale, at, spread=True, reported=True))
     return made
 
 
@@ -184,7 +184,9 @@ def loaded(tree: xr.DataTree) -> xr.DataTree:
     return made
 
 
-def difference(made: xr.DataTree, of: Outcome, what: str = "difference") -> tuple[xr.DataArray, xr.DataArray] | None:
+def difference(
+    made: xr.DataTree, of: ShownOutcome, what: str = "difference"
+) -> tuple[xr.DataArray, xr.DataArray] | None:
     """Return a column of a contrast with its Monte-Carlo error, in shown units; None where contrasts have none.
 
     ``what``: ``difference`` or ``ratio``.

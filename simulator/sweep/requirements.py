@@ -11,7 +11,7 @@ from simulator.errors import ConfigError, Problem
 from simulator.study.statistics import BAND_REPLICATES
 from simulator.sweep.design import Sweep
 from simulator.sweep.grammar import MOST_SCENARIOS
-from simulator.sweep.jobs import Plan, patients_of, rate_of
+from simulator.sweep.jobs import SweepPlan, patients_of, rate_of
 
 CHECKED_DRY = 1_000
 """Scenarios that a dry run checks: all of a smaller sweep, of a larger one those that show every value once, first."""
@@ -34,7 +34,7 @@ def refuse_too_many(sweep: Sweep) -> None:
     raise ConfigError(Problem("--multirun", f"{n:,} scenarios", allowed))
 
 
-def refuse_too_large(sweep: Sweep, planned: Plan, folder: Path) -> None:
+def refuse_too_large(sweep: Sweep, planned: SweepPlan, folder: Path) -> None:
     """Raise ConfigError where the disk has no room for the arrays and sums."""
     above = folder.absolute()
     while not above.exists():
@@ -47,7 +47,7 @@ def refuse_too_large(sweep: Sweep, planned: Plan, folder: Path) -> None:
         raise ConfigError(Problem("hydra.sweep.dir", str(folder), allowed))
 
 
-def _n_bytes(sweep: Sweep, planned: Plan) -> int:
+def _n_bytes(sweep: Sweep, planned: SweepPlan) -> int:
     """Bytes of the arrays, and of the curves of single studies where sums are kept, before compression."""
     n_bytes, nodes = planned.layout.n_bytes, planned.layout.nodes
     if not sweep.extendable:
@@ -56,7 +56,7 @@ def _n_bytes(sweep: Sweep, planned: Plan) -> int:
     return n_bytes + len(sweep) * 8 * sizes["group"] * sizes["time"] * min(sizes["replicate"], BAND_REPLICATES)
 
 
-def requirements(sweep: Sweep, planned: Plan, folder: Path) -> str:
+def requirements(sweep: Sweep, planned: SweepPlan, folder: Path) -> str:
     """Return what a dry run tells."""
     layout, n = planned.layout, len(sweep)
     known = list(planned.known.values())

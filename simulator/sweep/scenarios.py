@@ -34,7 +34,7 @@ _CONFIG = ("config", "evidence", "parameters")
 
 
 @dataclass(frozen=True, eq=False)
-class Swept:
+class SweptDimension:
     """A swept dimension: its labels in order, and the keys that stand behind it."""
 
     name: str
@@ -63,7 +63,7 @@ def is_sweep(tree: xr.DataTree) -> bool:
     return SWEEP in tree.root.attrs and "scenarios" in tree.children and bool(tree.root.sizes)
 
 
-def swept(tree: xr.DataTree) -> tuple[Swept, ...]:
+def swept(tree: xr.DataTree) -> tuple[SweptDimension, ...]:
     """Return the swept dimensions in order. Raises ConfigError if the tree is not that of a sweep."""
     if not is_sweep(tree):
         raise ConfigError(Problem("results", tree.name or "DataTree", "must be those of a sweep"))
@@ -74,7 +74,7 @@ def swept(tree: xr.DataTree) -> tuple[Swept, ...]:
         labels = root[name].values.tolist() if name in root.coords else list(range(root.sizes[name]))
         units = str(root[name].attrs.get("units", "")) if name in root.coords else ""
         keys = tuple(map(str, described.get(name, (name,))))
-        made.append(Swept(name, keys, tuple(labels), "" if units == "1" else units))
+        made.append(SweptDimension(name, keys, tuple(labels), "" if units == "1" else units))
     return tuple(made)
 
 

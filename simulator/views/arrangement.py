@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from simulator.errors import ConfigError, unknown
-from simulator.sweep.scenarios import DRAW, SAMPLED, Swept, drawn, part, reference, swept
+from simulator.sweep.scenarios import DRAW, SAMPLED, SweptDimension, drawn, part, reference, swept
 
 MOST_POINTS, MOST_LINES, MOST_FACETS, MOST_CELLS, MOST_DOTS = 60, 6, 4, 16, 400
 """Labels along an axis, lines, facets, labels along each side of a heat map, and points of a scatter that are shown."""
@@ -83,5 +83,5 @@ def asked(
     return part(tree, fixed, most=counts, keep=at), along, other
 
 
-def _longest_number_first(each: Swept) -> tuple[int, bool]:
+def _longest_number_first(each: SweptDimension) -> tuple[int, bool]:
     return -len(each.labels), not each.numeric

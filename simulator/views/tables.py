@@ -40,7 +40,7 @@ def targets_table(tree: xr.DataTree, *, spreads: bool = True) -> RenderableType:
     return Group(_Targets(rows), line(), *apart, *map(line, remarks(tree, rows, spreads=spreads)))
 
 
-def evidence_table(evidence: EvidenceFile) -> RenderableType:
+def evidence_table(evidence: EvidenceShown) -> RenderableType:
     """Return all entries of an evidence file, and its checks with what they found."""
     checks = evidence.verify()
     failed = [check for check in checks if not check.passed]
@@ -325,7 +325,7 @@ class _Targets:
         yield table
 
 
-class Source(Protocol):
+class SourceShown(Protocol):
     """Where a figure stands."""
 
     @property
@@ -334,7 +334,7 @@ class Source(Protocol):
     def locator(self) -> str: ...
 
 
-class EvidenceEntry(Protocol):
+class EntryShown(Protocol):
     """One reported figure or statement: `simulator.evidence.entries.EvidenceEntry`."""
 
     @property
@@ -360,10 +360,10 @@ class EvidenceEntry(Protocol):
     @property
     def role(self) -> str | None: ...
     @property
-    def source(self) -> Source: ...
+    def source(self) -> SourceShown: ...
 
 
-class Check(Protocol):
+class CheckShown(Protocol):
     """One thing checked: `simulator.evidence.entries.Check`."""
 
     @property
@@ -376,7 +376,7 @@ class Check(Protocol):
     def passed(self) -> bool: ...
 
 
-class EvidenceFile(Protocol):
+class EvidenceShown(Protocol):
     """A cohort's evidence: `simulator.evidence.evidence.EvidenceFile`."""
 
     @property
@@ -384,18 +384,18 @@ class EvidenceFile(Protocol):
     @property
     def title(self) -> str: ...
     @property
-    def entries(self) -> Sequence[EvidenceEntry]: ...
-    def verify(self) -> Sequence[Check]: ...
+    def entries(self) -> Sequence[EntryShown]: ...
+    def verify(self) -> Sequence[CheckShown]: ...
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    entries: Sequence[EvidenceEntry]
+    entries: Sequence[EntryShown]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._wide() if options.max_width >= _WIDE else self._narrow()
 
-    def _source(self, entry: EvidenceEntry) -> str:
+    def _source(self, entry: EntryShown) -> str:
         one = len({each.source.file for each in self.entries}) == 1
         return entry.source.locator if one else f"{entry.source.file}: {entry.source.locator}"
 
@@ -427,7 +427,7 @@ class _Evidence:
 
 @dataclass(frozen=True)
 class _Checks:
-    checks: Sequence[Check]
+    checks: Sequence[CheckShown]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = ruled_table(
@@ -440,15 +440,15 @@ class _Checks:
         yield table
 
 
-def _counts(entry: EvidenceEntry) -> str:
+def _counts(entry: EntryShown) -> str:
     if entry.denominator is None:
         return ""
     return f"{'?' if entry.numerator is None else entry.numerator}/{entry.denominator}"
 
 
-def _label(entry: EvidenceEntry) -> str:
+def _label(entry: EntryShown) -> str:
     return (entry.estimator_name or entry.kind).replace("_", " ")
 
 
-def _role(entry: EvidenceEntry) -> str:
+def _role(entry: EntryShown) -> str:
     return (entry.role or "").replace("_", " ")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.study.accumulators import Accumulator
-from simulator.study.design import Population, StudyDesign
+from simulator.study.design import AnalysisSet, StudyDesign
 from simulator.study.observe import observe
 from simulator.tables import NONE
 from tests import any_model, models
@@ -29,8 +29,8 @@ def protocol(trajectories, assessment):
     model = trajectories.model
     return StudyDesign(
         populations=(
-            Population(name="some", probability=np.full((1, model.n_cells), 0.6), alive_at=[30.0]),
-            Population(name="others", probability=np.full((1, model.n_cells), 0.5), alive_at=[np.nan], of="some"),
+            AnalysisSet(name="some", probability=np.full((1, model.n_cells), 0.6), alive_at=[30.0]),
+            AnalysisSet(name="others", probability=np.full((1, model.n_cells), 0.5), alive_at=[np.nan], of="some"),
         ),
         entry_code=[DISTRIBUTIONS["uniform"].code],
         entry=[[0.0, 300.0, 0.0]],

@@ -25,7 +25,7 @@ from simulator.engines.compiled.blocks import (
     NEXT,
     VISITS_FULL,
     Call,
-    People,
+    PatientColumns,
     deficit_cells,
     run_blocks,
 )
@@ -46,7 +46,7 @@ TASK = 16
 ROOM = 32
 """Rows of a history that there is room for at first: memory that is not written to is not taken."""
 
-Progress = Callable[[int], None]
+OnProgress = Callable[[int], None]
 T = TypeVar("T")
 
 
@@ -59,7 +59,7 @@ def simulate(
     patients: range | None = None,
     threads: int = 1,
     block: int = BLOCK,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Trajectories:
     """Simulate every patient of the given replicates and parameter sets.
 
@@ -100,7 +100,7 @@ def summarise(
     patients: range | None = None,
     threads: int = 1,
     block: int = BLOCK,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Summaries:
     """Simulate likewise, and keep of each patient when each event first happened and how often everything did."""
     work = _Work(model, seed, replicates, parameter_sets, patients, block)
@@ -142,7 +142,7 @@ class _Work:
         self.call = Call(sets, size, base, np.array(replicates, dtype=np.int64), first, sequence, cells)
         self.n = int(base[-1])
 
-    def run(self, threads: int, progress: Progress | None, task: Callable[[int, int], T]) -> list[T]:
+    def run(self, threads: int, progress: OnProgress | None, task: Callable[[int, int], T]) -> list[T]:
         """Do every task, in threads, and return what they bring in order."""
         blocks = -(-self.n // self.block)
         tasks = 2 * threads if threads > 1 else 1
@@ -153,14 +153,14 @@ class _Work:
         with ThreadPoolExecutor(min(threads, len(cuts))) as pool:
             return list(_counted(pool.map(task, *zip(*cuts, strict=True)), cuts, progress))
 
-    def histories(self, threads: int, progress: Progress | None) -> tuple[People, Rows]:
+    def histories(self, threads: int, progress: OnProgress | None) -> tuple[PatientColumns, Rows]:
         """Return everybody, and their rows one after another: one thread writes them where they stay."""
         people = _people(self.n, len(self.model.patients.covariates))
         whole = _Histories(0, self.n, min(self.n, TASK * self.block)) if threads == 1 else None
 
         def write(start: int, stop: int) -> _Histories:
             histories = whole or _Histories(start, stop, stop - start)
-            of_task = People._make(column[start:stop] for column in people)
+            of_task = PatientColumns._make(column[start:stop] for column in people)
             self._run_blocks(start, stop, True, histories, of_task, *_NO_SUMMARIES)
             return histories
 
@@ -179,7 +179,7 @@ class _Work:
         stop: int,
         keep: bool,
         histories: _Histories,
-        people: People,
+        people: PatientColumns,
         first: Floats,
         count: NDArray[np.int32],
     ) -> None:
@@ -240,12 +240,12 @@ class _Histories:
 _NO_SUMMARIES = (np.empty((0, 0)), np.empty((0, 0), dtype=np.int32))
 
 
-def _people(n: int, n_covariates: int) -> People:
+def _people(n: int, n_covariates: int) -> PatientColumns:
     a, b, c, d, e = (np.empty(n, dtype=np.int64) for _ in range(5))
-    return People(a, b, c, d, np.empty((n, n_covariates)), e)
+    return PatientColumns(a, b, c, d, np.empty((n, n_covariates)), e)
 
 
-def _counted(results: Iterator[T], cuts: list[tuple[int, int]], progress: Progress | None) -> Iterator[T]:
+def _counted(results: Iterator[T], cuts: list[tuple[int, int]], progress: OnProgress | None) -> Iterator[T]:
     for result, (start, stop) in zip(results, cuts, strict=True):
         if progress is not None:
             progress(stop - start)

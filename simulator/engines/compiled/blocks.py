@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.columns import CELL, END, FULL, PATIENT, REPLICATE, ROW, Columns, Log, Visits
+from simulator.engines.compiled.columns import CELL, END, FULL, PATIENT, REPLICATE, ROW, Columns, RaceLog, VisitLog
 from simulator.engines.compiled.configurations import clear
 from simulator.engines.compiled.output import Rows, summarise_block, write_block
 from simulator.engines.compiled.plan import (
@@ -43,7 +43,7 @@ class Call(NamedTuple):
     cells: NDArray[np.int16]  # (…, patients) cells by the deficit rule
 
 
-class People(NamedTuple):
+class PatientColumns(NamedTuple):
     """Columns of the patients of a task, in order."""
 
     parameter_set: Integers
@@ -80,10 +80,10 @@ def run_blocks(
     block: int,
     keep: bool,
     columns: Columns,
-    log: Log,
-    visits: Visits,
+    log: RaceLog,
+    visits: VisitLog,
     rows: Rows,
-    people: People,
+    people: PatientColumns,
     first: Floats,
     count: NDArray[np.int32],
     fault: Integers,

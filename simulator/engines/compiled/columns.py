@@ -75,7 +75,7 @@ class Columns(NamedTuple):
     outcome: Integers  # (outcomes,): where each outcome of an event leads
 
 
-class Log(NamedTuple):
+class RaceLog(NamedTuple):
     """Rows in the order in which they came about, of all slots."""
 
     slot: Slots  # and, (2, rows), the order of rows by slot
@@ -83,7 +83,7 @@ class Log(NamedTuple):
     real: Floats  # (2, rows): time, value
 
 
-class Visits(NamedTuple):
+class VisitLog(NamedTuple):
     """Administrations that were counted after the race, by number and slot."""
 
     real: Floats  # (2, K, N): time, dose
@@ -118,14 +118,14 @@ def columns_for(plan: Plan, size: int) -> Columns:
     )
 
 
-def empty_log(rows: int) -> Log:
+def empty_log(rows: int) -> RaceLog:
     """Return a log with room for this many rows."""
-    return Log(np.empty((2, rows), dtype=np.uint32), np.empty(rows, dtype=np.int16), np.empty((2, rows)))
+    return RaceLog(np.empty((2, rows), dtype=np.uint32), np.empty(rows, dtype=np.int16), np.empty((2, rows)))
 
 
-def empty_visits(most: int, size: int) -> Visits:
+def empty_visits(most: int, size: int) -> VisitLog:
     """Return room for so many administrations of each of ``size`` patients."""
-    return Visits(np.empty((2, most, size)), np.empty((most, size), dtype=np.int64))
+    return VisitLog(np.empty((2, most, size)), np.empty((most, size), dtype=np.int64))
 
 
 @dataclass
@@ -133,8 +133,8 @@ class Workplace:
     """What a thread needs to simulate blocks. Log and visits may be replaced by larger ones."""
 
     columns: Columns
-    log: Log
-    visits: Visits
+    log: RaceLog
+    visits: VisitLog
 
 
 _idle: OrderedDict[tuple[tuple[int, ...], ...], list[Workplace]] = OrderedDict()

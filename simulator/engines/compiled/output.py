@@ -7,7 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engines.compiled.columns import COMPLETED, FIRST, FULL, N_GIVEN, PLACE, STOPPED, Columns, Log, Visits
+from simulator.engines.compiled.columns import (
+    COMPLETED,
+    FIRST,
+    FULL,
+    N_GIVEN,
+    PLACE,
+    STOPPED,
+    Columns,
+    RaceLog,
+    VisitLog,
+)
 from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, RECURRENT, Plan
 from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY
@@ -68,9 +78,9 @@ def write_block(
     plan: Plan,
     columns: Columns,
     n: int,
-    log: Log,
+    log: RaceLog,
     used: int,
-    visits: Visits,
+    visits: VisitLog,
     rows: Rows,
     filled: int,
     lengths: Integers,

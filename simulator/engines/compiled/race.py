@@ -51,7 +51,7 @@ from simulator.engines.compiled.columns import (
     WAITING,
     WINNER,
     Columns,
-    Log,
+    RaceLog,
     Slots,
 )
 from simulator.engines.compiled.configurations import find, lead, longest, make_room, stops_anybody
@@ -94,7 +94,7 @@ NOBODY = 62  # a winner that no event and no visit is: nothing happens before th
 
 
 @merged_kernel
-def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: Log, keep: bool, fault: Integers) -> int:
+def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: RaceLog, keep: bool, fault: Integers) -> int:
     """Live the first ``n`` slots from entry to the horizon.
 
     Returns how many rows of the log are used, or FULL where it has not room enough. ``fault`` becomes (slot, event)
@@ -152,7 +152,7 @@ def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: Log, keep: bo
 
 
 @inlined_bare_kernel
-def enter(plan: Plan, seed: int, columns: Columns, n: int, log: Log) -> tuple[int, int]:
+def enter(plan: Plan, seed: int, columns: Columns, n: int, log: RaceLog) -> tuple[int, int]:
     """Everybody enters: clocks, course, and the configuration to begin in.
 
     Returns rows of the log used, and the configuration if it is one for all; else `TARGET` has them and it is NONE.
@@ -288,7 +288,7 @@ def happen(
     now: Floats,
     e: int,
     c: int,
-    log: Log,
+    log: RaceLog,
     used: int,
     keep: bool,
     fault: Integers,
@@ -366,7 +366,7 @@ def note_stop(plan: Plan, columns: Columns, slots: Slots, now: Floats, to: int) 
 
 
 @inlined_bare_kernel
-def check_course(plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, to: int) -> tuple[int, int]:
+def check_course(plan: Plan, columns: Columns, log: RaceLog, used: int, s: int, now: float, to: int) -> tuple[int, int]:
     """The course of slot s, about to enter configuration ``to``, ends if that stops it: the first exit for good.
 
     Returns rows of the log used, and the configuration that it then enters.

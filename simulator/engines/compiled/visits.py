@@ -42,9 +42,9 @@ from simulator.engines.compiled.columns import (
     TIMES,
     UNTIL,
     Columns,
-    Log,
+    RaceLog,
     Slots,
-    Visits,
+    VisitLog,
 )
 from simulator.engines.compiled.configurations import with_markers
 from simulator.engines.compiled.passes import draw
@@ -158,7 +158,7 @@ def next_visit(plan: Plan, seed: int, columns: Columns, s: int, now: float) -> f
 
 
 @inlined_bare_kernel
-def write(log: Log, used: int, s: int, time: float, code: int, value: float) -> int:
+def write(log: RaceLog, used: int, s: int, time: float, code: int, value: float) -> int:
     """Append a row; returns the number of rows."""
     log.slot[0, used] = s
     log.code[used] = code
@@ -169,7 +169,7 @@ def write(log: Log, used: int, s: int, time: float, code: int, value: float) -> 
 
 @inlined_bare_kernel
 def leave(
-    plan: Plan, columns: Columns, log: Log, used: int, s: int, now: float, c: int, reason: int
+    plan: Plan, columns: Columns, log: RaceLog, used: int, s: int, now: float, c: int, reason: int
 ) -> tuple[int, int]:
     """The course of slot s ends for good. Returns rows of the log used and the configuration after it."""
     end_of_course = plan.fact[N_EVENTS] + 1 + plan.fact[N_TERMS]
@@ -185,7 +185,7 @@ def leave(
 
 @bare_kernel
 def attend(
-    plan: Plan, seed: int, columns: Columns, slots: Slots, now: Floats, c: int, log: Log, used: int
+    plan: Plan, seed: int, columns: Columns, slots: Slots, now: Floats, c: int, log: RaceLog, used: int
 ) -> tuple[int, int]:
     """These slots, found in configuration c, are at a visit: one administration each, unless it is withheld.
 
@@ -201,7 +201,7 @@ def attend(
 
 @inlined_bare_kernel
 def attend_one(
-    plan: Plan, seed: int, columns: Columns, s: int, now: float, c: int, log: Log, used: int
+    plan: Plan, seed: int, columns: Columns, s: int, now: float, c: int, log: RaceLog, used: int
 ) -> tuple[int, int, int]:
     """`attend` for one slot: rows of the log used, the configuration to go to, 1 where the course ends by its plan."""
     n_events, row = plan.fact[N_EVENTS], columns.address[ROW, s]
@@ -235,7 +235,7 @@ def attend_one(
 
 @inlined_bare_kernel
 def administer(
-    plan: Plan, seed: int, columns: Columns, s: int, now: float, markers: int, log: Log, used: int
+    plan: Plan, seed: int, columns: Columns, s: int, now: float, markers: int, log: RaceLog, used: int
 ) -> tuple[int, int, int]:
     """Give one administration and draw its harm. Returns rows of the log used, markers after it, its number."""
     n_events, row, number = plan.fact[N_EVENTS], columns.address[ROW, s], columns.whole[N_GIVEN, s]
@@ -280,7 +280,7 @@ def try_events(plan: Plan, seed: int, columns: Columns, s: int, now: float, c: i
 
 
 @bare_kernel
-def count_visits(plan: Plan, seed: int, columns: Columns, n: int, visits: Visits, keep: bool) -> bool:
+def count_visits(plan: Plan, seed: int, columns: Columns, n: int, visits: VisitLog, keep: bool) -> bool:
     """Count the administrations of slots 0 … n − 1 until the course stopped or its plan was done.
 
     `UNTIL` becomes when a rule, death or the horizon stopped the course: a visit at that very time comes after it.
@@ -404,7 +404,7 @@ def draw_harm(plan: Plan, seed: int, columns: Columns, first: int, last: int, nu
 
 
 @bare_kernel
-def keep_plain(plan: Plan, seed: int, columns: Columns, first: int, last: int, number: int, visits: Visits) -> None:
+def keep_plain(plan: Plan, seed: int, columns: Columns, first: int, last: int, number: int, visits: VisitLog) -> None:
     """As `keep_visit` for slots first … last − 1 after `count_plain`; of those who are not given it, never read."""
     n, row, scale = last - first, columns.address[ROW, first:last], columns.real[DOSE_SCALE, first:last]
     start, interval, harmed = columns.real[SCRATCH], columns.real[SCRATCH + 1], columns.whole[HARMED, first:last]
@@ -426,7 +426,7 @@ def keep_plain(plan: Plan, seed: int, columns: Columns, first: int, last: int, n
 
 
 @inlined_bare_kernel
-def keep_visit(plan: Plan, seed: int, columns: Columns, s: int, number: int, time: float, visits: Visits) -> None:
+def keep_visit(plan: Plan, seed: int, columns: Columns, s: int, number: int, time: float, visits: VisitLog) -> None:
     """Keep one administration, and the dose of the next."""
     visits.real[0, number, s] = time
     visits.real[1, number, s] = dose_of(plan, seed, columns, s, number) * columns.real[DOSE_SCALE, s]

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from simulator.errors import ConfigError, Problem
 from simulator.sweep.contrasts import Slices, contrast, one_way
-from simulator.sweep.outcomes import Outcome, difference, numbers, outcome_of
-from simulator.sweep.scenarios import Swept, drawn, one, part, reference, swept
+from simulator.sweep.outcomes import ShownOutcome, difference, numbers, outcome_of
+from simulator.sweep.scenarios import SweptDimension, drawn, one, part, reference, swept
 from simulator.views.arrangement import MOST_CELLS, MOST_DOTS, MOST_LINES, MOST_POINTS, asked
 from simulator.views.figures.style import (
     INK,
@@ -298,7 +298,7 @@ def contrasts(
     return figure_of(ax)
 
 
-def _differences(made: xr.DataTree, of: Outcome) -> tuple[Any, Any]:
+def _differences(made: xr.DataTree, of: ShownOutcome) -> tuple[Any, Any]:
     """Differences along the one swept dimension of a contrast, and their errors; NaN where there are none."""
     found = difference(made, of)
     if found is None:
@@ -332,18 +332,18 @@ def _reported(ax: Axes, found: xr.Dataset, along: str, places: Sequence[float]) 
     return True
 
 
-def _coordinate(values: xr.DataArray) -> Swept:
+def _coordinate(values: xr.DataArray) -> SweptDimension:
     """A drawn value as a dimension of its own."""
     units = str(values.attrs.get("units", ""))
     key = str(values.attrs.get("long_name", values.name))
-    return Swept(str(values.name), (key,), tuple(values.values.tolist()), "" if units == "1" else units)
+    return SweptDimension(str(values.name), (key,), tuple(values.values.tolist()), "" if units == "1" else units)
 
 
-def _places(each: Swept) -> Any:
+def _places(each: SweptDimension) -> Any:
     return np.asarray(each.labels, dtype=float) if each.numeric else np.arange(len(each.labels))
 
 
-def _dress_swept(ax: Axes, each: Swept, places: Any) -> None:
+def _dress_swept(ax: Axes, each: SweptDimension, places: Any) -> None:
     """The axis of a swept key: numbers to scale, words side by side."""
     if each.numeric and not each.sampled and len(each.labels) <= _MOST_TICKS:
         ax.set_xticks(places, [_label(label, 10) for label in each.labels], fontsize="small")
@@ -357,20 +357,20 @@ def _dress_swept(ax: Axes, each: Swept, places: Any) -> None:
     dress(ax, x=_axis_name(each))
 
 
-def _axis_name(each: Swept) -> str:
+def _axis_name(each: SweptDimension) -> str:
     name = each.name.replace("_", " ")
     return literal(short(f"{name} ({each.units})" if each.units else name, 40))
 
 
-def _name_value(ax: Axes, of: Outcome) -> None:
+def _name_value(ax: Axes, of: ShownOutcome) -> None:
     ax.set_ylabel(_with_unit(of), fontsize="small")
 
 
-def _difference_name(of: Outcome) -> str:
+def _difference_name(of: ShownOutcome) -> str:
     return f"Difference: {_with_unit(of)}"
 
 
-def _with_unit(of: Outcome) -> str:
+def _with_unit(of: ShownOutcome) -> str:
     unit = f" ({short(of.unit, 16)})" if of.unit else ""
     return literal(short(of.name, _NAME - len(unit)) + unit)
 

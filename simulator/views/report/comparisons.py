@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from simulator.sweep.contrasts import NO_EFFECT, Slices, contrast, one_way
-from simulator.sweep.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, difference
+from simulator.sweep.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, ShownOutcome, difference
 from simulator.sweep.scenarios import COHORT, part, share_caused, swept, thinned
 from simulator.views import figures
 from simulator.views.estimates import without
@@ -106,7 +106,7 @@ def _compared(sweep: SweepRun, against: Mapping[str, Any]) -> xr.DataTree:
     return part(sweep.tree, held, most=most, keep=sweep.reference)
 
 
-def _outcomes(sweep: SweepRun, *, first: str) -> list[Outcome]:
+def _outcomes(sweep: SweepRun, *, first: str) -> list[ShownOutcome]:
     """Outcomes in which scenarios differ: what was asked for, then those of the node that comes first, then others."""
     moved = [each for each in sweep.outcomes if sweep.varies(each) and each.node != DECISIONS]
     order = (ESTIMATES, first)
@@ -119,13 +119,13 @@ def _slices(sweep: SweepRun) -> Slices:
     return one_way(sweep.tree, sweep.reference)
 
 
-def _moves(outcome: Outcome, slices: Slices) -> bool:
+def _moves(outcome: ShownOutcome, slices: Slices) -> bool:
     found = [difference(made, outcome) for _, made in slices]
     return any(pair is not None and bool((np.abs(pair[0].values) > 0).any()) for pair in found)
 
 
 def _rows(
-    cut: xr.DataTree, made: xr.DataTree, outcome: Outcome, against: Mapping[str, Any]
+    cut: xr.DataTree, made: xr.DataTree, outcome: ShownOutcome, against: Mapping[str, Any]
 ) -> Iterator[tuple[Content, ...]]:
     """Yield labels of a scenario, difference, interval, ratio, factor, number of pairs, and the share of others.
 
@@ -164,7 +164,7 @@ def _rows(
         )
 
 
-def _opened(outcome: Outcome, rows: list[tuple[Content, ...]], dims: list[str], *, first: bool) -> Element:
+def _opened(outcome: ShownOutcome, rows: list[tuple[Content, ...]], dims: list[str], *, first: bool) -> Element:
     """Return a table of contrasts that can be opened, the first one open."""
     head = (*dims, f"difference{f' ({outcome.unit})' if outcome.unit else ''}", "95 % interval", "ratio",
             "variance reduction", "pairs of studies", "pairs without")  # fmt: skip

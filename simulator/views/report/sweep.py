@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from simulator.errors import ConfigError, Problem
-from simulator.sweep.outcomes import Outcome, loaded, numbers, outcomes
+from simulator.sweep.outcomes import ShownOutcome, loaded, numbers, outcomes
 from simulator.sweep.scenarios import (
     FINISHED,
-    Swept,
+    SweptDimension,
     is_sweep,
     one,
     record_at,
@@ -36,7 +36,7 @@ class SweepRun:
     against: Mapping[str, Any]  # what `output.contrast` named; empty if nothing was declared
 
     @cached_property
-    def dimensions(self) -> tuple[Swept, ...]:
+    def dimensions(self) -> tuple[SweptDimension, ...]:
         """Return the swept dimensions."""
         return swept(self.tree)
 
@@ -61,7 +61,7 @@ class SweepRun:
         return loaded(shown(self.tree, self.arrangement, self.reference))
 
     @cached_property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[ShownOutcome]:
         """What is known of some scenario that is shown."""
         found = outcomes(self.shown)
         return [each for each in found if bool(np.isfinite(numbers(self.shown, each)["value"].values).any())]
@@ -86,7 +86,7 @@ class SweepRun:
         """The title of the experiment, or what was swept."""
         return self.said("title").replace(NOT_RECORDED, "") or f"Sweep of {', '.join(e.key for e in self.dimensions)}"
 
-    def varies(self, outcome: Outcome) -> bool:
+    def varies(self, outcome: ShownOutcome) -> bool:
         """Whether scenarios that are shown differ in an outcome."""
         return varies(self.shown, outcome)
 
@@ -112,7 +112,7 @@ def summary(sweep: SweepRun) -> str:
     )
 
 
-def varies(tree: xr.DataTree, outcome: Outcome) -> bool:
+def varies(tree: xr.DataTree, outcome: ShownOutcome) -> bool:
     """Whether scenarios of a tree differ in an outcome."""
     values = numbers(tree, outcome)["value"].values
     known = values[np.isfinite(values)]

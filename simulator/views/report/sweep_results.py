@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simulator.sweep.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, Outcome, numbers
+from simulator.sweep.outcomes import DECISIONS, ESTIMATES, STATISTICS, TARGETS, ShownOutcome, numbers
 from simulator.sweep.scenarios import (
     FAILED,
     FINISHED,
@@ -191,7 +191,7 @@ def _drawn_values(sweep: SweepRun, at: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in values.items()}
 
 
-def _common(tree: xr.DataTree, outcome: Outcome) -> str:
+def _common(tree: xr.DataTree, outcome: ShownOutcome) -> str:
     """The value of an outcome that all scenarios of a tree have, with the digits that its error supports."""
     found = numbers(tree, outcome)
     values = found["value"].values.ravel()
@@ -212,7 +212,7 @@ def _scenarios(sweep: SweepRun, along: Sequence[str], held: Mapping[str, Any]) -
         yield {**held, **{name: known[name].labels[at] for name, at in zip(along, places, strict=True)}}
 
 
-def _faceted(sweep: SweepRun, found: Sequence[Outcome], slug: str) -> Iterator[Element]:
+def _faceted(sweep: SweepRun, found: Sequence[ShownOutcome], slug: str) -> Iterator[Element]:
     """Yield panels of outcomes, for each label of the third key that can be opened."""
     facets = sweep.arrangement.facets
     dimension = next((each for each in swept(sweep.shown) if each.name == facets), None)
@@ -225,7 +225,7 @@ def _faceted(sweep: SweepRun, found: Sequence[Outcome], slug: str) -> Iterator[E
         yield element("details", element("summary", f"{facets}: {label}"), panels, **state)
 
 
-def _panels(sweep: SweepRun, found: Sequence[Outcome], slug: str, tree: xr.DataTree) -> Iterator[Element]:
+def _panels(sweep: SweepRun, found: Sequence[ShownOutcome], slug: str, tree: xr.DataTree) -> Iterator[Element]:
     """Yield a panel for each outcome, of a sampled design for each outcome and drawn key."""
     usual = sweep.arrangement
     at = {usual.facets: sweep.reference[usual.facets]} if usual.facets in tree.sizes else {}
@@ -255,14 +255,14 @@ def _panels(sweep: SweepRun, found: Sequence[Outcome], slug: str, tree: xr.DataT
     yield from _constant(tree, still, "here")
 
 
-def _constant(tree: xr.DataTree, still: Sequence[Outcome], where: str) -> Iterator[Element]:
+def _constant(tree: xr.DataTree, still: Sequence[ShownOutcome], where: str) -> Iterator[Element]:
     """Yield outcomes that are the same in all scenarios of a tree, with their one value."""
     if still:
         yield paragraph(f"The same in all scenarios {where}:")
         yield bullets(f"{each.name}: {_common(tree, each)}{_printed(tree, each)}" for each in still)
 
 
-def _printed(tree: xr.DataTree, outcome: Outcome) -> str:
+def _printed(tree: xr.DataTree, outcome: ShownOutcome) -> str:
     """The reported number for the caption of a heat map, which has no place for it."""
     found = numbers(tree, outcome)
     values = found["reported"].values if "reported" in found else np.empty(0)

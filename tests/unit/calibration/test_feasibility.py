@@ -9,7 +9,7 @@ import pytest
 
 from calibration.cli import preparation
 from calibration.posterior import feasibility
-from calibration.posterior.cuts import Cut
+from calibration.posterior.cuts import Truncation
 from calibration.posterior.draws import posterior_draws
 from calibration.posterior.feasibility import cut, said, shares
 from calibration.posterior.fit import fit
@@ -104,6 +104,6 @@ def test_asking_for_more_draws_than_there_are_is_refused(fitted, monkeypatch):
 
 
 def test_a_share_of_nothing_has_no_evidence():
-    nothing = Cut((), np.empty((0, 0, 0)), 10, 10, 10, 5, {})
+    nothing = Truncation((), np.empty((0, 0, 0)), 10, 10, 10, 5, {})
     assert nothing.log_factor == -math.inf
     assert nothing.log_factor_error == 0.0

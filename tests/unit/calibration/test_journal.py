@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from calibration.cli import main
-from calibration.likelihoods.terms import Proportion
+from calibration.likelihoods.terms import ProportionTerm
 from calibration.posterior.fit import _Search, _side_by_side
 from calibration.posterior.journal import HASH, HEAD, Journal, journal_of
 from calibration.priors.laws import Beta
@@ -107,7 +107,7 @@ def command(tmp_path: Path) -> list[str]:
 
 
 def test_a_calibration_that_was_cut_off_goes_on_to_the_same_bytes(command, tmp_path, monkeypatch, capsys):
-    found, asked = Proportion.log_density, []
+    found, asked = ProportionTerm.log_density, []
 
     def counted(self, sets):
         asked.append(sets.size)
@@ -118,20 +118,20 @@ def test_a_calibration_that_was_cut_off_goes_on_to_the_same_bytes(command, tmp_p
             raise KeyboardInterrupt
         return counted(self, sets)
 
-    monkeypatch.setattr(Proportion, "log_density", counted)
+    monkeypatch.setattr(ProportionTerm, "log_density", counted)
     assert main([*command, f"hydra.run.dir={tmp_path / 'whole'}"]) == 0
     in_one_go = sum(asked)
     asked.clear()
     capsys.readouterr()
 
-    monkeypatch.setattr(Proportion, "log_density", cut_off)
+    monkeypatch.setattr(ProportionTerm, "log_density", cut_off)
     folder = tmp_path / "there" / "run"
     assert main([*command, f"hydra.run.dir={folder}"]) == 130
     assert not folder.exists()
     (journal,) = folder.parent.iterdir()
     assert f"kept in {journal}" in capsys.readouterr().err
 
-    monkeypatch.setattr(Proportion, "log_density", counted)
+    monkeypatch.setattr(ProportionTerm, "log_density", counted)
     assert main([*command, f"hydra.run.dir={folder}"]) == 0
     assert "going on: 750 likelihoods are known" in capsys.readouterr().err
     assert sum(asked) == in_one_go
@@ -141,7 +141,7 @@ def test_a_calibration_that_was_cut_off_goes_on_to_the_same_bytes(command, tmp_p
 
 
 def test_a_refused_calibration_leaves_no_journal(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(Proportion, "log_density", lambda self, sets: np.full(sets.size, -np.inf))
+    monkeypatch.setattr(ProportionTerm, "log_density", lambda self, sets: np.full(sets.size, -np.inf))
     folder = tmp_path / "there" / "run"
     assert main([*command, f"hydra.run.dir={folder}"]) == 2
     assert list(folder.parent.glob("*")) == []

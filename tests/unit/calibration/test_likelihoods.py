@@ -21,7 +21,7 @@ from calibration.likelihoods.order_statistics import (
     merged,
     paths_of,
 )
-from calibration.likelihoods.terms import DeathCounts, Outcomes, Proportion, Sample
+from calibration.likelihoods.terms import DeathCounts, Outcomes, ProportionTerm, Sample
 from calibration.priors.parameters import ParameterSets
 from simulator.study.survival import kaplan_meier_median, landmark
 
@@ -302,26 +302,26 @@ def test_the_wrong_event_for_the_median_of_all_is_distinguished():
 
 def test_a_proportion_is_binomial_with_its_constant():
     p = np.array([0.01, 0.3, 0.688, 0.99])
-    term = Proportion(("x",), ((Known("p"), 16),), (11,))
+    term = ProportionTerm(("x",), ((Known("p"), 16),), (11,))
     assert term.log_density(ParameterSets({"p": p}, 4)) == pytest.approx(stats.binom.logpmf(11, 16, p))
     assert term.parameters == {"p"}
 
 
 def test_a_proportion_at_the_border_is_certain_or_impossible():
     sets = ParameterSets({"p": np.array([0.0, 1.0])}, 2)
-    assert Proportion(("x",), ((Known("p"), 18),), (0,)).log_density(sets).tolist() == [0.0, -math.inf]
-    assert Proportion(("x",), ((Known("p"), 18),), (18,)).log_density(sets).tolist() == [-math.inf, 0.0]
+    assert ProportionTerm(("x",), ((Known("p"), 18),), (0,)).log_density(sets).tolist() == [0.0, -math.inf]
+    assert ProportionTerm(("x",), ((Known("p"), 18),), (18,)).log_density(sets).tolist() == [-math.inf, 0.0]
 
 
 def test_counts_that_print_alike_are_summed():
     sets = ParameterSets({"p": np.array([0.2, 0.41])}, 2)
     expected = np.log(sum(stats.binom.pmf(k, 300, sets["p"]) for k in (120, 121)))
-    assert Proportion(("x",), ((Known("p"), 300),), (120, 121)).log_density(sets) == pytest.approx(expected)
+    assert ProportionTerm(("x",), ((Known("p"), 300),), (120, 121)).log_density(sets) == pytest.approx(expected)
 
 
 def test_a_share_of_strata_together_is_the_sum_of_their_binomials():
     sets = ParameterSets({"p": np.array([0.2, 0.5]), "q": np.array([0.7, 0.5])}, 2)
-    term = Proportion(("x",), ((Known("p"), 4), (Known("q"), 3)), (3,))
+    term = ProportionTerm(("x",), ((Known("p"), 4), (Known("q"), 3)), (3,))
     expected = [
         math.log(sum(stats.binom.pmf(i, 4, p) * stats.binom.pmf(3 - i, 3, q) for i in range(4)))
         for p, q in zip(sets["p"], sets["q"], strict=True)

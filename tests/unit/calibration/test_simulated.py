@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from calibration import schema
-from calibration.likelihoods.simulated import Printed, Simulated, moved, simulation_error, with_seed
+from calibration.likelihoods.simulated import PrintedTarget, Simulated, moved, simulation_error, with_seed
 from calibration.likelihoods.targets import simulated_terms
 from calibration.posterior.fit import fit
 from calibration.priors.parameters import ParameterSets
@@ -83,7 +83,7 @@ def test_a_row_knows_no_neighbour_and_the_same_parameters_have_the_same_bits(mon
 
 
 def test_a_tolerance_is_a_normal_error():
-    exact, blurred = Printed("a", 9.5, 10.5, 0.0), Printed("a", 9.5, 10.5, 2.0)
+    exact, blurred = PrintedTarget("a", 9.5, 10.5, 0.0), PrintedTarget("a", 9.5, 10.5, 2.0)
     values = np.array([9.4, 9.5, 10.0, 10.5, 10.6, np.inf, np.nan])
     assert exact.probability(values).tolist() == [0, 1, 1, 1, 0, 0, 0]
     drawn = 9.4 + 2.0 * np.random.default_rng(1).standard_normal(400_000)

@@ -14,7 +14,7 @@ from calibration import schema
 from calibration.likelihoods.closed_forms import ClosedForms
 from calibration.likelihoods.order_statistics import Cut, OrderStatistic
 from calibration.likelihoods.targets import terms_of
-from calibration.likelihoods.terms import DeathCounts, Outcomes, Proportion
+from calibration.likelihoods.terms import DeathCounts, Outcomes, ProportionTerm
 from calibration.output.report import report
 from calibration.posterior.components import components
 from calibration.posterior.fit import fit
@@ -272,7 +272,7 @@ def test_shares_are_binomial_in_the_number_that_the_model_declares_as_seen():
         share("S2", 11, 37, "adverse_event.fever"),
         share("S3", 30, 37, "population.evaluable"),
     )
-    assert all(isinstance(term, Proportion) for term in made)
+    assert all(isinstance(term, ProportionTerm) for term in made)
     assert [term.parameters for term in made] == [{"response.probability.colon"}, {"fever"}, {"evaluable"}]
     assert [(term.parts[0][1], term.counts) for term in made] == [(16, (7,)), (37, (11,)), (37, (30,))]
 

@@ -11,9 +11,9 @@ import pytest
 
 import simulator
 from calibration import schema
-from calibration.likelihoods.simulated import Printed
+from calibration.likelihoods.simulated import PrintedTarget
 from calibration.likelihoods.targets import simulated_terms
-from calibration.sbc.printed_figures import Printed as PrintedFigures
+from calibration.sbc.printed_figures import PrintedTarget as PrintedFigures
 from simulator.evidence.entries import EvidenceEntry
 from simulator.experiment.schema import declare
 from simulator.running import batch
@@ -184,10 +184,10 @@ def test_a_comparison_has_the_range_of_its_own(name: str, printed: str, value: f
 
 def test_a_bound_is_printed_by_all_that_keeps_it_also_by_what_is_not_reached() -> None:
     values = np.array([-np.inf, 3.0, 5.0, 7.0, np.inf, np.nan])
-    above, below = (Printed("a", *limits, 0.0) for limits in ((5.0, np.inf), (-np.inf, 5.0)))
+    above, below = (PrintedTarget("a", *limits, 0.0) for limits in ((5.0, np.inf), (-np.inf, 5.0)))
     assert above.probability(values).tolist() == [0, 0, 1, 1, 1, 0]
     assert below.probability(values).tolist() == [1, 1, 1, 0, 0, 0]
-    blurred = Printed("a", 5.0, np.inf, 1.0).probability(values)
+    blurred = PrintedTarget("a", 5.0, np.inf, 1.0).probability(values)
     assert blurred.tolist() == pytest.approx([0, 0.02275, 0.5, 0.97725, 1, 0], abs=1e-5)
 
 

@@ -17,7 +17,7 @@ from simulator.kernels.quantiles import DISTRIBUTIONS, quantiles
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.experiment import design_of
 from simulator.study.accumulators import Accumulator
-from simulator.study.design import Population, StudyDesign
+from simulator.study.design import AnalysisSet, StudyDesign
 from simulator.study.estimators import counts, estimate
 from simulator.study.observe import observe, observe_each
 from simulator.tables import NONE, CourseTables, ModelTables, PatientTable
@@ -120,7 +120,7 @@ def wanted(estimator, variable, population="treated", time=None, value=None, **w
 
 
 def population(name, probability=1.0, **rules):
-    return Population(
+    return AnalysisSet(
         name=name, probability=np.full((1, 2), probability), alive_at=[rules.pop("alive_at", np.nan)], **rules
     )
 

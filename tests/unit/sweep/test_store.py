@@ -16,7 +16,7 @@ import xarray as xr
 
 from simulator.errors import ConfigError, IncompleteWarning, LobuleError
 from simulator.sweep import store as sweep_store
-from simulator.sweep.layout import Axis, Kind, Layout, layout_of
+from simulator.sweep.layout import LabelledAxis, Layout, ScenarioKind, layout_of
 from simulator.sweep.locks import WHOLE, held
 from simulator.sweep.opening import open_results
 from simulator.sweep.store import SweepStore, settle, sweep_away
@@ -50,9 +50,9 @@ def small(sizes: tuple[int, ...] = SIZES, names: tuple[str, ...] = ("cohort", "i
     axes = []
     for name, size in zip(names, sizes, strict=True):
         values = np.arange(size) * 7
-        axes.append(Axis(name, size, {name: (values, {"long_name": name, "units": "d"})}))
+        axes.append(LabelledAxis(name, size, {name: (values, {"long_name": name, "units": "d"})}))
     kind_of = np.arange(np.prod(sizes)).reshape(sizes) % 2
-    kinds = [Kind(run(number), {}) for number in (0, 1)]
+    kinds = [ScenarioKind(run(number), {}) for number in (0, 1)]
     notes = {"overrides": (np.full(sizes, "x=1", dtype=object), {"long_name": "words", "units": ""})}
     return layout_of(axes, kinds, kind_of, notes=notes, attrs={"software": "lobule", "results_format": 1}, patients=9)
 
@@ -107,8 +107,13 @@ def test_every_scenario_stands_at_its_labels_and_what_it_lacks_is_nan(tmp_path: 
 
 
 def test_a_text_that_scenarios_disagree_on_is_kept_for_each() -> None:
-    axes = [Axis("family", 2, {"family": (np.array(["x", "y"], dtype=object), {"long_name": "f", "units": ""})})]
-    kinds = [Kind({"targets": node(["a", "b"], 0)}, {}), Kind({"targets": node(["b"], 0, unit="%")}, {})]
+    axes = [
+        LabelledAxis("family", 2, {"family": (np.array(["x", "y"], dtype=object), {"long_name": "f", "units": ""})})
+    ]
+    kinds = [
+        ScenarioKind({"targets": node(["a", "b"], 0)}, {}),
+        ScenarioKind({"targets": node(["b"], 0, unit="%")}, {}),
+    ]
     layout = layout_of(axes, kinds, np.array([0, 1]), notes={}, attrs={}, patients=1)
     unit = layout.nodes["targets"].coordinates["unit"]
     assert unit.dims == ("family", "target")
@@ -116,8 +121,8 @@ def test_a_text_that_scenarios_disagree_on_is_kept_for_each() -> None:
 
 
 def test_a_variable_named_like_a_swept_key_steps_aside() -> None:
-    axes = [Axis("n_dead", 2, {"n_dead": (np.array([1, 2]), {"long_name": "n", "units": "1"})})]
-    layout = layout_of(axes, [Kind(run(0), {})], np.zeros(2, int), notes={}, attrs={}, patients=1)
+    axes = [LabelledAxis("n_dead", 2, {"n_dead": (np.array([1, 2]), {"long_name": "n", "units": "1"})})]
+    layout = layout_of(axes, [ScenarioKind(run(0), {})], np.zeros(2, int), notes={}, attrs={}, patients=1)
     assert [field.name for field in layout.nodes["targets"].fields] == ["alive", "simulated_n_dead"]
 
 

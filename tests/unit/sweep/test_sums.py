@@ -9,7 +9,7 @@ import pytest
 
 from simulator.experiment.preparation import prepare
 from simulator.experiment.schema import Experiment
-from simulator.running.batch import Outcome, PartialRun, outcomes
+from simulator.running.batch import PartialRun, RunResult, outcomes
 from simulator.study.accumulators import Accumulator
 from simulator.sweep.sums import packed, unpacked
 
@@ -24,7 +24,7 @@ CASES = [
 ]
 
 
-def run(words: list[str], replicates: int, before: Outcome | None = None, threads: int = 1) -> Outcome:
+def run(words: list[str], replicates: int, before: RunResult | None = None, threads: int = 1) -> RunResult:
     partial = None if before is None else PartialRun(before.targets, before.estimates, before.decisions, before.sums)
     [outcome] = outcomes([experiment(words, replicates)], partial=[partial], summed=True, threads=threads)
     return outcome
