@@ -1,8 +1,4 @@
-"""Calibration of a cohort's parameters to published numbers.
-
-Knows the simulator; the simulator knows nothing of it. Knows its public names; imports nothing heavy until they are
-used.
-"""
+"""Calibration of a cohort's parameters to published numbers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The command line: `python -m calibration [cohort=NAME] [calibration=NAME] [key=value ...]`.
 
-Knows arguments, files and exit codes, the simulator's own; computes nothing. Hydra's composition stops here.
+Hydra's composition stops here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a calibration file declares: priors, what is left out, readings and their weights, alternatives of the
-model's own choices, how hard to search.
+"""What a calibration file declares: priors, what is left out, readings and their weights, alternatives of the model's
+own choices, how hard to search.
 
-Knows keys, types and ranges; knows no model and no evidence. A number that has a location (a mean, a median, an end)
-is kept as written, since only the model says whether it is a time, a rate or a plain number; `prior_of` reads it.
+A number that has a location (a mean, a median, an end) is kept as written, since only the model says whether it is a
+time, a rate or a plain number; `prior_of` reads it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Lobule: simulate cohorts of treated patients and set them beside what was published.
-
-Knows the public names; imports nothing heavy until one of them is used.
-"""
+"""Lobule: simulate cohorts of treated patients and set them beside what was published."""
 
 from __future__ import annotations
 

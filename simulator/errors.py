@@ -1,4 +1,4 @@
-"""Errors by meaning. Knows what went wrong for whom; knows nothing of where it is shown."""
+"""Errors by meaning."""
 
 from __future__ import annotations
 

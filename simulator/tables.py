@@ -1,12 +1,12 @@
-"""The arrays an engine reads. Knows shapes and codes; knows nothing of who declared them.
+"""The arrays an engine reads.
 
-A *cell* is an (arm, stratum) pair: cell = arm · n_strata + stratum. A *parameter set* is one row of
-the leading dimension; scenarios, draws and calibration steps are all rows of the same arrays.
+A *cell* is an (arm, stratum) pair: cell = arm · n_strata + stratum. A *parameter set* is one row of the leading
+dimension; scenarios, draws and calibration steps are all rows of the same arrays.
 
-Dimensions named in the shapes below: ``B`` parameter sets, ``C`` cells, ``A`` arms, ``S`` states,
-``E`` events, ``F`` effects of states and markers, ``G`` effects of covariates, ``O`` outcomes that an
-event chooses among (all events together), ``X`` covariates, ``T`` adverse-event terms, ``P`` planned
-numbers of administrations (0 to the largest), ``D`` dose levels, ``K`` knots, ``H`` tabulated hazards.
+Dimensions named in the shapes below: ``B`` parameter sets, ``C`` cells, ``A`` arms, ``S`` states, ``E`` events, ``F``
+effects of states and markers, ``G`` effects of covariates, ``O`` outcomes that an event chooses among (all events
+together), ``X`` covariates, ``T`` adverse-event terms, ``P`` planned numbers of administrations (0 to the largest),
+``D`` dose levels, ``K`` knots, ``H`` tabulated hazards.
 """
 
 from __future__ import annotations

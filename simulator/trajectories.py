@@ -1,4 +1,4 @@
-"""What happened to each patient. Knows times, states and visits; knows nothing of what was observed.
+"""What happened to each patient.
 
 The log is the one record; every column is derived from it here and nowhere else.
 """

@@ -1,9 +1,9 @@
 """A calibration beside those under other words for the model's own choices, such as another family of hazards.
 
-Knows fits; knows no file. Every combination of words (`choices`) is fitted to the same targets under the same readings
-and cut to what the model can produce, so their evidence weighs them, readings summed out (Bayes). The first is the
-calibration itself, which nothing here touches. Parts of the posterior that do not depend on a word are not searched
-again. Each is shown with its numbers, and survival by group, also averaged with the probabilities as weights.
+Every combination of words (`choices`) is fitted to the same targets under the same readings and cut to what the model
+can produce, so their evidence weighs them, readings summed out (Bayes). The first is the calibration itself, which
+nothing here touches. Parts of the posterior that do not depend on a word are not searched again. Each is shown with its
+numbers, and survival by group, also averaged with the probabilities as weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the cut of a posterior to what the model can produce does to each number. Knows a fit; prints nothing.
+"""What the cut of a posterior to what the model can produce does to each number.
 
 A term's own posterior says what the targets say under the prior; the joint one is cut to what the model can produce
 (`feasibility`). Where they differ, an assumption of the model narrows a calibrated number: they are shown side by side.

@@ -1,4 +1,4 @@
-"""The posterior under priors twice as wide. Knows a fit and its calibration file; prints nothing.
+"""The posterior under priors twice as wide.
 
 The standard deviation is doubled on the scale where a prior is normal, of pooled strata that of the centre and of the
 spread; concentrations of beta and Dirichlet priors are halved; uniform and fixed ones stay.

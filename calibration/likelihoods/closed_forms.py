@@ -1,7 +1,6 @@
 """Quantities of a declared model that have a closed form: survival of everybody, shares as they were seen.
 
-Knows models, courses, studies and populations as declared; knows no evidence and no prior. Where there is no closed
-form it says why, in words that follow the name of a target: "survival has no closed form: …".
+Where there is no closed form it says why, in words that follow the name of a target: "survival has no closed form: …".
 
 Survival is closed where one death by hazard is all the mortality there is, at risk from entry in every living state:
 either it has no hazard ratios, or its baseline is solved so that its declared curve is that of all patients

@@ -1,5 +1,4 @@
-"""What a simulated term holds, and where it stands where a parameter set cannot be declared with it. Knows priors and a
-declared experiment; simulates nothing.
+"""What a simulated term holds, and where it stands where a parameter set cannot be declared with it.
 
 A term varies some parameters and holds the others. Where the model cannot produce a set together with the held values
 (a response seen in 90 % is too much for the survival that is tried), that is no property of what the term is about: its

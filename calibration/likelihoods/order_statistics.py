@@ -1,12 +1,10 @@
 """Exact probabilities of death counts and order statistics in an uncensored sample.
 
-Knows one survival curve at a few times; knows nothing of parameters, papers or cohorts.
-
 In a sample of n independent times with survival S, let N(t) be the number that are ≤ t. At cut times c₁ < … < c_J the
 counts N(c₁) ≤ … ≤ N(c_J), a *path*, are multinomial in their increments. Given the path, the times between two
 neighbouring cuts are themselves an independent sample, from the law truncated to that segment; so the r-th smallest
-time, which lies in the segment that the path says, is an order statistic there, and the probability that it lies in
-an interval is a difference of two incomplete beta functions (David & Nagaraja 2003, Order Statistics, 2.1 and 2.5).
+time, which lies in the segment that the path says, is an order statistic there, and the probability that it lies in an
+interval is a difference of two incomplete beta functions (David & Nagaraja 2003, Order Statistics, 2.1 and 2.5).
 Everything a paper prints of an uncensored Kaplan–Meier curve is a statement of this kind:
 
 | printed                      | statement                                           |

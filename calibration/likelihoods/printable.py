@@ -1,5 +1,4 @@
-"""Which printed figures no simulated study can have, whatever the parameters. Knows studies, sizes and follow-up; no
-prior and no likelihood.
+"""Which printed figures no simulated study can have, whatever the parameters.
 
 A likelihood by simulation says 0 of them, but only after a search, and of all targets of its term alike. Two things are
 known before: when the last patient is under observation at the latest, and, where every study has the same number of

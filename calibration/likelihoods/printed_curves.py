@@ -1,5 +1,4 @@
-"""Printed medians and landmarks of survival, gathered into one exact statement. Knows entries and sizes of strata;
-knows no survival curve, no parameter and nothing of other targets.
+"""Printed medians and landmarks of survival, gathered into one exact statement.
 
 Applies where nobody was censored before the printed times: then a landmark is a whole count of the stratum, a median
 one of its deaths (EVIDENCE B3). Whatever does not fit is refused by name.

@@ -1,4 +1,4 @@
-"""Likelihood terms by simulation, for what has no closed form. Knows a declared experiment and what was printed.
+"""Likelihood terms by simulation, for what has no closed form.
 
 The probability that a study prints what the paper printed is the mean, over simulated studies with the study's own
 estimators, of the probability that each statistic prints so: 1 or 0, or, with a tolerance τ, that of the statistic plus

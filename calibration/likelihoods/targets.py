@@ -1,8 +1,8 @@
-"""From a cohort's evidence to likelihood terms, under one reading. Knows entries and closed forms; copies no number.
+"""From a cohort's evidence to likelihood terms, under one reading.
 
 Every target with the role `fitted` becomes part of a term, or is named under `left_out`, or is refused by name: a
-target that nobody can compute must not drop out without a word. Counts come from numerators, or are those that print
-as the percentage; intervals are half a printed unit either side of the printed figure. Targets that are held out or
+target that nobody can compute must not drop out without a word. Counts come from numerators, or are those that print as
+the percentage; intervals are half a printed unit either side of the printed figure. Targets that are held out or
 borrowed are never fitted.
 """
 

@@ -1,9 +1,8 @@
-"""Likelihood terms with closed forms, over batches of parameter sets. Knows counts, shares and survival curves;
-knows nothing of evidence files, of priors or of how parameters are searched.
+"""Likelihood terms with closed forms, over batches of parameter sets.
 
 A term has the ids of its targets, the parameters that it looks at, and ``log_density(sets)``, shape (n,), constants
-included: they weigh one reading of a paper against another. A kind of term that simulates will be one more class
-with these three, and nothing that calls them will notice.
+included: they weigh one reading of a paper against another. A kind of term that simulates will be one more class with
+these three, and nothing that calls them will notice.
 
 `ProportionTerm`  n/N, also of several strata together          binomial, a sum of binomials
 `Outcomes`    n₁, n₂, … of N                                 multinomial

@@ -1,4 +1,4 @@
-"""A comparison as nodes of the tree of results. Knows names of dimensions and attributes; computes nothing.
+"""A comparison as nodes of the tree of results.
 
 `survival`: survival by alternative, group and time, and averaged, with a flag on what is extrapolated. `alternatives`:
 evidence and probability of each, and its numbers; only where several were fitted. Times are days.

@@ -1,4 +1,4 @@
-"""Figures of a calibration. Knows fits, draws and paper; computes no statistic but densities and quantiles of draws.
+"""Figures of a calibration.
 
 In the style of `simulator.views.figures`, whose colours and writing they use.
 """

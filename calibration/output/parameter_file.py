@@ -1,9 +1,8 @@
-"""A fit as a file of parameters that the simulator takes, and its draws beside it. Knows the simulator's parameters
-and how they are written; computes no statistic but the medians it is given.
+"""A fit as a file of parameters that the simulator takes, and its draws beside it.
 
 The file is the cohort's own with its calibrated numbers replaced. A number that targets inform becomes the median of
-its posterior under the reading that a run takes if nothing is said; what other readings give stands under `under`.
-A number that no target informs becomes the median of its prior and says that it is an assumption; where the cut to what
+its posterior under the reading that a run takes if nothing is said; what other readings give stands under `under`. A
+number that no target informs becomes the median of its prior and says that it is an assumption; where the cut to what
 the model can produce moves it, it becomes the median of what is left, since the others go with that, unless it is
 borrowed. Shares that sum to one become their means, which do so too. Intervals are of the posterior, which draws have,
 beside those of the prior.

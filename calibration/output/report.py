@@ -1,4 +1,4 @@
-"""A fit in words and columns. Knows rows and digits; computes no statistic."""
+"""A fit in words and columns."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A fit as one self-describing tree, in the layout of ArviZ. Knows names of groups, dimensions and attributes;
-computes nothing.
+"""A fit as one self-describing tree, in the layout of ArviZ.
 
 With `comparison_tree` the only place of this package that builds xarray objects. Groups `posterior`, `prior`,
 `sample_stats` and `log_likelihood` have the dimensions (chain, draw) first: one chain of equally weighted draws.

@@ -1,9 +1,7 @@
 """Choices of the model whose value is a word, such as a family of hazards: which word holds, and which others may.
 
-Knows a composed configuration and the `alternatives` of a calibration file; knows no model, no evidence and no
-posterior. A key is a parameter of the cohort (``survival.family``) or a dotted key as on the command line
-(``course.response``). The word that the configuration has is the one that is calibrated; the others are compared
-with it.
+A key is a parameter of the cohort (``survival.family``) or a dotted key as on the command line (``course.response``).
+The word that the configuration has is the one that is calibrated; the others are compared with it.
 """
 
 from __future__ import annotations

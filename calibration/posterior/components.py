@@ -1,4 +1,4 @@
-"""Independent parts of a posterior, each searched by itself. Knows priors, terms and a sampler; knows no evidence.
+"""Independent parts of a posterior, each searched by itself.
 
 Parameters that no target ties together are searched apart: the posterior is a product over *components*, the connected
 parts of the graph of prior blocks and likelihood terms. Each is small, each has its own weighted draws, and the log

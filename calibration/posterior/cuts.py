@@ -1,4 +1,4 @@
-"""What is kept of a posterior that was cut to what the model can produce. Knows draws and counts; see `feasibility`."""
+"""What is kept of a posterior that was cut to what the model can produce."""
 
 from __future__ import annotations
 

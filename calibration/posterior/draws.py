@@ -1,8 +1,8 @@
-"""Equally weighted draws over all readings of a text. Knows a fit and its random numbers; knows no file.
+"""Equally weighted draws over all readings of a text.
 
 A reading is part of a draw: where texts are read in two ways, a draw is a reading and, given it, a value of every
-number. The first draws are like all: draw i takes the reading that lags most behind its probability, so that the
-first m draws have each reading in a share within 1/m of its probability.
+number. The first draws are like all: draw i takes the reading that lags most behind its probability, so that the first
+m draws have each reading in a share within 1/m of its probability.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A posterior cut to what the model can produce. Knows a fit and the simulator's declarations; knows no file.
+"""A posterior cut to what the model can produce.
 
 Some parameters under which the targets are probable cannot be declared: a response seen in 80 % of patients with
 stomach cancer leaves no room for the assumed progression. They have no data of their own, so that their likelihood is

@@ -1,5 +1,4 @@
-"""A calibration from beginning to end: readings, targets, priors, search, posterior. Knows the order of things;
-knows no file format, and nothing of any one cohort.
+"""A calibration from beginning to end: readings, targets, priors, search, posterior.
 
 The readings of a text are discrete alternatives: each is fitted by itself, the independent parts of its posterior apart
 (`components`), and their evidence weighs them (Bayes).

@@ -1,4 +1,4 @@
-"""Likelihoods that were found, on disk until a calibration ends. Knows records and hashes; knows no likelihood.
+"""Likelihoods that were found, on disk until a calibration ends.
 
 A search asks the same questions again when it is started again, in the same order, bit for bit: so it needs no state of
 its own to go on from where it was cut off, only the answers that it had. A record is the hash of a question, the

@@ -1,8 +1,7 @@
 """What the posterior predicts for each target: simulated studies beside the reported value, and all of them together.
 
-Knows draws, what studies of them report, and entries; knows no file. A study is of the published size, with the
-published estimators. Every target is looked at, be it fitted, held out or borrowed; a fitted target can hardly miss, so
-that its percentile checks the transcription, not the model.
+A study is of the published size, with the published estimators. Every target is looked at, be it fitted, held out or
+borrowed; a fitted target can hardly miss, so that its percentile checks the transcription, not the model.
 
 Together: the distance of a study from the middle of all studies, d² = zᵀC⁺z, with z the normal scores of its mid-ranks
 and C their covariance over studies (Mahalanobis). It accounts for targets that share patients, whereas percentiles one

@@ -1,8 +1,7 @@
 """Survival of groups of patients under draws of a posterior: curves, and means to a time.
 
-Knows a fit and its draws; knows no file and nothing of other models. The curve is the closed form that entered the
-likelihood where there is one (`closed_forms`); otherwise studies of a few draws are simulated, and the share alive is
-counted, with random numbers that all draws share.
+The curve is the closed form that entered the likelihood where there is one (`closed_forms`); otherwise studies of a few
+draws are simulated, and the share alive is counted, with random numbers that all draws share.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""Prior laws of one number, written as functions of a standard normal score. Knows laws; knows no parameter's name.
+"""Prior laws of one number, written as functions of a standard normal score.
 
-Every law is the image of a standard normal variable z under an increasing function: x = F⁻¹(Φ(z)). A prior over
-any number of parameters is then an independent standard normal in these scores, whatever its laws: it needs no
-Jacobian, has no border, and a proposal can be compared with it directly. `value` goes from scores to numbers,
-`score` back.
+Every law is the image of a standard normal variable z under an increasing function: x = F⁻¹(Φ(z)). A prior over any
+number of parameters is then an independent standard normal in these scores, whatever its laws: it needs no Jacobian,
+has no border, and a proposal can be compared with it directly. `value` goes from scores to numbers, `score` back.
 
 | law          | x                                    | scipy.stats                     |
 |--------------|--------------------------------------|---------------------------------|

@@ -1,4 +1,4 @@
-"""Named parameters and their joint prior, in batches. Knows names, laws and pooling; knows no model and no data.
+"""Named parameters and their joint prior, in batches.
 
 A prior is a list of blocks. Each block reads some coordinates and gives named numbers; a coordinate is a standard
 normal score (see `laws`), so the prior of all coordinates together is a standard normal vector of independent

@@ -1,7 +1,4 @@
-"""Affine-invariant ensemble sampling (Goodman & Weare 2010), a cross-check of `imis` by another algorithm.
-
-Knows a log likelihood over standard normal coordinates, and the optional package emcee (the extra `calibration`).
-"""
+"""Affine-invariant ensemble sampling (Goodman & Weare 2010), a cross-check of `imis` by another algorithm."""
 
 from __future__ import annotations
 

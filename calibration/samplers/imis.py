@@ -1,16 +1,14 @@
 """Incremental mixture importance sampling (Raftery & Bao 2010, Biometrics 66:1162-1173).
 
-Knows a log likelihood over standard normal coordinates; knows nothing of what they stand for.
-
 Begin with draws from the prior and weigh them by the likelihood. Then, again and again, put a normal component where
-the greatest weight is, with the covariance of the points around it, draw from it, and weigh all points drawn so far
-by prior·likelihood over the density of the whole mixture q = (N₀·prior + B·Σ components)/N they came from. The prior
-stays in the mixture, so that weights are bounded and a mode that the components miss is still seen. The mean weight
-estimates the evidence. (A mixture with the prior in it: Hesterberg 1995, Technometrics 37:185.)
+the greatest weight is, with the covariance of the points around it, draw from it, and weigh all points drawn so far by
+prior·likelihood over the density of the whole mixture q = (N₀·prior + B·Σ components)/N they came from. The prior stays
+in the mixture, so that weights are bounded and a mode that the components miss is still seen. The mean weight estimates
+the evidence. (A mixture with the prior in it: Hesterberg 1995, Technometrics 37:185.)
 
-Here the prior is standard normal in every coordinate (see `priors.laws`), so distances to a point are plain.
-All randomness has an address (seed, stream, stage, row, column), and every density is computed row by row: the result
-is the same to the bit whatever the batches in which the likelihood is evaluated.
+Here the prior is standard normal in every coordinate (see `priors.laws`), so distances to a point are plain. All
+randomness has an address (seed, stream, stage, row, column), and every density is computed row by row: the result is
+the same to the bit whatever the batches in which the likelihood is evaluated.
 """
 
 from __future__ import annotations

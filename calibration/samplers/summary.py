@@ -1,7 +1,4 @@
-"""What weighted draws say: quantiles, effective size, and how much the data moved each number.
-
-Knows arrays; knows no file and prints nothing.
-"""
+"""What weighted draws say: quantiles, effective size, and how much the data moved each number."""
 
 from __future__ import annotations
 

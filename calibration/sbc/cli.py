@@ -1,7 +1,4 @@
-"""The command line of simulation-based calibration: `python -m calibration.sbc [cohort=NAME] [key=value ...]`.
-
-Knows arguments, files and exit codes, the simulator's own; computes nothing.
-"""
+"""The command line of simulation-based calibration: `python -m calibration.sbc [cohort=NAME] [key=value ...]`."""
 
 from __future__ import annotations
 

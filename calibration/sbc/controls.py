@@ -1,7 +1,7 @@
-"""Wrong posteriors, which a check of posteriors must find out: its negative controls. Knows terms and draws.
+"""Wrong posteriors, which a check of posteriors must find out: its negative controls.
 
-`prior`: the likelihood ignores its data, so the posterior is the prior. Ranks of parameters stay uniform; only the
-rank of the log likelihood shows it (Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková, Gelman & Vehtari 2023, Bayesian
+`prior`: the likelihood ignores its data, so the posterior is the prior. Ranks of parameters stay uniform; only the rank
+of the log likelihood shows it (Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková, Gelman & Vehtari 2023, Bayesian
 Analysis, doi:10.1214/23-BA1404).
 
 `gaussian`: what is usually done with a printed median and landmarks of survival: log median and survival are taken as

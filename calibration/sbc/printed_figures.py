@@ -1,5 +1,4 @@
-"""What a study would have printed where a real paper printed a figure. Knows studies, entries and rounding; knows no
-prior and no likelihood.
+"""What a study would have printed where a real paper printed a figure.
 
 Rules, so that what is printed is a function of the study, and likelihoods can be exact:
 

@@ -1,8 +1,8 @@
 """Whether ranks are uniform, as they must be if posteriors are right: χ², ECDF, coverage, calibration of alternatives.
 
-Knows ranks; knows no model, no paper and no posterior. A *rank* is the number of L draws below the truth, 0 to L; if
-truth and draws are exchangeable given the data it is uniform over L + 1 values (Talts, Betancourt, Simpson, Vehtari &
-Gelman 2018, arXiv:1804.06788). A *position* is (rank + a uniform number)/(L + 1): uniform over (0, 1) then.
+A *rank* is the number of L draws below the truth, 0 to L; if truth and draws are exchangeable given the data it is
+uniform over L + 1 values (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, arXiv:1804.06788). A *position* is (rank +
+a uniform number)/(L + 1): uniform over (0, 1) then.
 
 Every check is a p-value. Those of the ECDF, of coverage and of alternatives are exact, so that a family-wise level is
 kept to whatever the number of papers; χ² is the usual approximation, in bins with an expected count of 5 or more.

@@ -1,4 +1,4 @@
-"""A study of ranks in words and columns. Knows ranks, checks and digits; computes no check."""
+"""A study of ranks in words and columns."""
 
 from __future__ import annotations
 

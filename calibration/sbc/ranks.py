@@ -1,10 +1,9 @@
 """Simulation-based calibration: the rank of every truth in the posterior of its simulated paper.
 
-Knows the order of things: paper, fit, draws, ranks. A paper is fitted as any cohort is, by `fit`, under every reading;
-L draws are taken from the posterior, independently of each other, and the truth is ranked among them: every number
-with a prior, and the log likelihood, without which a likelihood that ignores its data would pass (Talts et al. 2018,
-arXiv:1804.06788; Modrák et al. 2023, doi:10.1214/23-BA1404). If prior, simulation, likelihood and search belong
-together, ranks are uniform (`rank_checks`).
+A paper is fitted as any cohort is, by `fit`, under every reading; L draws are taken from the posterior, independently
+of each other, and the truth is ranked among them: every number with a prior, and the log likelihood, without which a
+likelihood that ignores its data would pass (Talts et al. 2018, arXiv:1804.06788; Modrák et al. 2023,
+doi:10.1214/23-BA1404). If prior, simulation, likelihood and search belong together, ranks are uniform (`rank_checks`).
 
 Two things are as they are where draws are used (`simulator.running.draws`): a reading is part of a draw, and a draw
 that the model cannot produce is left out. Truths are drawn so as well, so that prior and posterior are cut alike.

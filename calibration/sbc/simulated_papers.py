@@ -1,9 +1,8 @@
 """Papers of which the truth is known: parameters from the prior, a study simulated with them, and its figures printed.
 
-Knows a fit (its readings, priors and experiments), studies and evidence; searches nothing. A paper is a copy of the
-cohort's evidence in which every fitted target says what the simulated study found, by its own estimator, with its own
-denominators, and with the decimals of the real paper. What is not fitted is not in the copy, nor are the checks and
-notes that are about the real figures (`checks`, `survivors`).
+A paper is a copy of the cohort's evidence in which every fitted target says what the simulated study found, by its own
+estimator, with its own denominators, and with the decimals of the real paper. What is not fitted is not in the copy,
+nor are the checks and notes that are about the real figures (`checks`, `survivors`).
 
 Everything about paper i has an address (seed, i, …): no paper knows how many others there are.
 """

@@ -1,4 +1,4 @@
-"""The command line taken apart: command, options, overrides. Knows arguments; judges no configuration."""
+"""The command line taken apart: command, options, overrides."""
 
 from __future__ import annotations
 

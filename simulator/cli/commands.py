@@ -1,7 +1,4 @@
-"""The commands: a run, an explanation, the evidence, the configuration, the page of a run or sweep.
-
-Knows folders, terminals and exit codes; computes nothing.
-"""
+"""The commands: a run, an explanation, the evidence, the configuration, the page of a run or sweep."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The help: its words from the primary configuration, its lists from the files there are.
-
-Knows what a configuration looks like to a modeler; knows no key by name.
-"""
+"""The help: its words from the primary configuration, its lists from the files there are."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The command ``--multirun``: from overrides to one store, with progress on the way.
-
-Knows folders, terminals, launchers by name and how a sweep is resumed; computes nothing.
-"""
+"""The command ``--multirun``: from overrides to one store, with progress on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far work has come: a bar on a terminal, a line now and then in a log. Knows numbers; knows no work."""
+"""How far work has come: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 

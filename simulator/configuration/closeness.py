@@ -1,8 +1,7 @@
 """Which file is closest to the run, where a reading of the evidence and a file set the same key.
 
-Knows defaults lists and readings. A file is as close as the cohort that names it: the cohort of the run is closer than
-one whose file it builds on, and a file is closer than one of its folder that it builds on. Between equals a reading
-wins over a file.
+A file is as close as the cohort that names it: the cohort of the run is closer than one whose file it builds on, and a
+file is closer than one of its folder that it builds on. Between equals a reading wins over a file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws of a posterior, each a configuration of its own. Knows the group ``parameters``; knows no file and no model.
+"""Draws of a posterior, each a configuration of its own.
 
 A file of parameters may say, beside its parameters:
 

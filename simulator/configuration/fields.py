@@ -1,8 +1,8 @@
-"""The base of everything declared. Knows strictness and units; knows nothing of cohorts.
+"""The base of everything declared.
 
-A declared number may be a literal, text with a unit, a reference to a parameter
-(``parameters.response.onset_median``), or a mapping from stratum to any of these. Which of them is a
-time, a rate or a plain number is known only where it is used; `values.resolve` turns it into an array.
+A declared number may be a literal, text with a unit, a reference to a parameter (``parameters.response.onset_median``),
+or a mapping from stratum to any of these. Which of them is a time, a rate or a plain number is known only where it is
+used; `values.resolve` turns it into an array.
 """
 
 from __future__ import annotations

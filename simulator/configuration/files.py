@@ -1,7 +1,6 @@
 """Configuration files: YAML read strictly, with the line of every fault.
 
-Knows YAML's traps and what no configuration may hold; knows no key and no meaning. Text that two readers of
-YAML would take for different things (`010`, `NO`, `12:30`) is refused rather than guessed.
+Text that two readers of YAML would take for different things (`010`, `NO`, `12:30`) is refused rather than guessed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What pydantic found, in a modeler's words. Knows keys and types; knows nothing of what they mean."""
+"""What pydantic found, in a modeler's words."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What a user sets: ``key=value`` in Hydra's grammar, each checked before anything is composed.
-
-Knows the grammar, its traps and the names that can begin a key; whether a key and its value mean anything
-is for the schema to say.
-"""
+"""What a user sets: ``key=value`` in Hydra's grammar, each checked before anything is composed."""
 
 from __future__ import annotations
 

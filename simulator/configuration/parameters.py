@@ -1,7 +1,5 @@
 """Which parameters a run takes: those that calibration started from, calibrated point values, draws of a posterior.
 
-Knows the keys of a file of parameters that are no parameters, and tables of draws beside it; knows no parameter.
-
 | `parameters=` | |
 |---|---|
 | (nothing) | what the cohort names |

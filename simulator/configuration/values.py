@@ -1,7 +1,7 @@
-"""From declared numbers to arrays. Knows parameters, strata and dimensions; knows no model.
+"""From declared numbers to arrays.
 
-An `Expression` becomes an array of shape (parameter sets, strata). Problems are collected, never
-raised one at a time, so that a modeler sees all of them at once.
+An `Expression` becomes an array of shape (parameter sets, strata). Problems are collected, never raised one at a time,
+so that a modeler sees all of them at once.
 """
 
 from __future__ import annotations

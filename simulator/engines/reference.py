@@ -1,16 +1,15 @@
-"""The reference engine: SimPy decides every race. Knows tables and a calendar; knows no declaration.
+"""The reference engine: SimPy decides every race.
 
-Written to be read beside a paper. Each patient is a process. Whatever may happen to a patient next
-(an event, a visit) is an entry of SimPy's calendar at an absolute time; the calendar wakes the patient
-at the first of them, the patient changes state and markers, and entries whose rate has changed are
-withdrawn and entered anew. Ties are settled by the calendar's priorities: model events in declared
-order, then the administration.
+Written to be read beside a paper. Each patient is a process. Whatever may happen to a patient next (an event, a visit)
+is an entry of SimPy's calendar at an absolute time; the calendar wakes the patient at the first of them, the patient
+changes state and markers, and entries whose rate has changed are withdrawn and entered anew. Ties are settled by the
+calendar's priorities: model events in declared order, then the administration.
 
-Canonical arithmetic (DESIGN section 4; `engines.compiled` follows the same, to the bit): an event at
-risk has a budget E = −log(u). With hazard ratio r its cumulative hazard H spends it; when r changes,
-``remaining = max(remaining − r·(H(t − origin) − anchor), 0)``, ``anchor = H(t − origin)``; it fires at
-``max(now, origin + H⁻¹(anchor + remaining / r))``. The ratio is the product of the ratios of state and
-markers in declared order, times the patient's own factor (arm, then covariates in declared order).
+Canonical arithmetic (DESIGN section 4; `engines.compiled` follows the same, to the bit): an event at risk has a budget
+E = −log(u). With hazard ratio r its cumulative hazard H spends it; when r changes, ``remaining = max(remaining − r·(H(t
+− origin) − anchor), 0)``, ``anchor = H(t − origin)``; it fires at ``max(now, origin + H⁻¹(anchor + remaining / r))``.
+The ratio is the product of the ratios of state and markers in declared order, times the patient's own factor (arm, then
+covariates in declared order).
 """
 
 from __future__ import annotations

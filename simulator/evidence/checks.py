@@ -1,4 +1,4 @@
-"""How reported figures must agree with one another. Knows entries; knows nothing of readings or models."""
+"""How reported figures must agree with one another."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One reported figure: how it was printed, where, and the statistic that a simulated study computes for it.
-
-Knows a figure and its own arithmetic; knows nothing of other figures, of models or of how they are simulated.
-"""
+"""One reported figure: how it was printed, where, and the statistic that a simulated study computes for it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A cohort's evidence: reported figures, how they must agree, and the readings they allow.
-
-Knows entries and readings; knows nothing of models, of calibration or of how anything is simulated.
-"""
+"""A cohort's evidence: reported figures, how they must agree, and the readings they allow."""
 
 from __future__ import annotations
 

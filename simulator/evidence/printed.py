@@ -1,4 +1,4 @@
-"""Figures in printed text, as journals and reports write them. Knows typography; knows no entry and no unit of ours.
+"""Figures in printed text, as journals and reports write them.
 
 A text is read in every way that it allows: ``1,234`` is a thousand and a decimal comma. Whoever knows the value takes
 the figures that are equal to it.

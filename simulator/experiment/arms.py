@@ -1,7 +1,4 @@
-"""Contrasts between arms that a study is asked for: the statistics of two groups that it then computes.
-
-Knows arms, events and terms by name; computes nothing.
-"""
+"""Contrasts between arms that a study is asked for: the statistics of two groups that it then computes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Decisions that a study would be read for: a bound of a proportion's interval beside a threshold.
-
-Knows targets by their ids; knows nothing of how an interval is computed or of how anything is simulated.
-"""
+"""Decisions that a study would be read for: a bound of a proportion's interval beside a threshold."""
 
 from __future__ import annotations
 

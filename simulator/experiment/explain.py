@@ -1,4 +1,4 @@
-"""What follows from a declaration, in words. Knows tables and names; simulates nothing."""
+"""What follows from a declaration, in words."""
 
 from __future__ import annotations
 

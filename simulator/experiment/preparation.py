@@ -1,7 +1,4 @@
-"""Everything that can be refused is refused here, all at once, before any work and any folder.
-
-Knows arguments, the order of checks and where a run may write; imports neither xarray nor matplotlib.
-"""
+"""Everything that can be refused is refused here, all at once, before any work and any folder."""
 
 from __future__ import annotations
 

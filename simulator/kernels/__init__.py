@@ -1,1 +1,1 @@
-"""Numeric kernels: elementary functions, uniforms by address, hazards, quantiles. Knows numbers alone."""
+"""Numeric kernels: elementary functions, uniforms by address, hazards, quantiles."""

@@ -1,10 +1,10 @@
-"""Elementary functions in plain arithmetic. Knows floating point; knows nothing of hazards.
+"""Elementary functions in plain arithmetic.
 
-Only + − × ÷, comparisons, integer operations, square root and an explicit fused multiply-add: every processor
-gives the same bits, both engines agree exactly, and LLVM vectorises a loop over any function up to the gamma
-family (selects in place of branches, no table); the gamma family branches and iterates. Errors are given in
-units in the last place (ulp) or relative; they are measured against mpmath in tests/unit/kernels/test_elementary.py.
-An argument outside a function's domain gives NaN.
+Only + − × ÷, comparisons, integer operations, square root and an explicit fused multiply-add: every processor gives the
+same bits, both engines agree exactly, and LLVM vectorises a loop over any function up to the gamma family (selects in
+place of branches, no table); the gamma family branches and iterates. Errors are given in units in the last place (ulp)
+or relative; they are measured against mpmath in tests/unit/kernels/test_elementary.py. An argument outside a function's
+domain gives NaN.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who ever has something that each of several occasions may bring, with a shared probit frailty. Knows numbers only."""
+"""Who ever has something that each of several occasions may bring, with a shared probit frailty."""
 
 from __future__ import annotations
 

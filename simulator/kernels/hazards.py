@@ -1,18 +1,18 @@
-"""Families of hazards: cumulative hazard and its inverse. Knows time in days; knows nothing of events.
+"""Families of hazards: cumulative hazard and its inverse.
 
 Every family is a record in `FAMILIES`, with two scalar kernels of one form, `<family>_cumulative(t, p0, p1, p2)` and
-`<family>_inverse(x, p0, p1, p2)`, which a loop over arrays inlines; `cumulative_hazard` and
-`inverse_cumulative_hazard` choose among them by code. t is in days; x, a cumulative hazard, has no unit.
-H(t ≤ 0) = 0 and H⁻¹(0) = 0 (but for `fixed`), H never decreases, H⁻¹(x) = inf where x is never reached.
-Valid parameters and t or x in [0, inf] never give NaN. H(H⁻¹(x)) = x to 1e-13 relative, the gamma families
-to 1e-10. `kernel_parameters` turns the parameters that people name into p0, p1, p2.
+`<family>_inverse(x, p0, p1, p2)`, which a loop over arrays inlines; `cumulative_hazard` and `inverse_cumulative_hazard`
+choose among them by code. t is in days; x, a cumulative hazard, has no unit. H(t ≤ 0) = 0 and H⁻¹(0) = 0 (but for
+`fixed`), H never decreases, H⁻¹(x) = inf where x is never reached. Valid parameters and t or x in [0, inf] never give
+NaN. H(H⁻¹(x)) = x to 1e-13 relative, the gamma families to 1e-10. `kernel_parameters` turns the parameters that people
+name into p0, p1, p2.
 
 To add a family: a code, its two kernels, a line in each of the two choices by the code, a function that converts its
 parameters, and its record; then a row in tests/unit/kernels/test_hazards.py.
 
 Generalised gamma (Prentice 1974, Biometrika 61; Jackson 2016, J. Stat. Softw. 70(8)), with P and Q(·, ·) the
-regularised incomplete gamma functions: w = (log t − mu)/sigma, u = Q⁻²·e^(Q·w); S = Q(Q⁻², u) for Q > 0,
-P(Q⁻², u) for Q < 0, Φ(−w) for Q = 0. Q = 1 is Weibull(1/sigma, e^mu), Q = sigma gamma, Q = 0 log-normal.
+regularised incomplete gamma functions: w = (log t − mu)/sigma, u = Q⁻²·e^(Q·w); S = Q(Q⁻², u) for Q > 0, P(Q⁻², u) for
+Q < 0, Φ(−w) for Q = 0. Q = 1 is Weibull(1/sigma, e^mu), Q = sigma gamma, Q = 0 log-normal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A baseline hazard under a mixture. Knows survival curves on a grid; knows nothing of what they mean.
+"""A baseline hazard under a mixture.
 
 Arrays are (points, elements): an element of a batch is one curve, and all of a call are computed together, each by the
 arithmetic that it would have alone. Loops over elements hold few arrays each, so that they vectorise.

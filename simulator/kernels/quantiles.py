@@ -1,8 +1,8 @@
-"""Distributions of intervals, lags, covariates and accrual. Knows a uniform and three numbers; draws nothing.
+"""Distributions of intervals, lags, covariates and accrual.
 
-A draw is `quantile(code, u, p0, p1, p2)` at a uniform u in (0, 1): by inversion, a larger u never gives a
-smaller value. `cumulative` is the distribution function, for solvers. Values have the unit of the parameters.
-A spread of 0 (sd, sigma, high − low) is allowed and gives the fixed value.
+A draw is `quantile(code, u, p0, p1, p2)` at a uniform u in (0, 1): by inversion, a larger u never gives a smaller
+value. `cumulative` is the distribution function, for solvers. Values have the unit of the parameters. A spread of 0
+(sd, sigma, high − low) is allowed and gives the fixed value.
 
 To add a distribution: a code, a record in `DISTRIBUTIONS`, and its formula in `quantile` and in `cumulative`; then a
 row in tests/unit/kernels/test_quantiles.py.

@@ -1,10 +1,10 @@
-"""Uniform random numbers by address. Knows addresses and bits; knows nothing of what they decide.
+"""Uniform random numbers by address.
 
-A draw is a function of its address (seed, patient, replicate, stream, occurrence) and of nothing else: no
-decision can change the random numbers of another one. The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw
-2011, "Parallel random numbers: as easy as 1, 2, 3", SC'11; constants and known answers from their Random123). Key: the
-two 32-bit words of the seed, low word first. Counter words: patient, replicate, stream, occurrence, each in [0, 2^32);
-the tables see to that range, and a kernel keeps the low 32 bits without a word.
+A draw is a function of its address (seed, patient, replicate, stream, occurrence) and of nothing else: no decision can
+change the random numbers of another one. The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel
+random numbers: as easy as 1, 2, 3", SC'11; constants and known answers from their Random123). Key: the two 32-bit words
+of the seed, low word first. Counter words: patient, replicate, stream, occurrence, each in [0, 2^32); the tables see to
+that range, and a kernel keeps the low 32 bits without a word.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is treated: arms, strata, covariates. Knows one cohort as declared; knows no disease."""
+"""Who is treated: arms, strata, covariates."""
 
 from __future__ import annotations
 

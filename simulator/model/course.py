@@ -1,4 +1,4 @@
-"""Administrations: when, how many, how much, and what each may bring. Knows one arm's course as declared."""
+"""Administrations: when, how many, how much, and what each may bring."""
 
 from __future__ import annotations
 

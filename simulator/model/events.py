@@ -1,4 +1,4 @@
-"""From declared events to the event arrays of `ModelTables`. Knows a declared model; knows no cohort.
+"""From declared events to the event arrays of `ModelTables`.
 
 Every name is known to exist: `Model.check` has passed.
 """

@@ -1,8 +1,8 @@
-"""States, markers, events and effects. Knows a multi-state model as declared; knows no cohort.
+"""States, markers, events and effects.
 
-An event leaves its ``from`` states for its ``to`` state and sets or clears markers. It is driven by a
-hazard (Putter, Fiocco & Geskus 2007) or by the success of an administration; an event that declares
-both is driven as ``course.response`` says.
+An event leaves its ``from`` states for its ``to`` state and sets or clears markers. It is driven by a hazard (Putter,
+Fiocco & Geskus 2007) or by the success of an administration; an event that declares both is driven as
+``course.response`` says.
 """
 
 from __future__ import annotations

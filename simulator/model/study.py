@@ -1,4 +1,4 @@
-"""What the investigators did: accrual, follow-up, assessments, populations. Knows a study as declared."""
+"""What the investigators did: accrual, follow-up, assessments, populations."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """What the curves of a run rest on: provenance classes in its record, and how far what was reported looks along them.
-Knows where a declaration refers to parameters, and what printed numbers look at; knows no array.
 
-A number has one of the provenance classes `EVIDENCE` or `ASSUMPTION`; a number that stands in a declaration itself
-has none and counts as assumed, as a parameter without a class does.
+A number has one of the provenance classes `EVIDENCE` or `ASSUMPTION`; a number that stands in a declaration itself has
+none and counts as assumed, as a parameter without a class does.
 """
 
 from __future__ import annotations

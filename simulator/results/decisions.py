@@ -1,6 +1,6 @@
 """Decisions of every simulated study as a node of the tree: their probabilities, and the width of the intervals.
 
-Knows intervals and rules; knows nothing of how a study was simulated. Every figure has its Monte-Carlo error beside it.
+Every figure has its Monte-Carlo error beside it.
 """
 
 from __future__ import annotations

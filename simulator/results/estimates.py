@@ -1,4 +1,4 @@
-"""Statistics that a user asked for, of every simulated study, as a node. Knows values; estimates nothing but spread.
+"""Statistics that a user asked for, of every simulated study, as a node.
 
 Beside what each study finds stand the mean over studies with its Monte-Carlo error, and how studies vary.
 """

@@ -1,7 +1,7 @@
-"""The run record. Knows what a run was made of and how to say it; knows nothing of arrays.
+"""The run record.
 
-A record is flat: text and numbers, so that it can be the attributes of a file. It holds no time, host
-or absolute path: two runs of the same thing have the same record.
+A record is flat: text and numbers, so that it can be the attributes of a file. It holds no time, host or absolute path:
+two runs of the same thing have the same record.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Trees on disk. Knows files, bytes and how to replace one safely; knows nothing of what is in a tree.
+"""Trees on disk.
 
-A run is one NetCDF-4 file with a group per node. The same tree always gives the same bytes: no times,
-no host, a fixed order of everything. After the last byte that NetCDF knows of stands the SHA-256 of all before it,
-which every opening checks: HDF5's own checksums see no damage in text, scalars, attributes and names. Those that it
-has, fletcher32 of each chunk, guard what is read of a large file after it was opened.
+A run is one NetCDF-4 file with a group per node. The same tree always gives the same bytes: no times, no host, a fixed
+order of everything. After the last byte that NetCDF knows of stands the SHA-256 of all before it, which every opening
+checks: HDF5's own checksums see no damage in text, scalars, attributes and names. Those that it has, fletcher32 of each
+chunk, guard what is read of a large file after it was opened.
 """
 
 from __future__ import annotations

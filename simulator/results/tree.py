@@ -1,5 +1,4 @@
-"""Arrays in, one self-describing tree out. Knows the names of nodes, variables and attributes; knows nothing
-of how anything was simulated, and estimates nothing but the spread of replicates.
+"""Arrays in, one self-describing tree out.
 
 The only place where xarray objects are built. Every variable has ``long_name`` and ``units`` ("" for text), but for
 numbers of a node in which each label has a unit of its own: its coordinate ``stored_unit`` says it, and the node makes

@@ -1,9 +1,9 @@
-"""Declared experiments, run in blocks of patients, each into an outcome. Knows the order of the steps.
+"""Declared experiments, run in blocks of patients, each into an outcome.
 
-A block holds whole replicates. Blocks are simulated, observed and reduced in threads, each block in one; what they
-find is put together in the order of replicates, by rules that do not depend on where blocks begin. So neither their
-size, nor the number of threads, nor the engine, nor the experiments that are run together can change a result, and
-memory does not grow with the number of replicates unless histories are asked for.
+A block holds whole replicates. Blocks are simulated, observed and reduced in threads, each block in one; what they find
+is put together in the order of replicates, by rules that do not depend on where blocks begin. So neither their size,
+nor the number of threads, nor the engine, nor the experiments that are run together can change a result, and memory
+does not grow with the number of replicates unless histories are asked for.
 """
 
 from __future__ import annotations

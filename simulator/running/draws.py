@@ -1,8 +1,8 @@
 """An experiment over draws of a posterior: a crossed design, draws × replicates that share their random numbers.
 
-Knows the order of things. Each draw is a parameter set, declared and solved like any other, many side by side. A draw
-that the model cannot produce (more responses than its progression leaves room for) is left out, named in the record,
-and the next takes its place: the posterior is cut to what can be simulated.
+Each draw is a parameter set, declared and solved like any other, many side by side. A draw that the model cannot
+produce (more responses than its progression leaves room for) is left out, named in the record, and the next takes its
+place: the posterior is cut to what can be simulated.
 """
 
 from __future__ import annotations

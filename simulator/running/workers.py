@@ -1,4 +1,4 @@
-"""Tasks in threads, their results in order. Knows threads; knows nothing of what is done."""
+"""Tasks in threads, their results in order."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The solved parts of a compiled model: baseline, latent response, adverse-event thresholds.
-
-Knows which declared numbers are consequences and where the solved ones go; the quadrature is `latent`'s
-and `exposure`'s.
-"""
+"""The solved parts of a compiled model: baseline, latent response, adverse-event thresholds."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How many administrations patients receive, and what each may bring. Knows quadrature; simulates nothing.
+"""How many administrations patients receive, and what each may bring.
 
-A paper reports the share of patients who *ever* had an adverse event. The probability per administration
-is solved so that this share holds with the shared frailty and with the number of administrations that
-patients really receive at the reference design.
+A paper reports the share of patients who *ever* had an adverse event. The probability per administration is solved so
+that this share holds with the shared frailty and with the number of administrations that patients really receive at the
+reference design.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What a multiplier's quadrature is made of, on a grid of days. Knows declarations; solves and simulates nothing.
+"""What a multiplier's quadrature is made of, on a grid of days.
 
-Three things a paper reports are consequences, not parameters: the survival of everybody (a mixture of
-responders and others), the share in whom a response was seen, and the time at which it was seen. Here the
-baseline hazard, the latent probability and the latent median are solved (`mixture`) so that those come out, at the
-`parameters.reference` design of the published study.
+Three things a paper reports are consequences, not parameters: the survival of everybody (a mixture of responders and
+others), the share in whom a response was seen, and the time at which it was seen. Here the baseline hazard, the latent
+probability and the latent median are solved (`mixture`) so that those come out, at the `parameters.reference` design of
+the published study.
 
-The class that can be solved: one event (the *multiplier*, here always a response) that does not depend on
-death, seen from entry, whose competing events do not depend on it; deaths on the forward clock. Anything
-else is refused by name, and the modeler gives latent values.
+The class that can be solved: one event (the *multiplier*, here always a response) that does not depend on death, seen
+from entry, whose competing events do not depend on it; deaths on the forward clock. Anything else is refused by name,
+and the modeler gives latent values.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The baseline of a mixture, and the latent response behind an observed one. Knows equations; knows no declaration.
+"""The baseline of a mixture, and the latent response behind an observed one.
 
 Two equations a stratum: the share in whom the multiplier is seen is the printed one, and half of those in whom it is
-seen, in all strata together, have been seen by the printed median. The unknowns are a latent probability by stratum
-and one latent median. Newton's method, Broyden's formula for its matrices (Broyden 1965), from where a coarse grid
-ends; what does not converge so is searched with care, and what cannot be solved is named.
+seen, in all strata together, have been seen by the printed median. The unknowns are a latent probability by stratum and
+one latent median. Newton's method, Broyden's formula for its matrices (Broyden 1965), from where a coarse grid ends;
+what does not converge so is searched with care, and what cannot be solved is named.
 
 Parameter sets are worked on side by side, and none knows its neighbours.
 """

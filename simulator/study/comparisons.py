@@ -1,4 +1,4 @@
-"""What papers say of two groups: difference, ratio, hazard ratio, log-rank test. Knows groups in order; no patients.
+"""What papers say of two groups: difference, ratio, hazard ratio, log-rank test.
 
 The hazard ratio is that of the first group over the second: Cox's partial likelihood (1972) of one binary covariate
 with Efron's treatment of ties (1977), the default of R and lifelines. It is 0 where no death of the first group came

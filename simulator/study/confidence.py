@@ -1,4 +1,4 @@
-"""Ends of confidence intervals as papers print them, around Kaplan–Meier estimates. Knows groups in order; no patients.
+"""Ends of confidence intervals as papers print them, around Kaplan–Meier estimates.
 
 With S the product-limit estimate, σ² = Σ dᵢ/(nᵢ(nᵢ − dᵢ)) (Greenwood 1926) and z the normal quantile of the level:
 

@@ -1,8 +1,8 @@
-"""Spreads of a crossed design: draws of parameters × replicate studies that share random numbers. Knows numbers alone.
+"""Spreads of a crossed design: draws of parameters × replicate studies that share random numbers.
 
 Draw i of D and replicate j of R give y_ij = μ + a_i + b_j + e_ij: what the parameters of a draw do, what the random
-numbers of a replicate do to all draws alike, and the rest. With the mean squares of a two-way layout with one number
-a cell (Searle, Casella & McCulloch 1992, Variance Components, ch. 4)
+numbers of a replicate do to all draws alike, and the rest. With the mean squares of a two-way layout with one number a
+cell (Searle, Casella & McCulloch 1992, Variance Components, ch. 4)
 
     A = R·Σ(ȳ_i· − ȳ)²/(D − 1),  B = D·Σ(ȳ_·j − ȳ)²/(R − 1),  E = Σ(y_ij − ȳ_i· − ȳ_·j + ȳ)²/((D − 1)(R − 1))
 

@@ -1,4 +1,4 @@
-"""Intervals of proportions, and what would be decided on them, in every study. Knows counts; knows no patients.
+"""Intervals of proportions, and what would be decided on them, in every study.
 
 Both intervals are two-sided at confidence 1 − α, for k of n:
 

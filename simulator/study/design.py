@@ -1,7 +1,7 @@
-"""How patients were watched: accrual, follow-up, assessments, populations. Knows rules; draws nothing.
+"""How patients were watched: accrual, follow-up, assessments, populations.
 
-Dimensions of the shapes are those of `simulator.tables`: ``B`` parameter sets, ``C`` cells, ``E`` events,
-``T`` adverse-event terms. Times are days.
+Dimensions of the shapes are those of `simulator.tables`: ``B`` parameter sets, ``C`` cells, ``E`` events, ``T``
+adverse-event terms. Times are days.
 """
 
 from __future__ import annotations

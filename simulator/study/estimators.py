@@ -1,4 +1,4 @@
-"""The estimators that papers use, by name. Knows the closed registry; the formulas stand elsewhere."""
+"""The estimators that papers use, by name."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What investigators would have seen of simulated patients. Knows follow-up and visits; estimates nothing.
+"""What investigators would have seen of simulated patients.
 
-What *happened* (onset) and what was *seen* (at an assessment visit, before the end of observation) are kept
-apart. Follow-up is half-open: something at time t is seen if and only if t < end of follow-up.
+What *happened* (onset) and what was *seen* (at an assessment visit, before the end of observation) are kept apart.
+Follow-up is half-open: something at time t is seen if and only if t < end of follow-up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When what stands in a log was seen: compiled walks, a patient after the other. Knows rows and visits; no names.
+"""When what stands in a log was seen: compiled walks, a patient after the other.
 
 Throughout: ``entered`` is the state that each code of a log leads to, NONE for a code that changes no state. Times are
 days since entry; +inf stands for never.

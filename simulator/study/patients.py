@@ -1,4 +1,4 @@
-"""What estimators ask of the patients of R studies, N in each. Knows variables and who counts; knows no estimator."""
+"""What estimators ask of the patients of R studies, N in each."""
 
 from __future__ import annotations
 

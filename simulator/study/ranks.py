@@ -1,4 +1,4 @@
-"""Where a reported number falls among simulated ones. Knows numbers; knows nothing of how they were made."""
+"""Where a reported number falls among simulated ones."""
 
 from __future__ import annotations
 

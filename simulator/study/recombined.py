@@ -1,9 +1,9 @@
-"""Studies put together anew from the patients of simulated ones. Knows who stands where; simulates nothing.
+"""Studies put together anew from the patients of simulated ones.
 
 Patients of one place in a study (the j-th of each) have one law and know nothing of each other, so any choice of one
-patient for each place is a study that could have been. Averages over many such studies depend on how many patients
-were simulated, no longer on how often each was used: an incomplete generalised U-statistic (Lee 1990, *U-Statistics*,
-4.3), for the price of estimation alone.
+patient for each place is a study that could have been. Averages over many such studies depend on how many patients were
+simulated, no longer on how often each was used: an incomplete generalised U-statistic (Lee 1990, *U-Statistics*, 4.3),
+for the price of estimation alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What statistics of all patients are given by: groups of patients, events and causes of death. Knows one model."""
+"""What statistics of all patients are given by: groups of patients, events and causes of death."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is concluded of the pooled patients of all replicates: variables by name. Knows counts; knows no xarray.
+"""What is concluded of the pooled patients of all replicates: variables by name.
 
 True quantities (what happened) and observed ones (what was seen) are apart and say which they are. Every estimate has
 beside it ``<name>_standard_error``, its Monte-Carlo error: that of the pooled patients taken as independent draws. The

@@ -1,7 +1,7 @@
-"""Plain summaries of papers, on all replicate studies at once. Knows numbers and who counts; no patients.
+"""Plain summaries of papers, on all replicate studies at once.
 
-``values`` and ``member`` (who counts) are (R, N), a row a study; a result is (R,). A group nobody is in gives
-NaN ("undefined"). Values of those who do not count may be anything.
+``values`` and ``member`` (who counts) are (R, N), a row a study; a result is (R,). A group nobody is in gives NaN
+("undefined"). Values of those who do not count may be anything.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Survival estimators of papers, on all replicate studies at once. Knows times and flags; knows no patients.
+"""Survival estimators of papers, on all replicate studies at once.
 
-Throughout: ``time`` (R, N), days ≥ 0, of event or censoring; ``event`` (R, N), true where it is an event;
-``member`` (R, N), who is in the group. A row is one study. A group nobody is in gives NaN ("undefined"); a
-quantile the curve does not fall to gives +inf ("not reached"). Events come before censorings of the same
-time, as everywhere in the literature. Beyond all follow-up, later than the largest time of the group, a curve is
-undefined (NaN; as in R's ``summary(survfit)``), unless it has reached 0. With ``extend`` it keeps its last value there
-(as R's ``summary(survfit, extend = TRUE)`` and lifelines do).
+Throughout: ``time`` (R, N), days ≥ 0, of event or censoring; ``event`` (R, N), true where it is an event; ``member``
+(R, N), who is in the group. A row is one study. A group nobody is in gives NaN ("undefined"); a quantile the curve does
+not fall to gives +inf ("not reached"). Events come before censorings of the same time, as everywhere in the literature.
+Beyond all follow-up, later than the largest time of the group, a curve is undefined (NaN; as in R's
+``summary(survfit)``), unless it has reached 0. With ``extend`` it keeps its last value there (as R's ``summary(survfit,
+extend = TRUE)`` and lifelines do).
 """
 
 from __future__ import annotations

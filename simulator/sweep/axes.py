@@ -1,9 +1,8 @@
 """What is swept: a key with several values in Hydra's grammar, taken apart into an axis of labelled points.
 
-Knows the grammar of sweeps (``a,b``, ``choice``, ``range``, ``glob``, ``interval``) and how dimensions are named;
-knows no meaning of a key. Every point is the text of a plain override, so that it is read, checked and labelled
-as if it had been given alone, and never a rounded sum. What it means is a number in the unit inside wherever it is one:
-two spellings of one number are one point. A range counts its points without making them.
+Every point is the text of a plain override, so that it is read, checked and labelled as if it had been given alone, and
+never a rounded sum. What it means is a number in the unit inside wherever it is one: two spellings of one number are
+one point. A range counts its points without making them.
 """
 
 from __future__ import annotations

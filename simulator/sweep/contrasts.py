@@ -1,4 +1,4 @@
-"""Scenarios against a reference scenario. Knows pairs of studies and their errors; simulates nothing.
+"""Scenarios against a reference scenario.
 
 Scenarios share random numbers: study r of one has the patients of study r of the other, so differences of what the
 studies report are taken study by study, and their Monte-Carlo error is that of the pairs. Of the pooled statistics a

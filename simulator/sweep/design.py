@@ -1,7 +1,7 @@
 """A sweep as described: axes over plain overrides, and a list of scenarios that is counted before it is made.
 
-Knows composition; simulates nothing and writes nothing. A scenario is composed from files once for each set of group
-choices, and its other values are set in a copy; it equals what the same overrides give in a single run.
+A scenario is composed from files once for each set of group choices, and its other values are set in a copy; it equals
+what the same overrides give in a single run.
 """
 
 from __future__ import annotations

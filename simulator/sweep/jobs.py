@@ -1,8 +1,8 @@
-"""Scenarios run in blocks into one store. Knows the order of the steps; knows no key of a configuration.
+"""Scenarios run in blocks into one store.
 
 Every scenario is checked before any work. A block is a job that whoever has the description can do: it simulates its
-scenarios together, or takes them from a store that is being extended, and commits them itself. No result depends on
-who did which block when.
+scenarios together, or takes them from a store that is being extended, and commits them itself. No result depends on who
+did which block when.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where blocks are done: here, in processes here, or by Dask. Knows jobs by number; knows nothing of what they are."""
+"""Where blocks are done: here, in processes here, or by Dask."""
 
 from __future__ import annotations
 

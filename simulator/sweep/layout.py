@@ -1,7 +1,7 @@
 """Many runs as one labelled set of arrays: swept dimensions first, the union of each run's coordinates after them.
 
-Knows labels, unions and where a run's values belong; knows no file. The layout follows from what is declared alone,
-so that it is known before anything is simulated and whoever writes a part of the arrays writes the same.
+The layout follows from what is declared alone, so that it is known before anything is simulated and whoever writes a
+part of the arrays writes the same.
 """
 
 from __future__ import annotations

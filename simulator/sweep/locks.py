@@ -1,4 +1,4 @@
-"""Who works in a folder. Knows holders and whether they live; knows nothing of what they do there.
+"""Who works in a folder.
 
 A lock is a file that its holder keeps locked with the operating system for as long as it lives, so that the lock of a
 process that was killed is no obstacle on the same machine, whatever number its process had. Of a holder on another

@@ -1,7 +1,7 @@
 """What a sweep's store must hold, from its manifest, and what is wrong with the manifest itself.
 
-Knows records and checksums; reads no array and simulates nothing. A record is checked by itself, by the block that its
-files belong to, and, once all is done, by the seal, which names every record.
+A record is checked by itself, by the block that its files belong to, and, once all is done, by the seal, which names
+every record.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What scenarios of a sweep are compared by: numbers of a store, one for each scenario. Knows nodes and units; computes
-no statistic.
-"""
+"""What scenarios of a sweep are compared by: numbers of a store, one for each scenario."""
 
 from __future__ import annotations
 

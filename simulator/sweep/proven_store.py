@@ -1,7 +1,7 @@
 """The arrays of a sweep as Zarr reads them: every object is held against the manifest before a byte of it is used.
 
-Knows Zarr's way to read a store and the checksums of a manifest. What the manifest does not name is not there, whatever
-lies in the folder; what it names and is missing or differs is refused, with the scenarios that it is of.
+What the manifest does not name is not there, whatever lies in the folder; what it names and is missing or differs is
+refused, with the scenarios that it is of.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was swept, and single scenarios of a sweep. Knows labels, places and records; computes no statistic.
+"""What was swept, and single scenarios of a sweep.
 
 A place is the number of a label along each swept dimension. What is taken from a sweep is taken before it is read, so
 that a part of a large store costs no more than the part.

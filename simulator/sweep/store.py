@@ -1,9 +1,9 @@
 """The store of a sweep on disk: one Zarr v3 hierarchy, filled block by block, and a manifest of what is in it.
 
-Knows files, checksums and commits; knows nothing of how a block came about. An array never says what is done, since a
-chunk that is not there reads as NaN: the manifest does, and `proven_store` holds what is read against it. A block is
-committed by writing its chunks, each under a temporary name, flushed and renamed, and then its record in the manifest
-in the same way. So whatever is killed when, a block is there whole or it is done again, with the same bytes.
+An array never says what is done, since a chunk that is not there reads as NaN: the manifest does, and `proven_store`
+holds what is read against it. A block is committed by writing its chunks, each under a temporary name, flushed and
+renamed, and then its record in the manifest in the same way. So whatever is killed when, a block is there whole or it
+is done again, with the same bytes.
 
     <folder>/sweep.zarr/          the arrays, open to every reader of Zarr
     <folder>/manifest/            sweep.json: what is swept; frame.json, block-<n>.json: files and their checksums;

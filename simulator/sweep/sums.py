@@ -1,4 +1,4 @@
-"""Sums of scenarios as bytes: what more studies can be added to exactly. Knows arrays by name; knows no meaning of one.
+"""Sums of scenarios as bytes: what more studies can be added to exactly.
 
 Equal arrays give equal bytes. Most counts are 0, so that those that are not stand with their places.
 """

@@ -1,4 +1,4 @@
-"""Sweeps as xarray trees: opened lazily, with what is missing said. Knows the store; knows no run."""
+"""Sweeps as xarray trees: opened lazily, with what is missing said."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Everything that results on disk say of themselves, checked: of one file, of the folder of a run, of a sweep.
 
-Knows files and their checksums; judges no number. What has no checksum is named as not checked.
+What has no checksum is named as not checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which swept key stands where in figures of a sweep, and what is left out. Knows dimensions; computes no statistic."""
+"""Which swept key stands where in figures of a sweep, and what is left out."""
 
 from __future__ import annotations
 

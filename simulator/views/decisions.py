@@ -1,4 +1,4 @@
-"""The table of decisions: of a run, or of every scenario of a sweep. Knows trees and digits; computes nothing."""
+"""The table of decisions: of a run, or of every scenario of a sweep."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Printed tables. Knows trees, terminals and how many digits are honest; computes no statistic.
+"""Printed tables.
 
-Every table is a rich renderable that looks at the width it gets: it fits 80 columns, and is plain text
-when it is piped. All text from files is shown as it is, never read as markup.
+Every table is a rich renderable that looks at the width it gets: it fits 80 columns, and is plain text when it is
+piped. All text from files is shown as it is, never read as markup.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The compiled engine: the reference's rules over blocks of patients as arrays. Knows tables; knows no declaration.
+"""The compiled engine: the reference's rules over blocks of patients as arrays.
 
-Same tables in, same trajectories out, bit for bit, by another road: no calendar, but the minimum over what each
-patient is at risk of (`race`); no patient at a time, but columns of those to whom the same thing happens (`passes`),
-where an event is plain, and one at a time where it is not (`clocks`). A model is data (`plan`): one compilation serves
-every model and every parameter value. Patients who wait for each other are SimPy's work.
+Same tables in, same trajectories out, bit for bit, by another road: no calendar, but the minimum over what each patient
+is at risk of (`race`); no patient at a time, but columns of those to whom the same thing happens (`passes`), where an
+event is plain, and one at a time where it is not (`clocks`). A model is data (`plan`): one compilation serves every
+model and every parameter value. Patients who wait for each other are SimPy's work.
 """
 
 from __future__ import annotations

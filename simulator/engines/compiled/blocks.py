@@ -1,4 +1,4 @@
-"""Patients of a call, block after block. Knows who is in a block; knows no event."""
+"""Patients of a call, block after block."""
 
 from __future__ import annotations
 

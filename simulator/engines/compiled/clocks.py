@@ -1,4 +1,4 @@
-"""One event of one patient, brought up to date. Knows the canonical arithmetic, for events that are not plain.
+"""One event of one patient, brought up to date.
 
 The rules are those of ARCHITECTURE.md, "Canonical arithmetic": a budget is spent at the current hazard ratio,
 re-anchored only when that changes; a renewed clock draws the next one; a timer fires once for each start.

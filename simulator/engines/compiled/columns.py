@@ -1,7 +1,7 @@
-"""A block of patients as columns. Knows shapes; knows no rule.
+"""A block of patients as columns.
 
-A *slot* is a patient's place in the block. Everything is written before it is read, so nothing is cleared that a
-block does not use. Columns of one kind share an array, and a name here is a column's place in it.
+A *slot* is a patient's place in the block. Everything is written before it is read, so nothing is cleared that a block
+does not use. Columns of one kind share an array, and a name here is a column's place in it.
 """
 
 from __future__ import annotations

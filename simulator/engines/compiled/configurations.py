@@ -1,8 +1,8 @@
-"""Configurations: the states and markers that patients are found in. Knows a table that fills as it is needed.
+"""Configurations: the states and markers that patients are found in.
 
-A configuration is a state, a set of the markers that matter, which clocks have started and which events that
-happen once have happened: all that decides who is at risk of what, under which effects, and whether the course
-ends. Row 0 is nobody's: before entry, when nothing is at risk.
+A configuration is a state, a set of the markers that matter, which clocks have started and which events that happen
+once have happened: all that decides who is at risk of what, under which effects, and whether the course ends. Row 0 is
+nobody's: before entry, when nothing is at risk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a block's columns and log to what is kept of it. Knows the order of a history; decides nothing."""
+"""From a block's columns and log to what is kept of it."""
 
 from __future__ import annotations
 

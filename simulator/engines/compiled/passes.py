@@ -1,8 +1,8 @@
-"""Whole columns at once: draws, hazard ratios, budgets, due times. Knows the canonical arithmetic, no race.
+"""Whole columns at once: draws, hazard ratios, budgets, due times.
 
-Each step is a short loop over a few arrays, which LLVM vectorises over patients and whose constants stay in
-registers: two loops over the halves of a function take half the time of one over the whole. The bits are those of
-the functions in `simulator.kernels`. ``slots`` names who takes part, its length how many.
+Each step is a short loop over a few arrays, which LLVM vectorises over patients and whose constants stay in registers:
+two loops over the halves of a function take half the time of one over the whole. The bits are those of the functions in
+`simulator.kernels`. ``slots`` names who takes part, its length how many.
 """
 
 from __future__ import annotations

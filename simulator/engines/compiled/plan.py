@@ -1,8 +1,8 @@
-"""Tables as the kernels read them, and what follows from a model's structure. Knows tables; compiles nothing.
+"""Tables as the kernels read them, and what follows from a model's structure.
 
-A kernel reads everything that varies by parameter set and cell at one index, the *row* = parameter set · n_cells
-+ cell. Masks of markers, states and events are the bits of a signed integer. Three facts are found here, because
-they decide how much work a patient is:
+A kernel reads everything that varies by parameter set and cell at one index, the *row* = parameter set · n_cells +
+cell. Masks of markers, states and events are the bits of a signed integer. Three facts are found here, because they
+decide how much work a patient is:
 
 - which markers *matter* (to who is at risk, to a ratio, to the end of a course); the others change nothing;
 - whether visits feed back into the race of events; if not, they are counted when the race is over;

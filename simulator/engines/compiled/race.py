@@ -1,9 +1,9 @@
-"""The race of events over a block of patients. Knows who is at risk and who wins; the arithmetic stands elsewhere.
+"""The race of events over a block of patients.
 
-Patients are kept in lists by configuration. A long list is taken: in each of its patients the earliest event
-at risk wins (ties in declared order, then the visit); those with the same winner change configuration together,
-every event is settled for all of them at once, and they join their next list. Patients never meet, so the order
-in which lists are taken changes nothing.
+Patients are kept in lists by configuration. A long list is taken: in each of its patients the earliest event at risk
+wins (ties in declared order, then the visit); those with the same winner change configuration together, every event is
+settled for all of them at once, and they join their next list. Patients never meet, so the order in which lists are
+taken changes nothing.
 """
 
 from __future__ import annotations

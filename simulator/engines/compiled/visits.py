@@ -1,8 +1,8 @@
-"""Visits at which treatment is decided. Knows administrations; knows the race only by who is at risk.
+"""Visits at which treatment is decided.
 
 Where nothing that happens at a visit can change the race of events, visits are counted when it is over
-(`count_visits`), whole columns at a time. Otherwise a visit takes part in the race and is attended patient by
-patient (`attend`, `leave`).
+(`count_visits`), whole columns at a time. Otherwise a visit takes part in the race and is attended patient by patient
+(`attend`, `leave`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Figures. Knows trees, colours and paper; computes no statistic and keeps no state.
+"""Figures.
 
 Each takes a results tree and, if wanted, the axes to draw on; without axes it makes a figure of its own, without
 pyplot, so that figures may be drawn in threads and inside other programs. Every axis carries its unit.

@@ -1,4 +1,4 @@
-"""What a calibration found of each number: before and after the data. Knows the record of a run."""
+"""What a calibration found of each number: before and after the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to patients and when: incidence, states, times to events. Knows the node of the statistics."""
+"""What happens to patients and when: incidence, states, times to events."""
 
 from __future__ import annotations
 

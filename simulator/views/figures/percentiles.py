@@ -1,4 +1,4 @@
-"""Where reported numbers fall among simulated ones. Knows the node of the targets."""
+"""Where reported numbers fall among simulated ones."""
 
 from __future__ import annotations
 

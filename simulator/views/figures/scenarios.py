@@ -1,6 +1,5 @@
-"""Scenarios of a sweep side by side: an outcome over what was swept, survival beside the reference, tornado, contrasts.
-
-Knows swept dimensions, outcomes (`results.outcomes`) and contrasts; computes no statistic.
+"""Scenarios of a sweep side by side: an outcome over what was swept, survival beside the reference, tornado,
+contrasts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all figures have in common: colours, axes, words. Knows paper; knows no tree.
+"""What all figures have in common: colours, axes, words.
 
 Colours are Okabe & Ito's (2008), which people with colour-blindness tell apart; no meaning rests on colour alone.
 """

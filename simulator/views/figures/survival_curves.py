@@ -1,4 +1,4 @@
-"""Survival: simulated, as one study would show it, and reported. Knows the nodes of statistics and targets."""
+"""Survival: simulated, as one study would show it, and reported."""
 
 from __future__ import annotations
 

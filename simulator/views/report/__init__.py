@@ -1,4 +1,4 @@
-"""One self-contained page a run or sweep: what it found, what it was made of. Knows sections; computes no statistic.
+"""One self-contained page a run or sweep: what it found, what it was made of.
 
 The page needs no network and no script. Its headings follow STRESS-DES (Monks et al. 2019), so that it serves as the
 documentation of the model in a submission.

@@ -1,4 +1,4 @@
-"""What a calibration found of each number, as a section of a page. Knows figures and the record of a run."""
+"""What a calibration found of each number, as a section of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenarios of a sweep against a reference, as sections of its page. Knows contrasts; computes no statistic."""
+"""Scenarios of a sweep against a reference, as sections of its page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a run was made of, in the order of STRESS-DES (Monks et al. 2019, doi:10.1080/17477778.2018.1442155).
-
-Knows the record of a run; computes nothing.
-"""
+"""What a run was made of, in the order of STRESS-DES (Monks et al. 2019, doi:10.1080/17477778.2018.1442155)."""
 
 from __future__ import annotations
 

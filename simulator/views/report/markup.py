@@ -1,4 +1,4 @@
-"""HTML as a tree of elements. Knows what a page is made of; knows no results.
+"""HTML as a tree of elements.
 
 Nothing is ever put together from strings of markup: text is a child or an attribute of an element, and `written`, the
 only place where markup is made, escapes it. So no text of a configuration can become markup.

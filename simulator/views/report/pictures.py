@@ -1,4 +1,4 @@
-"""Figures as SVG in a page. Knows matplotlib's SVG; knows no results.
+"""Figures as SVG in a page.
 
 A picture keeps its text as text, has ids of its own, and takes its colours from the page, so that it follows light and
 dark. What matplotlib writes only for programs that edit pictures is left out.

@@ -1,4 +1,4 @@
-"""The record of a run, taken apart for a page. Knows the attributes of a tree; writes nothing."""
+"""The record of a run, taken apart for a page."""
 
 from __future__ import annotations
 

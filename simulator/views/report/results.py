@@ -1,4 +1,4 @@
-"""What a run found, as sections of its page. Knows trees and figures; computes no statistic."""
+"""What a run found, as sections of its page."""
 
 from __future__ import annotations
 

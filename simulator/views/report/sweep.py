@@ -1,4 +1,4 @@
-"""A sweep taken apart for its page. Knows the tree of a sweep; writes nothing."""
+"""A sweep taken apart for its page."""
 
 from __future__ import annotations
 

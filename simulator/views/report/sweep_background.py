@@ -1,4 +1,4 @@
-"""What a sweep was made of: the documentation of its first scenario, and what is of the sweep itself. Knows records."""
+"""What a sweep was made of: the documentation of its first scenario, and what is of the sweep itself."""
 
 from __future__ import annotations
 

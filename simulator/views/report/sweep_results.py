@@ -1,7 +1,7 @@
 """What a sweep found, as sections of its page: what was swept, outcomes over it, survival scenario by scenario.
 
-Knows stores of sweeps and figures; computes no statistic. A page has a bounded number of figures, whatever the number
-of scenarios, and says of every section what it shows and what it leaves out.
+A page has a bounded number of figures, whatever the number of scenarios, and says of every section what it shows and
+what it leaves out.
 """
 
 from __future__ import annotations
