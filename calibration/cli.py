@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import simulator
 from calibration.schema import Calibration, load
 from simulator.cli.arguments import RUN, Arguments, read_arguments
 from simulator.cli.console import claimed, exit_code_of, show, tell_files
+from simulator.cli.progress import say
 from simulator.configuration.files import dump, read
 from simulator.configuration.library import shipped_folder
 from simulator.errors import MISSING, ConfigError, Problem, unknown
@@ -106,7 +107,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.prediction.predictive import predictive
         from simulator.results.store import save
 
-        progress = _progress()
+        progress = say
         if diagnostics != "none":
             check(prepared.container, declared, prepared.overrides)
         journal = held.enter_context(_kept(journal_of(folder, prepared.container, declared, prepared.overrides)))
@@ -197,8 +198,9 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     from calibration.posterior.fit import fit
 
     prepared, declared = preparation(overrides, config_dir)
-    fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=_progress())
-    return cut(fitted, draws_of(fitted), progress=_progress())
+    progress = say if sys.stderr.isatty() else None
+    fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress)
+    return cut(fitted, draws_of(fitted), progress=progress)
 
 
 def rerun(path: str | os.PathLike[str]) -> Fit:
@@ -245,11 +247,6 @@ def _taken(overrides: Sequence[str], key: str) -> tuple[str, list[str]]:
     if len(chosen) > 1:
         raise ConfigError(Problem(key, ", ".join(chosen), "is given twice; keep one"))
     return (chosen[0] if chosen else ""), [text for text in overrides if not text.startswith(f"{key}=")]
-
-
-def _progress() -> Callable[[str], None] | None:
-    """Tell somebody at a terminal what has been searched, and nobody else."""
-    return (lambda line: print(line, file=sys.stderr)) if sys.stderr.isatty() else None
 
 
 def declaration(name: str, *, config_dir: str | os.PathLike[str] | None = None) -> Calibration:

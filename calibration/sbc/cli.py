@@ -14,7 +14,7 @@ from calibration.cli import preparation, refuse_other_commands
 from calibration.schema import Calibration, Search
 from simulator.cli.arguments import read_arguments
 from simulator.cli.console import DONE, OUR_ERROR, claimed, exit_code_of, tell_files
-from simulator.cli.terminal import raw_of
+from simulator.cli.progress import Progress
 from simulator.configuration.fields import Declared
 from simulator.configuration.messages import validated
 from simulator.errors import ConfigError, Problem
@@ -111,8 +111,7 @@ def settings_of(overrides: Sequence[str]) -> tuple[Settings, list[str]]:
 def check_and_write(prepared: Prepared, declared: Calibration, settings: Settings) -> Verdict:
     """Simulate papers and rank their truths, write the ranks into a folder of their own, print the checks."""
     assert prepared.folder is not None  # prepared with an output folder
-    progress = _Progress(settings.papers)
-    with claimed(prepared.folder, RESULTS) as folder:
+    with claimed(prepared.folder, RESULTS) as folder, Progress("papers", settings.papers) as progress:
         from calibration.sbc.rank_checks import verdict
         from calibration.sbc.rank_report import rank_report
         from calibration.sbc.ranks import ranks
@@ -128,7 +127,7 @@ def check_and_write(prepared: Prepared, declared: Calibration, settings: Setting
                 search=settings.search,
                 control=settings.control,
                 overrides=prepared.overrides,
-                progress=progress,
+                progress=lambda done: progress.at(done, settings.papers),
             )
         except KeyboardInterrupt:
             print(f"{progress.done:,} of {settings.papers:,} papers were done; nothing is written", file=sys.stderr)
@@ -148,16 +147,3 @@ def check_and_write(prepared: Prepared, declared: Calibration, settings: Setting
     print(rank_report(found, result), end="")
     tell_files(folder, {RESULTS: f'ranks and checks: simulator.open_results("{(folder / RESULTS).as_posix()}")'})
     return result
-
-
-class _Progress:
-    """Counts papers, and tells somebody at a terminal, and nobody else."""
-
-    def __init__(self, papers: int) -> None:
-        self.papers, self.done = papers, 0
-
-    def __call__(self, done: int) -> None:
-        self.done = done
-        if sys.stderr.isatty():
-            end = "\n" if done == self.papers else ""
-            print(f"\r{done:,} of {self.papers:,} papers", end=end, file=raw_of(sys.stderr))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import simulator
 from simulator.cli.arguments import EVIDENCE, EXPLAIN, REPORT, VERIFY, read_arguments
@@ -24,7 +23,7 @@ from simulator.cli.console import (
     show,
     tell_files,
 )
-from simulator.cli.terminal import raw_of
+from simulator.cli.progress import Progress
 from simulator.configuration.files import dump
 from simulator.errors import (
     ConfigError,
@@ -81,9 +80,10 @@ def run_and_write(prepared: Prepared) -> Path:
 
         if sys.stderr.isatty() and not is_compiled(prepared.experiment):
             print("compiling the engine, once on this machine: about a minute …", file=sys.stderr, flush=True)
-        with _progress() as progress:
-            solved = None if progress is None else progress.solved
-            tree = run(prepared.experiment, progress=progress, solved=solved)
+        with Progress("simulating") as progress:
+            solved = functools.partial(progress.at, verb="solving draw")
+            simulated = functools.partial(progress.at, verb="simulating")
+            tree = run(prepared.experiment, progress=simulated, solved=solved)
         save(tree, folder / RESULTS)
     from simulator.views import decisions, estimates, figures
     from simulator.views.tables import targets_table
@@ -150,39 +150,3 @@ def _show_evidence(prepared: Prepared) -> None:
     from simulator.views.tables import evidence_table
 
     show(evidence_table(load(prepared.container["evidence"])))
-
-
-class _Bar:
-    """A bar that patients and draws of parameters move."""
-
-    def __init__(self, bar: Any) -> None:
-        self.bar, self.task = bar, bar.add_task("preparing", total=None)
-
-    def __call__(self, done: int, total: int) -> None:
-        self._show(f"simulating {done:,} of {total:,}", done, total)
-
-    def solved(self, done: int, total: int) -> None:
-        self._show(f"solving draw {done:,} of {total:,}", done, total)
-
-    def _show(self, description: str, done: int, total: int) -> None:
-        self.bar.update(self.task, completed=done, total=total, description=description)
-
-
-@contextmanager
-def _progress() -> Iterator[_Bar | None]:
-    """Give callbacks that move a bar on a terminal, and None where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f}/s")
-
-    columns = (TextColumn("{task.description}"), BarColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=raw_of(sys.stderr)), transient=True) as bar:
-        yield _Bar(bar)

@@ -21,7 +21,7 @@ def say(line: str) -> None:
 class Progress:
     """Progress towards a total, shown while the context lasts."""
 
-    def __init__(self, verb: str, total: int) -> None:
+    def __init__(self, verb: str, total: int | None = None) -> None:
         self.verb, self.total, self.done = verb, total, 0
         self._committed = 0
         self._bar: Any = None
@@ -44,27 +44,31 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def at(self, done: int, total: int) -> None:
-        """Say how far it is."""
+    def at(self, done: int, total: int, *, verb: str | None = None) -> None:
+        """Say how far it is, and of what where that is another thing now."""
+        if verb is not None and verb != self.verb:
+            self.verb, self._began = verb, time.monotonic()
         self.done, self.total = done, total
-        self._tell()
+        self._show()
 
     def more(self, n: int) -> None:
         """Say that so many more are done, before the block that they are in is."""
-        self.at(min(self.done + n, self.total), self.total)
+        total = self.total or 0
+        self.at(min(self.done + n, total), total)
 
     def block(self, n: int) -> None:
         """Say that a block of so many is done."""
         self._committed += n
-        self.at(max(self.done, min(self._committed, self.total)), self.total)
+        total = self.total or 0
+        self.at(max(self.done, min(self._committed, total)), total)
 
-    def _tell(self) -> None:
-        now = time.monotonic()
+    def _show(self) -> None:
+        now, total = time.monotonic(), self.total or 0
         rate = self.done / max(now - self._began, 1e-9)
-        said = f"{self.verb} {self.done:,} of {self.total:,}, {rate:,.0f}/s"
+        said = f"{self.verb} {self.done:,} of {total:,}, {rate:,.0f}/s"
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, total=self.total, description=said)
+            self._bar.update(self._task, completed=self.done, total=total, description=said)
         elif now - self._last >= QUIET_SECONDS:
             self._last = now
-            left = (self.total - self.done) / max(rate, 1e-9)
+            left = (total - self.done) / max(rate, 1e-9)
             say(f"{said}, {left:,.0f} s left")
