@@ -30,99 +30,74 @@ from simulator.views.report.sweep import SweepRun, summary, sweep_of
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing runs
 
 
+_Of = Callable[[Any], Iterator[Element]]
+
+
 @dataclass(frozen=True)
 class Section:
-    """A section: its id, its heading, what writes it, and the sections within."""
+    """A section: its id, its heading, what writes it of a run and of a sweep, and the sections within.
+
+    Of a sweep, one without a writer of its own is left out; ``of_first`` says that it is of the first scenario.
+    """
 
     id: str
     heading: str
-    write: Callable[[Any], Iterator[Element]] | None = None  # of a `Run`, or of a `SweepRun`
+    run: _Of | None = None  # of a `Run`
+    sweep: _Of | None = None  # of a `SweepRun`
     within: Sequence[Section] = ()
+
+
+def _of_first(id_: str, heading: str, write: _Of) -> Section:
+    """Return a section that a sweep has of its first finished scenario."""
+    return Section(id_, heading, write, background.of_first(write))
 
 
 SECTIONS = (
     Section("results", "Results", within=(
-        Section("targets", "Reported and simulated", found.targets),
-        Section("estimates", "Estimates without a reported value", found.estimates),
-        Section("decisions", "Decisions", found.decisions),
-        Section("survival", "Survival", found.survival),
+        Section("swept", "What was swept", sweep=swept.what_was_swept),
+        Section("main", "Main statistics", sweep=swept.main),
+        Section("targets", "Reported and simulated", found.targets, swept.reported),
+        Section("estimates", "Estimates without a reported value", found.estimates, swept.estimates),
+        Section("decisions", "Decisions", found.decisions, swept.decisions),
+        Section("survival", "Survival", found.survival, swept.survival),
         Section("occurrences", "Response, progression and causes of death", found.occurrences),
         Section("times", "Time to response and other events", found.times),
         Section("administrations", "Administrations", found.administrations),
         Section("adverse", "Adverse events", found.adverse_events),
         Section("patients", "Single patients", found.patients),
         Section("spreads", "Three kinds of spread", found.spreads),
+        Section("contrasts", "Contrasts with the reference", sweep=compared.contrasts),
+        Section("tornado", "One key at a time", sweep=compared.tornado),
     )),
     Section("objectives", "1 Objectives", within=(
-        Section("purpose", "1.1 Purpose of the model", made_of.purpose),
+        _of_first("purpose", "1.1 Purpose of the model", made_of.purpose),
         Section("outputs", "1.2 Model outputs", made_of.outputs),
-        Section("aims", "1.3 Aims of experimentation", made_of.aims),
+        Section("aims", "1.3 Aims of experimentation", made_of.aims, background.aims),
     )),
     Section("logic", "2 Logic", within=(
-        Section("overview", "2.1 Base model", made_of.base_model),
-        Section("algorithms", "2.2 Base model logic and algorithms", made_of.logic),
-        Section("components", "2.3 Components", made_of.components),
+        _of_first("overview", "2.1 Base model", made_of.base_model),
+        _of_first("algorithms", "2.2 Base model logic and algorithms", made_of.logic),
+        _of_first("components", "2.3 Components", made_of.components),
     )),
     Section("data", "3 Data", within=(
-        Section("sources", "3.1 Data sources and evidence", made_of.sources),
-        Section("parameters", "3.2 Input parameters", made_of.parameters),
-        Section("calibration", "3.3 Calibration", calibrated),
-        Section("assumptions", "3.4 Assumptions", made_of.assumptions),
+        _of_first("sources", "3.1 Data sources and evidence", made_of.sources),
+        _of_first("parameters", "3.2 Input parameters", made_of.parameters),
+        _of_first("calibration", "3.3 Calibration", calibrated),
+        Section("assumptions", "3.4 Assumptions", made_of.assumptions, background.assumptions),
     )),
     Section("experimentation", "4 Experimentation", within=(
-        Section("initialisation", "4.1 Initialisation", made_of.initialisation),
-        Section("length", "4.2 Run length", made_of.length),
-        Section("estimation", "4.3 Estimation approach", made_of.estimation),
+        _of_first("initialisation", "4.1 Initialisation", made_of.initialisation),
+        _of_first("length", "4.2 Run length", made_of.length),
+        _of_first("estimation", "4.3 Estimation approach", made_of.estimation),
     )),
     Section("implementation", "5 Implementation", within=(
-        Section("software", "5.1 Software", made_of.software),
-        Section("sampling", "5.2 Random sampling", made_of.sampling),
-        Section("execution", "5.3 Model execution", made_of.execution),
+        _of_first("software", "5.1 Software", made_of.software),
+        _of_first("sampling", "5.2 Random sampling", made_of.sampling),
+        _of_first("execution", "5.3 Model execution", made_of.execution),
     )),
-    Section("access", "6 Code access", made_of.access),
+    Section("access", "6 Code access", made_of.access, background.access),
 )  # fmt: skip
 """Sections in their order; one that writes nothing, as calibration where nothing is calibrated, is left out."""
-
-
-SWEEP_SECTIONS = (
-    Section("results", "Results", within=(
-        Section("swept", "What was swept", swept.what_was_swept),
-        Section("main", "Main statistics", swept.main),
-        Section("targets", "Reported numbers", swept.reported),
-        Section("estimates", "Estimates without a reported value", swept.estimates),
-        Section("decisions", "Decisions", swept.decisions),
-        Section("survival", "Overall survival by scenario", swept.survival),
-        Section("contrasts", "Contrasts with the reference", compared.contrasts),
-        Section("tornado", "One key at a time", compared.tornado),
-    )),
-    Section("objectives", "1 Objectives", within=(
-        Section("purpose", "1.1 Purpose of the model", background.of_first(made_of.purpose)),
-        Section("aims", "1.2 Aims of experimentation", background.aims),
-    )),
-    Section("logic", "2 Logic", within=(
-        Section("overview", "2.1 Base model", background.of_first(made_of.base_model)),
-        Section("algorithms", "2.2 Base model logic and algorithms", background.of_first(made_of.logic)),
-        Section("components", "2.3 Components", background.of_first(made_of.components)),
-    )),
-    Section("data", "3 Data", within=(
-        Section("sources", "3.1 Data sources and evidence", background.of_first(made_of.sources)),
-        Section("parameters", "3.2 Input parameters", background.of_first(made_of.parameters)),
-        Section("calibration", "3.3 Calibration", background.of_first(calibrated)),
-        Section("assumptions", "3.4 Assumptions", background.assumptions),
-    )),
-    Section("experimentation", "4 Experimentation", within=(
-        Section("initialisation", "4.1 Initialisation", background.of_first(made_of.initialisation)),
-        Section("length", "4.2 Run length", background.of_first(made_of.length)),
-        Section("estimation", "4.3 Estimation approach", background.of_first(made_of.estimation)),
-    )),
-    Section("implementation", "5 Implementation", within=(
-        Section("software", "5.1 Software", background.of_first(made_of.software)),
-        Section("sampling", "5.2 Random sampling", background.of_first(made_of.sampling)),
-        Section("execution", "5.3 Model execution", background.of_first(made_of.execution)),
-    )),
-    Section("access", "6 Code access", background.access),
-)  # fmt: skip
-"""The same of a sweep; what is said of the model is said of its first scenario."""
 
 
 def page(tree: xr.DataTree, *, source: str = "DataTree", against: Mapping[str, Any] | None = None) -> str:
@@ -138,9 +113,9 @@ def page(tree: xr.DataTree, *, source: str = "DataTree", against: Mapping[str, A
     """
     if SWEEP in tree.root.attrs:
         sweep = sweep_of(tree, source, against)
-        return _page(sweep, SWEEP_SECTIONS, sweep.title, summary(sweep))
+        return _page(sweep, sweep.title, summary(sweep))
     run = run_of(tree, source)
-    return _page(run, SECTIONS, run.said("title"), _summary(run))
+    return _page(run, run.said("title"), _summary(run))
 
 
 def write(
@@ -161,8 +136,8 @@ def write(
     return Path(path)
 
 
-def _page(run: Run | SweepRun, sections: Sequence[Section], title: str, lead: str) -> str:
-    made = [section for section in (_written(each, run, 2) for each in sections) if section is not None]
+def _page(run: Run | SweepRun, title: str, lead: str) -> str:
+    made = [section for section in (_written(each, run, 2) for each in SECTIONS) if section is not None]
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -181,7 +156,8 @@ def _page(run: Run | SweepRun, sections: Sequence[Section], title: str, lead: st
 
 def _written(section: Section, run: Run | SweepRun, level: int) -> Element | None:
     """Return a section with its heading, or None if there is nothing to say."""
-    content = [*section.write(run)] if section.write else []
+    write = section.run if isinstance(run, Run) else section.sweep
+    content = [*write(run)] if write else []
     content += [each for each in (_written(one, run, level + 1) for one in section.within) if each is not None]
     if not content:
         return None

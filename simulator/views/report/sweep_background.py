@@ -29,7 +29,7 @@ def of_first(write: Callable[[Run], Iterator[Element]]) -> Callable[[SweepRun], 
 
 
 def aims(sweep: SweepRun) -> Iterator[Element]:
-    """1.2 Aims of the experimentation: what is set for all scenarios."""
+    """1.3 Aims of the experimentation: what is set for all scenarios."""
     yield paragraph(
         f"{sweep.states.size:,} scenarios: every combination of the swept labels, see ",
         element("a", "what was swept", href="#swept"), ".",
