@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from simulator.sweep.contrasts import contrast
     from simulator.sweep.opening import open_results
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ConfigError",

@@ -306,7 +306,7 @@ def test_a_sweep_killed_while_its_store_takes_its_place_goes_on_and_computes_not
 
 
 @pytest.mark.filterwarnings("ignore::simulator.errors.DeclarationWarning")
-def test_draws_are_a_dimension_that_is_extended_and_has_the_numbers_of_a_run_over_draws(tmp_path: Path) -> None:
+def test_draws_are_a_dimension_with_the_numbers_of_a_run_over_draws(tmp_path: Path) -> None:
     words = ["cohort=pj203_mmc", "parameters=posterior", "study.replicates=12", "course.interval=14,21"]
     assert multirun(tmp_path / "one", *words, "parameters.draws=5") == 0
     assert multirun(tmp_path / "two", *words, "parameters.draws=3") == 0

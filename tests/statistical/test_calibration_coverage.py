@@ -124,7 +124,7 @@ def test_a_normal_approximation_fails_the_same_check(size, seed):
     assert not all(passes(column, 400) for column in rank.T[:2])
 
 
-def test_a_likelihood_that_ignores_its_data_passes_on_parameters_and_fails_on_the_likelihood():
+def test_a_likelihood_that_ignores_its_data_fails_on_the_likelihood_alone():
     rank = ranks(ignorant, 17, 400, 1)
     assert [passes(column, 400) for column in rank.T] == [True, True, False]
 

@@ -40,7 +40,7 @@ def judged(found: Ranks) -> Verdict:
     )
 
 
-def test_truths_drawn_from_the_prior_have_uniform_ranks_in_the_posteriors_of_their_papers():
+def test_truths_from_the_prior_have_uniform_ranks_in_their_posteriors():
     found = ranked(None)
     assert found.quantities == (
         *("survival.median.large", "survival.shape.large", "survival.median.small", "survival.shape.small"),

@@ -164,7 +164,7 @@ def test_an_alternative_that_does_not_fit_the_same_targets_is_refused():
 # ------------------------------------------------------------------------------------------------------ priors
 
 
-def test_a_word_that_is_set_by_hand_brings_its_priors_and_is_the_one_that_is_calibrated():
+def test_a_model_choice_set_by_hand_is_calibrated_with_its_priors():
     own = {"weight": 1, "parameters": {"survival.shape": {"log_normal": {"median": 2.0, "sigma": 0.1}}}}
     file = declared(alternatives={FAMILY: {"weibull": 1, "log_normal": own}})
     made, _ = reworded(config(*PRINTED), {FAMILY: "log_normal"})
@@ -250,7 +250,7 @@ def _counted(searched: list[Any]) -> Any:
     return search
 
 
-def test_a_family_that_gives_the_targets_no_probability_is_named_and_nothing_else_is_lost():
+def test_a_family_that_gives_the_targets_no_probability_is_named():
     never = {"survival.median": {"fixed": "1 d"}, "survival.shape": {"fixed": 200}}  # nobody lives to day 300
     weights = {"weibull": {"weight": 1, "parameters": never}, "log_normal": 1, "log_logistic": 1}
     made, _ = reworded(config(*PRINTED), {FAMILY: "log_logistic"})

@@ -49,7 +49,7 @@ def test_mid_ranks_are_those_of_the_table_of_targets():
         assert rank == pytest.approx(mid_rank(studies, reported, 0.5).percentile)
 
 
-def test_a_target_that_is_undefined_everywhere_is_left_out_and_an_undefined_study_lies_in_the_middle():
+def test_an_undefined_target_is_left_out_and_an_undefined_study_is_in_the_middle():
     simulated = correlated(0.0)
     simulated[:, :, 1] = np.nan
     simulated[0, 0, 0] = np.nan

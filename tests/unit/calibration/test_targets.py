@@ -185,7 +185,7 @@ def refused(*entries: dict[str, Any], **changes: Any) -> str:
 # --------------------------------------------------------------------------------------------- what is a term
 
 
-def test_printed_survival_of_one_stratum_becomes_one_term_with_half_a_unit_either_side():
+def test_printed_survival_of_one_stratum_becomes_one_term_within_rounding():
     (term,) = terms(median("K1", 410, "colon"), landmark("K2", 55, "colon"))
     assert isinstance(term, DeathCounts)
     assert term.targets == ("K1", "K2")
@@ -445,7 +445,7 @@ def test_a_denominator_that_is_not_the_cohorts_is_refused():
     assert "has 27 patients as denominator, and the cohort 20" in said
 
 
-def test_a_midpoint_median_of_an_even_number_is_refused_and_of_an_odd_one_is_the_median():
+def test_a_midpoint_median_of_an_even_number_is_refused():
     midpoint = {"estimator": "kaplan_meier_median_midpoint"}
     said = refused(median("K1", 410, "colon", statistic=midpoint))
     assert "of 20, an even number, it is the middle of two deaths" in said

@@ -307,7 +307,7 @@ def calibrated_with(folder: Path, more: dict) -> Path:
     return folder
 
 
-def test_a_mapping_where_the_name_of_a_table_of_draws_should_be_is_refused_by_its_key(tmp_path):
+def test_a_mapping_in_the_place_of_a_table_of_draws_is_refused_by_its_key(tmp_path):
     own = calibrated_with(tmp_path, {"posterior": {"gamma": {"mean": 1, "sd": 1}}})
     with pytest.raises(ConfigError, match=r"parameters\.posterior"):
         prepare(["cohort=pj203_mmc", "parameters=own"], config_dir=own)

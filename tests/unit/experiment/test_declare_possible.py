@@ -31,7 +31,7 @@ def alone(experiment, values, row):
     return "; ".join(map(str, refusal.value.problems))
 
 
-def test_sets_that_the_model_cannot_produce_are_refused_with_their_reasons_and_the_others_kept(experiment):
+def test_infeasible_sets_are_refused_with_reasons_and_the_others_kept(experiment):
     values = {STOMACH: [0.5, 0.9, 0.6, 0.88, 0.9], MEDIAN: ["216 d", "216 d", "200 d", "216 d", "216 d"]}
     found = possible(experiment, values)
     assert found.rows == (0, 2)

@@ -519,7 +519,7 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(
     assert contents(tmp_path / "run") == ["mine.txt"]
 
 
-def test_a_folder_that_a_killed_run_has_claimed_is_refused_and_it_is_said_how_to_go_on(
+def test_a_folder_that_a_killed_run_has_claimed_says_how_to_go_on(
     tmp_path: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path / "run" / "config.yaml", "")

@@ -74,7 +74,7 @@ def test_a_comment_a_docstring_or_an_empty_line_changes_no_key(tmp_path):
     assert changed(package, "frailty.py", "By halving, since", "By halving, because") == set()
 
 
-def test_a_source_that_was_read_before_is_taken_from_its_record_and_a_damaged_record_is_not(tmp_path):
+def test_a_source_is_taken_from_its_record_unless_that_is_damaged(tmp_path):
     package = copy_of_the_kernels(tmp_path)
     module, records = package / "kernels" / "frailty.py", tmp_path / "records"
     records.mkdir()

@@ -284,7 +284,7 @@ def test_the_quantile_error_is_the_binomial_one_for_a_uniform_sample():
     assert targets["percentile_standard_error"].item() == pytest.approx(0.005, rel=1e-3)
 
 
-def test_an_honest_continuous_target_misses_five_times_in_a_hundred_and_a_certain_one_never():
+def test_a_continuous_target_misses_five_times_in_a_hundred_a_certain_one_never():
     targets = tree.targets_dataset(ENTRIES, simulated(2000))
     assert targets["miss_probability"].sel(target="T2").item() == pytest.approx(0.05, abs=0.01)
     assert targets["miss_probability"].sel(target="T5.min").item() == 0.0

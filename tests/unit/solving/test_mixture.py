@@ -214,7 +214,7 @@ def test_what_cannot_be_seen_is_named_alike_quickly_and_with_care(monkeypatch):
     assert len(sought) == 3
 
 
-def test_a_share_that_is_nearly_the_most_that_can_be_seen_has_the_same_nine_digits_with_care(monkeypatch):
+def test_a_share_close_to_the_largest_that_can_be_seen_keeps_nine_digits(monkeypatch):
     # At most about 0.87 of these patients can be seen to respond; Newton's steps press the probability against 1.
     config = prepare(["cohort=il2_hai_unresectable"]).container
     experiment = declare({**config, "parameters": published_with(config["parameters"], ["response.probability"])})
@@ -241,7 +241,7 @@ def test_a_curve_that_falls_below_floating_point_leaves_a_hazard_that_stands_sti
     assert hazard[-1] > 500.0
 
 
-def test_a_first_grid_cell_in_which_the_calibrated_curve_hardly_falls_or_ends_has_finite_knots():
+def test_a_first_grid_cell_in_which_the_curve_hardly_falls_has_finite_knots():
     start = np.array([0.0] * (FINEST - 1) + [5e-324, 1e-323])  # the ratio to a finite hazard overflows
     _, hazard, _ = mixture.knots(np.arange(401.0), None, start)
     assert hazard[: FINEST + 2].tolist() == [0.0] * FINEST + [0.5, 1.0]

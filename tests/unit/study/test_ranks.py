@@ -48,7 +48,7 @@ def test_undefined_is_left_out_and_counted():
     assert nothing.n_undefined == 2
 
 
-def test_studies_of_several_draws_are_ranked_together_each_by_what_its_reading_reports():
+def test_studies_of_several_draws_are_ranked_by_what_each_reading_reports():
     studies = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, NAN]])
     assert mid_rank(studies, 2.0, 0.0).percentile == (1 + 2 / 2) / 5
     by_draw = mid_rank(studies, np.array([2.0, 4.0]), np.array([0.0, 0.5]))

@@ -259,7 +259,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: p
         SweepStore(tmp_path).begin({}, small())
 
 
-def test_a_larger_store_takes_the_place_of_the_one_it_extends_wherever_that_was_cut_off(tmp_path: Path) -> None:
+def test_a_larger_store_takes_the_place_of_the_one_it_extends(tmp_path: Path) -> None:
     for cut in range(5):
         folder = tmp_path / str(cut)
         fill(folder)
