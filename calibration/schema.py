@@ -167,12 +167,12 @@ def _weighed(value: object) -> object:
 
 
 class Alternative(Declared):
-    """A word that a choice of the model may have: its prior weight, and priors that hold under it instead."""
+    """A value that a choice of the model may have: its prior weight, and priors that hold under it instead."""
 
     weight: Positive
     """Prior weight."""
     parameters: dict[str, ParameterPrior] = {}
-    """Priors that hold under this word instead."""
+    """Priors that hold under this choice instead."""
     note: Text | None = None
     """For the reader."""
 
@@ -212,7 +212,7 @@ class Calibration(Declared):
     alternatives: dict[
         Text, Annotated[dict[Name, Annotated[Alternative, BeforeValidator(_weighed)]], Field(min_length=2)]
     ] = {}
-    """By a choice of the model whose value is a word: other words, which are fitted beside it."""
+    """By a choice of the model whose value is a name: other values, which are fitted beside it."""
     search: Search = Search()
     """How hard the posterior is searched."""
 

@@ -1,9 +1,9 @@
-"""A calibration beside those under other words for the model's own choices, such as another family of hazards.
+"""A calibration beside those under other choices of the model, such as another family of hazards.
 
-Every combination of words (`choices`) is fitted to the same targets under the same readings and cut to what the model
+Every combination of choices (`choices`) is fitted to the same targets under the same readings and cut to what the model
 can produce, so their evidence weighs them, readings summed out (Bayes). The first is the calibration itself, which
-nothing here touches. Parts of the posterior that do not depend on a word are not searched again. Each is shown with its
-numbers, and survival by group, also averaged with the probabilities as weights.
+nothing here touches. Parts of the posterior that do not depend on a choice are not searched again. Each is shown with
+its numbers, and survival by group, also averaged with the probabilities as weights.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from calibration.posterior.choices import Combination, combinations, held, reworded
+from calibration.posterior.choices import Combination, combinations, held, with_choices
 from calibration.posterior.draws import Draws, posterior_draws
 from calibration.posterior.feasibility import cut
 from calibration.posterior.fit import Fit, fit
@@ -41,7 +41,7 @@ DRAWS = 400
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One combination of words: its posterior, draws of it, and survival under them."""
+    """One combination of choices: its posterior, draws of it, and survival under them."""
 
     combination: Combination
     fitted: Fit
@@ -71,7 +71,7 @@ class Comparison:
     """Calibrations side by side, the one that was asked for first.
 
     ``informed``: of each group, and of all, the last informative time in days (`extrapolation`). ``refused``: what
-    cannot be fitted, and why. ``held``: choices with a word that is none of their alternatives. ``skipped``:
+    cannot be fitted, and why. ``held``: choices with a value that is none of their alternatives. ``skipped``:
     combinations that were not fitted, and the depth of diagnostics that fits them.
     """
 
@@ -83,7 +83,7 @@ class Comparison:
 
     @property
     def names(self) -> list[str]:
-        """What each side is called; one alone has no words."""
+        """What each side is called; one alone has no choices."""
         return [side.combination.name for side in self.sides]
 
     @property
@@ -148,13 +148,13 @@ def check(container: Mapping[str, Any], declared: Calibration, overrides: Sequen
     Raises
     ------
     ConfigError
-        For unknown choices and words, wrong priors, and alternatives that do not fit the same targets.
+        For unknown choices and values, wrong priors, and alternatives that do not fit the same targets.
     """
     others = combinations(declared, container)[1:]
     wrong: dict[str, Problem] = {}
     targets = prepare(container, declared, overrides).targets if others and not declared.simulated else None
     for one in others:
-        other, more = reworded(container, one.words)
+        other, more = with_choices(container, one.chosen)
         try:
             if targets is None:  # simulated terms take long to prepare
                 with warnings.catch_warnings():
@@ -209,7 +209,7 @@ def compare(
 
 def _side(fitted: Fit, one: Combination, progress: Callable[[str], None] | None, journal: Journal | None) -> Side:
     """Return another combination, fitted and cut. Raises ConfigError where it cannot be."""
-    container, more = reworded(fitted.config, one.words)
+    container, more = with_choices(fitted.config, one.chosen)
     overrides = (*fitted.overrides, *more)
     other = fit(container, fitted.declared, overrides=overrides, progress=progress, journal=journal, known=fitted)
     targets = [frozenset(n for c in each.readings[0].components for n in c.targets) for each in (fitted, other)]
@@ -227,17 +227,17 @@ def _refuse_other_targets(one: Combination, fitted: frozenset[str], others: froz
 
 
 def _under(problem: Problem, one: Combination) -> Problem:
-    """Say of a problem under which words there is one; a word that is refused is named by its key here."""
-    for key, word in one.words.items():
-        if problem.value == word:
-            return replace(problem, key=f"{ROOT}.alternatives.{key}.{word}", value=MISSING)
+    """Say of a problem under which choices there is one; a choice that is refused is named by its key here."""
+    for key, choice in one.chosen.items():
+        if problem.value == choice:
+            return replace(problem, key=f"{ROOT}.alternatives.{key}.{choice}", value=MISSING)
     if problem.key.startswith(f"{ROOT}.alternatives."):
         return problem
     return replace(problem, allowed=f"{problem.allowed} (under {one.name}, one of {_key(one)})")
 
 
 def _key(one: Combination) -> str:
-    return f"{ROOT}.alternatives.{'+'.join(one.words)}"
+    return f"{ROOT}.alternatives.{'+'.join(one.chosen)}"
 
 
 def _quantiles(parts: Sequence[Floats], probabilities: Floats) -> Floats:

@@ -65,7 +65,7 @@ def _survival(found: Comparison) -> xr.Dataset:
         "closed_form": (one, [side.survival.closed for side in found.sides], "whether by closed forms", "1"),
     }
     coordinates = {
-        "alternative": (labels(found), "words of the model's own choices"),
+        "alternative": (labels(found), "choices of the model"),
         "group": (first.groups, "group of patients"),
     }
     dataset = described(columns, **coordinates)
@@ -114,7 +114,7 @@ def _alternatives(found: Comparison) -> xr.Dataset:
             )
     return described(
         columns,
-        alternative=(labels(found), "words of the model's own choices"),
+        alternative=(labels(found), "choices of the model"),
         parameter=(names, "number that differs between alternatives; it may mean another thing under each"),
     )
 

@@ -40,7 +40,7 @@ _PRIOR, _POSTERIOR = "#888888", OKABE_ITO[0]
 
 
 def parameters(rows: list[Row], prior: Draws, posterior: Draws, units: dict[str, str]) -> Figure:
-    """Draw the density of every number before and after the data, with its contraction or the word assumption."""
+    """Draw the density of every number before and after the data, with its contraction or that it is an assumption."""
     shown = [row for row in rows if not math.isnan(row.contraction)]
     n_rows = math.ceil(len(shown) / COLUMNS)
     figure = figures.new_figure(3.0 * COLUMNS, 0.7 + 1.75 * n_rows)
@@ -183,5 +183,5 @@ def write(
     }
     if len(compared.sides) > 1:
         figures.save(alternatives(compared), folder / ALTERNATIVES)
-        shown[ALTERNATIVES] = f"survival by {', '.join(compared.sides[0].combination.words)}, side by side"
+        shown[ALTERNATIVES] = f"survival by {', '.join(compared.sides[0].combination.chosen)}, side by side"
     return shown

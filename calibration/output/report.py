@@ -115,7 +115,7 @@ def widened(rows: Sequence[Wider]) -> str:
 
 
 def compared(found: Comparison) -> str:
-    """Return survival by group, and what other words for the model's own choices make of it."""
+    """Return survival by group, and under other choices of the model."""
     parts = (_survival(found), _alternatives(found), _not_compared(found))
     return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
@@ -150,7 +150,7 @@ def _survival(found: Comparison) -> Iterator[str]:
 def _alternatives(found: Comparison) -> Iterator[str]:
     if len(found.sides) == 1:
         return
-    yield f"Side by side: {', '.join(found.sides[0].combination.words)}"
+    yield f"Side by side: {', '.join(found.sides[0].combination.chosen)}"
     for side, before, after in zip(found.sides, found.weighing.probabilities(), found.probabilities, strict=True):
         evidence = f"log evidence {side.log_evidence:.2f} ± {side.log_evidence_error:.2f}"
         unsure = "" if all(reading.converged for reading in side.fitted.readings) else "; NOT CONVERGED"
@@ -169,8 +169,8 @@ def _alternatives(found: Comparison) -> Iterator[str]:
 
 
 def _not_compared(found: Comparison) -> Iterator[str]:
-    for key, word in found.held.items():
-        yield from _wrapped(f"Not compared: {key} is {word}, which is none of its alternatives")
+    for key, choice in found.held.items():
+        yield from _wrapped(f"Not compared: {key} is {choice}, which is none of its alternatives")
     for depth in dict.fromkeys(found.skipped.values()):
         names = "; ".join(name for name, needed in found.skipped.items() if needed == depth)
         yield from _wrapped(f"Not compared: {names} (diagnostics={depth} does)")

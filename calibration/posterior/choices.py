@@ -1,7 +1,7 @@
-"""Choices of the model whose value is a word, such as a family of hazards: which word holds, and which others may.
+"""Choices of the model whose value is a name, such as a family of hazards: which one holds, and which others may.
 
 A key is a parameter of the cohort (``survival.family``) or a dotted key as on the command line (``course.response``).
-The word that the configuration has is the one that is calibrated; the others are compared with it.
+The choice that the configuration has is the one that is calibrated; the others are compared with it.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ _NOT_NAMES = ("name", "title", "description")
 
 @dataclass(frozen=True)
 class Combination:
-    """A word for every choice that is compared, and the prior weight of all together, not normalised."""
+    """The value of every choice that is compared, and the prior weight of all together, not normalised."""
 
-    words: Mapping[str, str]
+    chosen: Mapping[str, str]
     weight: float
 
     @property
     def name(self) -> str:
-        """The words."""
-        return ", ".join(self.words.values())
+        """The values, by name."""
+        return ", ".join(self.chosen.values())
 
 
-def words_of(declared: Calibration, container: Mapping[str, Any]) -> dict[str, str]:
-    """Return the word that each choice has in a configuration.
+def choices_of(declared: Calibration, container: Mapping[str, Any]) -> dict[str, str]:
+    """Return the value that each choice has in a configuration.
 
     Raises
     ------
     ConfigError
-        Where a key is no choice of this cohort, or its value is no word.
+        Where a key is no choice of this cohort, or its value is no name.
     """
     found, wrong = {}, []
     for key in declared.alternatives:
         here = f"{ROOT}.alternatives.{key}"
         value = _at(container, _path(key, container))
         if value is None:
-            allowed = "unknown choice; it must be a parameter of this cohort, or another key, whose value is a word"
+            allowed = "unknown choice; it must be a parameter of this cohort, or another key, whose value is a name"
             wrong.append(Problem(here, MISSING, allowed, nearest(key, _known(container))))
         elif not isinstance(value, str) or not _WORD.match(value):
             refers = isinstance(value, str) and value.startswith(PREFIX)
             instead = f"; name {value.removeprefix(PREFIX)}" if isinstance(value, str) and refers else ""
             shown = value if isinstance(value, str | int | float) else MISSING
-            wrong.append(Problem(here, shown, f"is no word, so it has no alternatives{instead}"))
+            wrong.append(Problem(here, shown, f"is no name, so it has no alternatives{instead}"))
         else:
             found[key] = value
     if wrong:
@@ -65,7 +65,7 @@ def words_of(declared: Calibration, container: Mapping[str, Any]) -> dict[str, s
 
 
 def taken(declared: Calibration, container: Mapping[str, Any]) -> Calibration:
-    """Return a calibration whose priors are those of the words that a configuration has. Raises as `words_of`."""
+    """Return a calibration whose priors are those of the choices that a configuration has. Raises as `words_of`."""
     priors = dict(declared.parameters)
     for _, alternative in _given(declared, container):
         priors |= alternative.parameters
@@ -83,47 +83,53 @@ def located(problem: Problem, declared: Calibration, container: Mapping[str, Any
 
 
 def combinations(declared: Calibration, container: Mapping[str, Any]) -> list[Combination]:
-    """Return every combination of words, the configuration's own first; nothing where none is compared.
+    """Return every combination of choices, the configuration's own first; nothing where none is compared.
 
-    A choice that has a word which is none of its alternatives, set by hand, keeps it. Raises as `words_of`.
+    A choice whose value is none of its alternatives, set by hand, keeps it. Raises as `words_of`.
     """
-    own = words_of(declared, container)
-    compared = {key: words for key, words in declared.alternatives.items() if own[key] in words}
+    own = choices_of(declared, container)
+    compared = {key: chosen for key, chosen in declared.alternatives.items() if own[key] in chosen}
     if not compared:
         return []
     found = []
-    for words in itertools.product(*compared.values()):
-        weight = math.prod(declared.alternatives[key][word].weight for key, word in zip(compared, words, strict=True))
-        found.append(Combination(dict(zip(compared, words, strict=True)), weight))
+    for chosen in itertools.product(*compared.values()):
+        weight = math.prod(
+            declared.alternatives[key][choice].weight for key, choice in zip(compared, chosen, strict=True)
+        )
+        found.append(Combination(dict(zip(compared, chosen, strict=True)), weight))
     usual = {key: own[key] for key in compared}
-    return sorted(found, key=lambda one: one.words != usual)
+    return sorted(found, key=lambda one: one.chosen != usual)
 
 
 def held(declared: Calibration, container: Mapping[str, Any]) -> dict[str, str]:
-    """Return the choices that are not compared, since their word is none of their alternatives."""
-    return {key: word for key, word in words_of(declared, container).items() if word not in declared.alternatives[key]}
+    """Return the choices that are not compared, since their value is none of their alternatives."""
+    return {
+        key: choice
+        for key, choice in choices_of(declared, container).items()
+        if choice not in declared.alternatives[key]
+    }
 
 
-def reworded(container: Mapping[str, Any], words: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a configuration with other words, in the published study too, and the overrides that say so.
+def with_choices(container: Mapping[str, Any], chosen: Mapping[str, str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a configuration with other choices, in the published study too, and the overrides that say so.
 
-    The overrides keep a reading of the text from laying its own word over them.
+    The overrides keep a reading of the text from laying its own value over them.
     """
     out, overrides = dict(container), []
-    for key, word in words.items():
+    for key, choice in chosen.items():
         path = _path(key, container)
         if path[0] == GROUP:
             out[GROUP] = published_with(out[GROUP], [".".join(path[1:])])
-        overrides.append(f"{'.'.join(path)}={word}")
-        out = _with(out, path, word)
+        overrides.append(f"{'.'.join(path)}={choice}")
+        out = _with(out, path, choice)
     return out, tuple(overrides)
 
 
 def _given(declared: Calibration, container: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield key and alternative of each word that a configuration has and the file speaks of."""
-    for key, word in words_of(declared, container).items():
-        if word in declared.alternatives[key]:
-            yield f"{ROOT}.alternatives.{key}.{word}", declared.alternatives[key][word]
+    """Yield key and alternative of each choice that a configuration has and the file names."""
+    for key, choice in choices_of(declared, container).items():
+        if choice in declared.alternatives[key]:
+            yield f"{ROOT}.alternatives.{key}.{choice}", declared.alternatives[key][choice]
 
 
 def _path(key: str, container: Mapping[str, Any]) -> tuple[str, ...]:
@@ -142,18 +148,18 @@ def _at(container: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return node.get("value") if path[0] == GROUP and isinstance(node, Mapping) and "value" in node else node
 
 
-def _with(node: Mapping[str, Any], path: tuple[str, ...], word: str) -> dict[str, Any]:
+def _with(node: Mapping[str, Any], path: tuple[str, ...], choice: str) -> dict[str, Any]:
     first, *rest = path
     old = node.get(first)
     if rest:
-        new: Any = _with(old if isinstance(old, Mapping) else {}, tuple(rest), word)
+        new: Any = _with(old if isinstance(old, Mapping) else {}, tuple(rest), choice)
     else:
-        new = {**old, "value": word} if isinstance(old, Mapping) else word
+        new = {**old, "value": choice} if isinstance(old, Mapping) else choice
     return {**node, first: new}
 
 
 def _known(container: Mapping[str, Any]) -> list[str]:
-    """Return every key of a configuration whose value is a word, parameters by their own names."""
+    """Return every key of a configuration whose value is a name, parameters by their own names."""
     known = []
     for group in GROUPS:
         for path in _words_below(container.get(group), ()):

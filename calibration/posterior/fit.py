@@ -181,7 +181,7 @@ def fit(
     overrides : the user's ``key=value`` texts, as for `declare`.
     progress : is called with one line for each component that was searched.
     journal : likelihoods of a run that was cut off, not to be found again; the new ones are added.
-    known : a fit with the same seed and search, of the same model but for a word; parts that it has too, prior and
+    known : a fit with the same seed and search, of the same model but for a choice; parts that it has too, prior and
         closed forms alike, are taken from it. What is simulated depends on the whole model, and is searched anew.
     threads : components searched at a time (`simulator.running.workers.processors`); changes nothing in the result.
 

@@ -71,12 +71,12 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     parser.add_argument("--config-name", "-cn", dest="config_name")
     known, rest = parser.parse_known_intermixed_args(list(argv))
     problems = [_option_problem(argument) for argument in rest]
-    words: list[str] = known.words
-    if words[:1] and words[0] in OF_RESULTS:  # a folder may be called like a command
-        commands, words = words[:1], words[1:]
+    overrides: list[str] = known.overrides
+    if overrides[:1] and overrides[0] in OF_RESULTS:  # a folder may be called like a command
+        commands, overrides = overrides[:1], overrides[1:]
     else:
-        commands = [word for word in words if word in COMMANDS]
-        words = [word for word in words if word not in COMMANDS]
+        commands = [override for override in overrides if override in COMMANDS]
+        overrides = [override for override in overrides if override not in COMMANDS]
     command = commands[0] if commands else RUN
     if len(commands) > 1:
         problems.append(Problem(" ".join(commands), MISSING, "one command at a time"))
@@ -86,8 +86,8 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
         problems.append(Problem("--multirun", MISSING, f"sweeps simulations; {command} takes one scenario"))
     if known.dry and not known.multirun:
         problems.append(Problem("--dry-run", MISSING, "belongs to a sweep: add --multirun"))
-    if command in OF_RESULTS and len(words) != 1:
-        problems.append(Problem(command, " ".join(words) or MISSING, _TAKES))
+    if command in OF_RESULTS and len(overrides) != 1:
+        problems.append(Problem(command, " ".join(overrides) or MISSING, _TAKES))
     if command in OF_RESULTS:
         options = (("--cfg", known.cfg), ("--config-dir", known.config_dir), ("--config-name", known.config_name))
         for option, given in options:
@@ -102,7 +102,7 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
         raise ConfigError(problems)
     return Arguments(
         command,
-        tuple(words),
+        tuple(overrides),
         config_dir,
         cfg=bool(known.cfg),
         help=known.help,

@@ -1,4 +1,4 @@
-"""The help: its words from the primary configuration, its lists from the files there are."""
+"""The help: its text from the primary configuration, its lists from the files that are found."""
 
 from __future__ import annotations
 

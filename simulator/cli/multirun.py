@@ -92,7 +92,7 @@ def _labels(sweep: Sweep, key: str, column: Sequence[str], experiment: Experimen
 
 
 def run_sweep(
-    words: Sequence[str], *, config_dir: str | os.PathLike[str] | None = None, dry: bool = False, cfg: bool = False
+    overrides: Sequence[str], *, config_dir: str | os.PathLike[str] | None = None, dry: bool = False, cfg: bool = False
 ) -> Path | None:
     """Run a sweep into its store, or go on with it. Returns the folder.
 
@@ -105,7 +105,7 @@ def run_sweep(
     ScenarioError
         If some scenarios failed; the others are in the store.
     """
-    sweep, hydra = read_sweep(words, config_dir=config_dir)
+    sweep, hydra = read_sweep(overrides, config_dir=config_dir)
     listen(hydra.get("hydra.verbose", "false"))
     if "hydra.run.dir" in hydra:
         allowed = "is of a single run; a sweep goes to hydra.sweep.dir"
@@ -118,8 +118,8 @@ def run_sweep(
     if said:
         say(said)
     if more:
-        words = [*words, more]
-        sweep, hydra = read_sweep(words, config_dir=config_dir)
+        overrides = [*overrides, more]
+        sweep, hydra = read_sweep(overrides, config_dir=config_dir)
         refuse_too_many(sweep)
     description = sweep.description | {"software": version()}
     folder = _folder(hydra.get("hydra.sweep.dir"), description)
@@ -141,7 +141,7 @@ def run_sweep(
     planned = _recorded(sweep, planned)
     refuse_too_large(sweep, planned, folder)
     own = None if config_dir is None else str(Path(config_dir).expanduser().absolute())  # a worker may stand elsewhere
-    open_scenarios, place = SweepOverrides(tuple(words), own), folder.absolute()
+    open_scenarios, place = SweepOverrides(tuple(overrides), own), folder.absolute()
     job = Job(open_scenarios, planned.layout, place, known=planned.known, summed=sweep.extendable)
     if extends is not None:
         places = _places(extends, description, sweep)
@@ -171,13 +171,13 @@ def _recorded(sweep: Sweep, planned: SweepPlan) -> SweepPlan:
 
 @dataclass(frozen=True)
 class SweepOverrides:
-    """The words of a sweep, for another process to read: equal ones are read once there."""
+    """The overrides of a sweep, for another process to read: equal ones are read once there."""
 
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     config_dir: str | None
 
     def __call__(self) -> Sweep:
-        return read_sweep(self.words, config_dir=self.config_dir)[0]
+        return read_sweep(self.overrides, config_dir=self.config_dir)[0]
 
 
 def _work(sweep: Sweep, planned: SweepPlan, job: Job, description: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ NAMED_BY_COHORT = ("evidence", "model", "course", "study", "parameters")
 OF_OTHER_COMMANDS = ("calibration",)
 """Folders of configurations that no simulation takes: no groups of Hydra's."""
 EXPERIMENT = "experiment"
-"""Folder of sweeps by name. A file of it is read as words of the command line, so it is no group of Hydra's either."""
+"""Folder of sweeps by name. A file of it is read as overrides, so it is not a group."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 

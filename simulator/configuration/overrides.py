@@ -184,7 +184,7 @@ def _choose(group: str, given: str, value: object, library: Library, made: Overr
 
 
 def _parse(text: str) -> Any:
-    """Return the value as Hydra's grammar reads it, or raise `_Refused` in our words."""
+    """Return the value as Hydra's grammar reads it, or raise `_Refused` with a reason."""
     try:
         return value_of(text)
     except Unreadable as error:

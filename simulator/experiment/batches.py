@@ -63,7 +63,7 @@ def declare_possible(
 ) -> Possible:
     """Declare n parameter sets; those that cannot be declared are refused, and the others are not lost.
 
-    ``values`` as for `declare_many`. Each set is accepted, or refused with the same words, as by `declare` alone.
+    ``values`` as for `declare_many`. Each set is accepted, or refused with the same message as by `declare` alone.
     """
     refused: dict[int, str] = {}
     rows = list(range(len(next(iter(values.values())))))

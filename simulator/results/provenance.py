@@ -75,7 +75,7 @@ def sweep_record(
     parameter_uncertainty: str = POINT_VALUES,
     **facts: str | int | float,
 ) -> Record:
-    """Return what a sweep was made of: what was swept, and the composed files that its words are set in."""
+    """Return what a sweep was made of: what was swept, and the composed files that its overrides are set in."""
     return {
         **_version(),
         **facts,

@@ -63,7 +63,7 @@ class Sweep:
         return tuple(axis.size for axis in self.axes)
 
     def overrides(self, index: int) -> tuple[str, ...]:
-        """Return the words that give this scenario in a single run."""
+        """Return the overrides that give this scenario in a single run."""
         return tuple(self._set(index)[2])
 
     def composed(self, index: int) -> Composition:

@@ -1,4 +1,4 @@
-"""From words of the command line, and an experiment file, to the sweep that they describe. Composes no scenario."""
+"""From overrides and an experiment file to the sweep that they describe. Composes no scenario."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ _CONTRAST = ("output.contrast", "output.contrast_across_cohorts")
 def read_sweep(
     texts: Sequence[str], *, config_dir: str | os.PathLike[str] | None = None
 ) -> tuple[Sweep, dict[str, str]]:
-    """Return the sweep that words of the command line describe, and what they say to Hydra.
+    """Return the sweep that overrides describe, and the settings of Hydra among them.
 
-    Composes the files, but no scenario. Raises ConfigError with every problem of the words and the files.
+    Composes the files, but no scenario. Raises ConfigError with every problem of the overrides and the files.
     """
     library = open_library(config_dir)
     problems = list(library.problems())
-    words, title = _with_experiment(texts, library, problems)
-    words = list(_with_draws(words, problems))
-    plain, swept, ours = _sorted_out(words, library, problems)
+    overrides, title = _with_experiment(texts, library, problems)
+    overrides = list(_with_draws(overrides, problems))
+    plain, swept, ours = _sorted_out(overrides, library, problems)
     fixed = read_overrides(plain, library)
     problems += fixed.problems
     running, design = _settings(ours, swept, problems)
@@ -107,19 +107,19 @@ def _repeats(sweep: Sweep, axis: Axis) -> Iterator[Problem]:
                 yield Problem(key, ",".join(column), f"has {both}; keep one")
 
 
-def _with_draws(words: Sequence[str], problems: list[Problem]) -> Iterator[str]:
-    """Yield the words, draws of a posterior as an axis: the first ``parameters.draws``, 100 if nothing is said."""
-    given = dict(map(split, words))
+def _with_draws(overrides: Sequence[str], problems: list[Problem]) -> Iterator[str]:
+    """Yield the overrides, draws of a posterior as an axis: the first ``parameters.draws``, 100 if nothing is said."""
+    given = dict(map(split, overrides))
     parameters = [each.strip() for each in given.get(PARAMETERS, "").split(",")]
     if POSTERIOR in parameters and len(parameters) > 1:
         allowed = (
             f"is not swept: {PARAMETERS}={POSTERIOR} gives every scenario the dimension draw; run the others apart"
         )
         problems.append(Problem(PARAMETERS, given[PARAMETERS], allowed))
-    for word in words:
-        key, text = split(word)
+    for override in overrides:
+        key, text = split(override)
         if key != MANY_DRAWS:
-            yield word
+            yield override
         elif not text.isdecimal() or not 1 <= int(text) <= MOST_DRAWS or ONE_DRAW in given:
             allowed = f"must be one whole number from 1 to {MOST_DRAWS:,}, without {ONE_DRAW} beside it"
             problems.append(Problem(key, text, allowed))
@@ -130,7 +130,9 @@ def _with_draws(words: Sequence[str], problems: list[Problem]) -> Iterator[str]:
 
 
 def _with_experiment(texts: Sequence[str], library: Library, problems: list[Problem]) -> tuple[list[str], str]:
-    """Return the words of an experiment file, if one is named, before those given; of one key the given ones stay."""
+    """Return the overrides of an experiment file, if one is named, before those given; of one key the given ones
+    stay.
+    """
     named = [split(text)[1] for text in texts if split(text)[0] == EXPERIMENT]
     given = [text for text in texts if split(text)[0] != EXPERIMENT]
     if not named:
@@ -147,7 +149,7 @@ def _with_experiment(texts: Sequence[str], library: Library, problems: list[Prob
         problems += error.problems
         return given, ""
     by_hand = {split(text)[0] for text in given}
-    words = []
+    overrides = []
     for section in ("set", "sweep"):
         entries = file.content.get(section, {})
         if not isinstance(entries, dict):
@@ -155,33 +157,33 @@ def _with_experiment(texts: Sequence[str], library: Library, problems: list[Prob
             continue
         for key, value in entries.items():
             if key not in by_hand:
-                words.append(f"{key}={_as_word(value, swept=section == 'sweep')}")
+                overrides.append(f"{key}={_as_override(value, swept=section == 'sweep')}")
     for key in file.content:
         if key not in ("title", "description", "set", "sweep"):
             problems.append(unknown(file.where(key), key, ("title", "description", "set", "sweep"), what="key"))
-    return [*words, *given], str(file.content.get("title", ""))
+    return [*overrides, *given], str(file.content.get("title", ""))
 
 
-def _as_word(value: Any, *, swept: bool) -> str:
+def _as_override(value: Any, *, swept: bool) -> str:
     """Write a value of an experiment file as on the command line; text is taken to be written so already."""
     if swept and isinstance(value, list):
-        return ",".join(_as_word(item, swept=False) for item in value)
+        return ",".join(_as_override(item, swept=False) for item in value)
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_as_word(item, swept=False)}" for key, item in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{_as_override(item, swept=False)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(_as_word(item, swept=False) for item in value) + "]"
+        return "[" + ",".join(_as_override(item, swept=False) for item in value) + "]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _sorted_out(
-    words: Sequence[str], library: Library, problems: list[Problem]
+    overrides: Sequence[str], library: Library, problems: list[Problem]
 ) -> tuple[list[str], list[Swept], dict[str, str]]:
     """Tell apart what is set, what is swept, and what says how the sweep is made."""
     plain: list[str] = []
     swept: dict[str, Swept] = {}
     ours: dict[str, str] = {}
-    for word in words:
-        key, given = split(word)
+    for override in overrides:
+        key, given = split(override)
         if key == _CONTRAST[0]:
             arms, given = _between_arms(given, library)
             plain += arms
@@ -195,19 +197,19 @@ def _sorted_out(
         if key.startswith(("sweep.", "launcher.")):
             problems.append(unknown(key, key, (*_DESIGN, _EXTENDABLE, *_RUNNING), what="key"))
             continue
-        found = read_swept(key, given, library) if "=" in word and key and not key.startswith("hydra.") else None
+        found = read_swept(key, given, library) if "=" in override and key and not key.startswith("hydra.") else None
         if isinstance(found, Problem):
             problems.append(found)
         elif found is None:
-            plain.append(word)
+            plain.append(override)
         elif refusal := next((said for root, said in _NOT_SWEPT.items() if f"{key}.".startswith(f"{root}.")), None):
             problems.append(Problem(key, given, refusal))
         elif key in swept:
             problems.append(Problem(key, given, f"is swept twice: before, {swept[key].given}; keep one"))
         else:
             swept[key] = found
-    for word in plain:
-        key, given = split(word)
+    for override in plain:
+        key, given = split(override)
         if key in swept:
             problems.append(Problem(key, given, f"is set and swept ({swept[key].given}); keep one"))
     if not swept and not problems:
@@ -217,13 +219,13 @@ def _sorted_out(
 
 
 def _between_arms(given: str, library: Library) -> tuple[list[str], str]:
-    """Return the word of a contrast between arms, which every scenario makes by itself, and what is left of it."""
+    """Return the override of a contrast between arms, which every scenario makes by itself, and what is left of it."""
     key = _CONTRAST[0]
     value = dict(read_overrides([f"{key}={given}"], library).values).get(key)
     if not isinstance(value, Mapping) or ARM not in value:
         return [], given
     rest = {name: label for name, label in value.items() if name != ARM}
-    return [f"{key}={_as_word({ARM: value[ARM]}, swept=False)}"], _as_word(rest, swept=False) if rest else ""
+    return [f"{key}={_as_override({ARM: value[ARM]}, swept=False)}"], _as_override(rest, swept=False) if rest else ""
 
 
 def _settings(

@@ -144,7 +144,7 @@ def plan(
     seconds = (time.perf_counter() - began) / checked
     kinds = [_kind(known.get(index) or scenarios.experiment(index) for index in each) for each in members]
     about = {
-        "overrides": {"long_name": "words that give this scenario in a single run", "units": ""},
+        "overrides": {"long_name": "overrides that give this scenario in a single run", "units": ""},
         "assumed": {"long_name": "what survival outputs rest on", "units": ""},
     }
     shape = scenarios.shape

@@ -17,7 +17,7 @@ from simulator.sweep.layout import Blocks
 from simulator.sweep.store import FRAME, MANIFEST, SEAL, Block, SweepStore, block_of, checksum_of
 
 MOST_NAMED = 3
-"""Scenarios that a message shows with the words of each."""
+"""Scenarios that a message shows with the overrides of each."""
 
 MENDED = "the sweep's command, given again, mends it"
 DIFFERS, MISSING = "is not as it was written", "is missing"
@@ -41,7 +41,7 @@ class Manifest:
     listed: dict[str, Listed] = field(default_factory=dict)  # path below the arrays → what is to be there
     damaged: dict[str, str] = field(default_factory=dict)
     sealed: dict[str, str] | None = None  # checksums of files beside the arrays, once all is done
-    words: Sequence[str] | None = None  # overrides of each scenario, where they are known
+    overrides: Sequence[str] | None = None  # overrides of each scenario, where they are known
 
     @property
     def complete(self) -> bool:
@@ -66,8 +66,8 @@ class Manifest:
         numbers = self.blocks.scenarios(block)
         shown = []
         for number in numbers[:MOST_NAMED]:
-            words = self.words[number].replace("\n", " ") if self.words is not None else ""
-            shown.append(f"{number} ({words})" if words else f"{number}")
+            overrides = self.overrides[number].replace("\n", " ") if self.overrides is not None else ""
+            shown.append(f"{number} ({overrides})" if overrides else f"{number}")
         more = f" and {len(numbers) - MOST_NAMED:,} more" if len(numbers) > MOST_NAMED else ""
         return f"{'scenario' if len(numbers) == 1 else 'scenarios'} {', '.join(shown)}{more}"
 

@@ -24,7 +24,7 @@ from simulator.sweep.tree import UNFINISHED
 from simulator.units import any_number, read_in
 
 SWEEP, RECORDS, SAMPLED, DRAW, COHORT = "sweep", "records", "scenario", "draw", "cohort"
-"""Attributes with the words of a sweep and with records of its scenarios; names of dimensions that have a meaning."""
+"""Attributes with the overrides of a sweep and the records of scenarios; names of dimensions with a meaning."""
 
 MOST_RECORDS = 16
 """Sets of group choices whose first scenario is recorded in full."""
@@ -59,7 +59,7 @@ class SweptDimension:
 
 
 def is_sweep(tree: xr.DataTree) -> bool:
-    """Whether a tree is that of a sweep, with the words of every scenario."""
+    """Whether a tree is that of a sweep, with the overrides of every scenario."""
     return SWEEP in tree.root.attrs and "scenarios" in tree.children and bool(tree.root.sizes)
 
 
@@ -207,8 +207,8 @@ def thinned(n: int, most: int, *, keep: int | None = None) -> list[int]:
 def one(tree: xr.DataTree, labels: Mapping[str, Any]) -> xr.DataTree:
     """Return one scenario as a tree like a single run's, without single studies and what is of other scenarios only.
 
-    Its record is that of the first scenario with the same group choices, with the words of this one: what events rest
-    on follows from it. A store without records gives a tree that has none.
+    Its record is that of the first scenario with the same group choices, with the overrides of this one: what
+    events rest on follows from it. A store without records gives a tree that has none.
     """
     known = swept(tree)
     places = {each.name: each.labels.index(labels[each.name]) for each in known}
@@ -277,7 +277,7 @@ def failures(tree: xr.DataTree) -> dict[int, str]:
     return {int(index): str(said) for index, said in json.loads(tree.root.attrs.get(FAILURES, "{}")).items()}
 
 
-def words_of(tree: xr.DataTree, places: Sequence[int]) -> str:
-    """Return the words that give the scenario at a place in a single run, one a line."""
-    words: Any = tree["scenarios"].to_dataset()["overrides"].values
-    return str(words[tuple(places)])
+def overrides_of(tree: xr.DataTree, places: Sequence[int]) -> str:
+    """Return the overrides that give the scenario at a place in a single run, one a line."""
+    overrides: Any = tree["scenarios"].to_dataset()["overrides"].values
+    return str(overrides[tuple(places)])

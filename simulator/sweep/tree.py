@@ -101,9 +101,9 @@ def opened(records: Manifest) -> xr.DataTree:
         raise _refused(folder, "must be readable: permission denied") from error
     except Exception as error:  # whatever zarr and its codecs make of what somebody else wrote
         raise _refused(folder, "is damaged; give the sweep's command again, which mends it") from error
-    words = nodes[f"/{SCENARIOS}"]["overrides"]
-    records.words = [str(each) for each in words.values.ravel()]
-    scenarios = words.dims  # the one place where the order of the dimensions stands
+    overrides = nodes[f"/{SCENARIOS}"]["overrides"]
+    records.overrides = [str(each) for each in overrides.values.ravel()]
+    scenarios = overrides.dims  # the one place where the order of the dimensions stands
     ordered = [*scenarios, *(name for name in nodes["/"].coords if name not in scenarios)]
     return xr.DataTree.from_dict(nodes | {"/": nodes["/"][ordered]})
 

@@ -114,7 +114,7 @@ def _sweep(folder: Path, found: Verified) -> None:
 
 
 def _take_words(records: Manifest) -> None:
-    """Let problems say the words of scenarios, where the store can still be opened."""
+    """Let problems name the overrides of scenarios, where the store can still be opened."""
     import warnings
 
     from simulator.errors import IncompleteWarning

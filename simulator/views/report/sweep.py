@@ -95,7 +95,7 @@ def sweep_of(tree: xr.DataTree, source: str, against: Mapping[str, Any] | None) 
     """Return a sweep for its page. Raises ConfigError, about its source, if the tree is not that of a sweep."""
     missing = [name for name in ("targets", "statistics") if name not in tree.children]
     if missing or not is_sweep(tree):
-        reason = f"no node {' and no node '.join(missing)}" if missing else "no words of scenarios"
+        reason = f"no node {' and no node '.join(missing)}" if missing else "no overrides of scenarios"
         raise ConfigError(Problem("results", source, f"must be those of a sweep: {reason}"))
     return SweepRun(tree, dict(against or {}))
 

@@ -15,7 +15,7 @@ from simulator.views.report.record import Run
 from simulator.views.report.results import paragraph
 from simulator.views.report.sweep import SweepRun
 
-_MOST_WORDS = 200  # labels of an axis that a command line is written with
+_MOST_LABELS = 200  # labels of an axis that a command line is written with
 
 
 def of_first(write: Callable[[Run], Iterator[Element]]) -> Callable[[SweepRun], Iterator[Element]]:
@@ -69,8 +69,8 @@ def access(sweep: SweepRun) -> Iterator[Element]:
     again = command(sweep)
     if again is None:
         yield paragraph(
-            "The sweep's command is not written out here: it drew its points, or has very many labels. The words of "
-            "every scenario stand in the store."
+            "The sweep's command is not written out here: it drew its points, or has very many labels. The store has "
+            "the overrides of every scenario."
         )
     else:
         yield paragraph(
@@ -78,7 +78,7 @@ def access(sweep: SweepRun) -> Iterator[Element]:
             "(paths are not recorded: add the --config-dir and hydra.sweep.dir of the sweep if it had them):"
         )
         yield element("pre", element("code", again))
-    yield paragraph("The words of one scenario, which give the same numbers in a single run:")
+    yield paragraph("The overrides of one scenario give the same numbers in a single run:")
     yield element("pre", element("code", _ONE_SCENARIO))
     yield paragraph(
         "This page again: ", element("code", "python -m simulator report FOLDER"), "; from Python, figures are "
@@ -89,22 +89,23 @@ def access(sweep: SweepRun) -> Iterator[Element]:
 
 _ONE_SCENARIO = (
     'import simulator\ntree = simulator.open_results("FOLDER")\n'
-    'words = tree["scenarios"]["overrides"][0, ...].values.flat[0].split("\\n")\nrun = simulator.simulate(words)'
+    'overrides = tree["scenarios"]["overrides"][0, ...].values.flat[0].split("\\n")\n'
+    "run = simulator.simulate(overrides)"
 )
 
 
 def command(sweep: SweepRun) -> str | None:
     """Return the command line of a sweep, for a shell; None where it drew its points or has very many labels."""
     described = _description(sweep)
-    words = [f"{key}={value}" for key, value in (described.get("set") or {}).items()]
+    overrides = [f"{key}={value}" for key, value in (described.get("set") or {}).items()]
     for axis in described.get("axes") or []:
-        if axis["dimension"] == SAMPLED or len(axis["points"]) > _MOST_WORDS:
+        if axis["dimension"] == SAMPLED or len(axis["points"]) > _MOST_LABELS:
             return None
-        words.append(f"{axis['keys'][0]}={','.join(point[0] for point in axis['points'])}")
+        overrides.append(f"{axis['keys'][0]}={','.join(point[0] for point in axis['points'])}")
     if sweep.against:
         named = ", ".join(f"{name}: {label}" for name, label in sweep.against.items())
-        words.append(f"output.contrast={{{named}}}")
-    return shlex.join(["python", "-m", "simulator", "--multirun", *words])
+        overrides.append(f"output.contrast={{{named}}}")
+    return shlex.join(["python", "-m", "simulator", "--multirun", *overrides])
 
 
 def _description(sweep: SweepRun) -> Mapping[str, Any]:

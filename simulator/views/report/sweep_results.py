@@ -22,11 +22,11 @@ from simulator.sweep.scenarios import (
     MISSING,
     drawn,
     failures,
+    overrides_of,
     part,
     share_caused,
     swept,
     thinned,
-    words_of,
 )
 from simulator.views import decisions as decided
 from simulator.views import figures
@@ -87,9 +87,9 @@ def unfinished(sweep: SweepRun) -> Iterator[Element]:
             rows = []
             for place in places[:MOST_NAMED]:
                 index = int(np.ravel_multi_index(tuple(place), values.shape))
-                words = shlex.join(words_of(sweep.tree, place).split("\n"))
+                words = shlex.join(overrides_of(sweep.tree, place).split("\n"))
                 rows.append((f"{index:,}", element("code", words), failed.get(index, "")))
-            yield table(f"{what}{more}", ("scenario", "words of a single run", "why"), rows)
+            yield table(f"{what}{more}", ("scenario", "overrides of a single run", "why"), rows)
 
 
 def main(sweep: SweepRun) -> Iterator[Element]:

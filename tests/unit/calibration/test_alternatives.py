@@ -15,7 +15,7 @@ from calibration.diagnostics.comparison import Comparison, check, compare
 from calibration.output import figures
 from calibration.output.comparison_tree import comparison_nodes
 from calibration.output.report import compared
-from calibration.posterior.choices import combinations, held, reworded, taken, words_of
+from calibration.posterior.choices import choices_of, combinations, held, taken, with_choices
 from calibration.posterior.draws import Draws, posterior_draws
 from calibration.posterior.feasibility import cut
 from calibration.posterior.fit import Fit, fit
@@ -103,11 +103,11 @@ def test_every_combination_is_compared_and_the_configurations_own_comes_first():
 def test_a_word_is_set_where_it_stands_and_in_the_published_study():
     made = config(*PRINTED)
     made["parameters"]["reference"] = {"parameters": {"survival": {"family": "weibull", "median": "200 d"}}}
-    other, overrides = reworded(made, {FAMILY: "log_normal"})
+    other, overrides = with_choices(made, {FAMILY: "log_normal"})
     assert other["parameters"]["survival"]["family"] == {"value": "log_normal", "provenance": "assumed"}
     assert other["parameters"]["reference"] == {"parameters": {"survival": {"median": "200 d"}}}
     assert overrides == ("parameters.survival.family=log_normal",)
-    assert words_of(declared(alternatives=WEIGHTS), made) == {FAMILY: "weibull"}  # the old one is as it was
+    assert choices_of(declared(alternatives=WEIGHTS), made) == {FAMILY: "weibull"}  # the old one is as it was
     assert compiled(other).tables.family.tolist() != compiled(made).tables.family.tolist()
 
 
@@ -115,10 +115,10 @@ def test_a_word_is_set_where_it_stands_and_in_the_published_study():
     ("alternatives", "said"),
     [
         ({"survival.familly": dict.fromkeys(FAMILIES, 1)}, "survival.familly: unknown choice.*'survival.family'"),
-        ({"survival.shape": {"one": 1, "two": 1}}, r"survival.shape = 1.3: is no word"),
+        ({"survival.shape": {"one": 1, "two": 1}}, r"survival.shape = 1.3: is no name"),
         (
             {"model.events.death.hazard.family": dict.fromkeys(FAMILIES, 1)},
-            "= parameters.survival.family: is no word, so it has no alternatives; name survival.family",
+            "= parameters.survival.family: is no name, so it has no alternatives; name survival.family",
         ),
         ({"evidence.name": {"lake": 1, "sea": 1}}, "evidence.name: unknown choice"),
         (
@@ -167,7 +167,7 @@ def test_an_alternative_that_does_not_fit_the_same_targets_is_refused():
 def test_a_model_choice_set_by_hand_is_calibrated_with_its_priors():
     own = {"weight": 1, "parameters": {"survival.shape": {"log_normal": {"median": 2.0, "sigma": 0.1}}}}
     file = declared(alternatives={FAMILY: {"weibull": 1, "log_normal": own}})
-    made, _ = reworded(config(*PRINTED), {FAMILY: "log_normal"})
+    made, _ = with_choices(config(*PRINTED), {FAMILY: "log_normal"})
     assert taken(file, config(*PRINTED)) is file
     (shape,) = (row for row in fit(made, file).rows() if row.name == "survival.shape")
     assert shape.prior.median == pytest.approx(2.0, abs=0.02)
@@ -180,7 +180,7 @@ def test_a_model_choice_set_by_hand_is_calibrated_with_its_priors():
 
 def test_a_word_that_is_none_of_the_alternatives_is_calibrated_alone():
     file = declared(alternatives={FAMILY: {"weibull": 1, "log_normal": 1}})
-    made, _ = reworded(config(*PRINTED), {FAMILY: "log_logistic"})
+    made, _ = with_choices(config(*PRINTED), {FAMILY: "log_logistic"})
     check(made, file, ())
     assert combinations(file, made) == []
     assert held(file, made) == {FAMILY: "log_logistic"}
@@ -206,7 +206,7 @@ def test_what_is_calibrated_has_the_same_bits_whatever_it_is_compared_with():
 
 def test_the_same_fit_comes_of_a_word_alone_and_in_comparison():
     found = comparison(*PRINTED)
-    made, overrides = reworded(config(*PRINTED), {FAMILY: "log_normal"})
+    made, overrides = with_choices(config(*PRINTED), {FAMILY: "log_normal"})
     alone = cut(fit(made, declared(), overrides=overrides), 200, threads=1)
     side = found.sides[found.names.index("log_normal")]
     assert side.log_evidence == alone.readings[0].log_evidence
@@ -253,7 +253,7 @@ def _counted(searched: list[Any]) -> Any:
 def test_a_family_that_gives_the_targets_no_probability_is_named():
     never = {"survival.median": {"fixed": "1 d"}, "survival.shape": {"fixed": 200}}  # nobody lives to day 300
     weights = {"weibull": {"weight": 1, "parameters": never}, "log_normal": 1, "log_logistic": 1}
-    made, _ = reworded(config(*PRINTED), {FAMILY: "log_logistic"})
+    made, _ = with_choices(config(*PRINTED), {FAMILY: "log_logistic"})
     found = compare(*fitted(made, declared(alternatives={FAMILY: weights})))
     assert found.names == ["log_logistic", "log_normal"]
     assert "no draw of the priors" in found.refused["weibull"]

@@ -485,7 +485,7 @@ def test_a_tree_that_is_no_run_is_refused_and_the_page_that_was_there_stays(lack
     (tmp_path / PAGE).write_text("what was there")
     with pytest.raises(ConfigError, match=f"must be those of one simulation: no node {lacking}"):
         report.write(tree, tmp_path / PAGE)
-    with pytest.raises(ConfigError, match="must be those of a sweep: no words of scenarios"):
+    with pytest.raises(ConfigError, match="must be those of a sweep: no overrides of scenarios"):
         report.page(with_record(tree_of("ilp"), sweep="{}"))
     bare = tree_of("ilp").copy()
     bare.attrs = {}

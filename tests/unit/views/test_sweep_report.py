@@ -489,7 +489,7 @@ def test_a_tree_that_is_no_whole_sweep_is_refused(trees):
     tree = trees["one key"]
     bare = xr.DataTree.from_dict({path: node for path, node in tree.to_dict().items() if "scenarios" not in path})
     bare.attrs = dict(tree.attrs)
-    with pytest.raises(ConfigError, match="results = there: must be those of a sweep: no words of scenarios"):
+    with pytest.raises(ConfigError, match="results = there: must be those of a sweep: no overrides of scenarios"):
         report.page(bare, source="there")
 
 
