@@ -90,7 +90,7 @@ def _one_in(n: int) -> st.SearchStrategy[bool]:
 
 
 def _by_stratum(outline: _Outline, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return one value for everybody, or one a stratum."""
+    """Return one value for all patients, or one a stratum."""
     if len(outline.strata) == 1:
         return values
     return st.one_of(values, st.fixed_dictionaries(dict.fromkeys(outline.strata, values)))

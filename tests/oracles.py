@@ -430,7 +430,7 @@ def administrations_started(law: Weibull, low: float, high: float, most: int, pl
 
 
 def mixture_survival(onset: Floats, baseline: Floats, between: Floats, ratio: float) -> Floats:
-    """Survival of everybody at the points of a grid, hazard multiplied by r from a random onset on.
+    """Survival of all patients at the points of a grid, hazard multiplied by r from a random onset on.
 
     ``onset``: G at the grid, absent death; ``baseline``: H₀ at the grid, (n,); ``between``: H₀ at the
     middles of the cells, (n − 1,). S = (1 − G)·e^{−H₀} + e^{−r·H₀}·∫ e^{−(1−r)·H₀} dG, midpoint rule.

@@ -31,7 +31,7 @@ from calibration.samplers.summary import LEVELS, Row, weighted_quantiles
 from calibration.schema import ROOT, Calibration
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.experiment.schema import declare
-from simulator.study.scope import EVERYBODY
+from simulator.study.scope import ALL_PATIENTS
 from simulator.tables import Flags, Floats
 
 STANDARD, FULL = "standard", "full"
@@ -203,7 +203,7 @@ def compare(
         except ConfigError as refusal:
             refused[one.name] = "; ".join(str(problem) for problem in refusal.problems)
     first = sides[0].survival
-    informed = informed_until(fitted, list(dict.fromkeys((EVERYBODY, *first.groups))))
+    informed = informed_until(fitted, list(dict.fromkeys((ALL_PATIENTS, *first.groups))))
     return Comparison(tuple(sides), informed, refused, held(declared, container), skipped)
 
 

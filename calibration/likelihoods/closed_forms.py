@@ -1,4 +1,4 @@
-"""Quantities of a declared model that have a closed form: survival of everybody, shares as they were seen.
+"""Quantities of a declared model that have a closed form: survival of all patients, shares as they were seen.
 
 Where there is no closed form it says why, in words that follow the name of a target: "survival has no closed form: …".
 
@@ -153,7 +153,7 @@ class ClosedForms:
         return float(potential_follow_up(self.experiment.tables.horizon, self.experiment.design, share)[0])
 
     def survival(self) -> dict[str, SurvivalOf]:
-        """Return the survival curve of everybody, by stratum. Raises NoClosedForm."""
+        """Return the survival curve of all patients, by stratum. Raises NoClosedForm."""
         self._one_arm()
         study = self.experiment.study
         if moved := self._moved(study.accrual, study.data_cut, study.minimum_follow_up, study.horizon):
@@ -212,10 +212,11 @@ class ClosedForms:
                 raise NoClosedForm(f"arm {name} has effects on top of the declared numbers")
 
     def _whole_curve(self, name: str, event: Event, hazard: Hazard) -> None:
-        """Refuse a death whose declared hazard is not that of everybody."""
+        """Refuse a death whose declared hazard is not that of all patients."""
         if hazard.solved_for is None:
             if event.ratios:
-                raise NoClosedForm(f"{name} has hazard ratios, and no `solved_for` that keeps its curve everybody's")
+                why = "has hazard ratios, and no `solved_for` that keeps the curve of all patients"
+                raise NoClosedForm(f"{name} {why}")
             return
         key = f"model.events.{name}.hazard.response_effect"
         shares = self._values(hazard.response_effect, "mediation", key)

@@ -17,7 +17,7 @@ from simulator.errors import MISSING
 from simulator.evidence.entries import EvidenceEntry, listed
 
 ALL = None
-"""The stratum of what was printed of everybody, in a cohort of several strata."""
+"""The stratum of what was printed of all patients, in a cohort of several strata."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class PrintedCurves:
     """What was printed of the survival of each stratum, and of all of them (the stratum ``ALL``).
 
     ``survivors``: counts that percentages stand for, by entry, where no whole count prints them.
-    ``follow_up``: days for which everybody is followed if alive.
+    ``follow_up``: days for which all patients are followed if alive.
     """
 
     sizes: Mapping[str, int]
@@ -45,7 +45,7 @@ class PrintedCurves:
         return sum(self.sizes.values()) if stratum is ALL else self.sizes[stratum]
 
     def _place(self, stratum: str | None) -> str | None:
-        """A cohort without strata has one, which is everybody."""
+        """A cohort without strata has one, which is all patients."""
         return next(iter(self.sizes)) if stratum is ALL and len(self.sizes) == 1 else stratum
 
     def add(self, entry: EvidenceEntry) -> None:

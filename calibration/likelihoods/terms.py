@@ -162,8 +162,8 @@ class Sample:
 class DeathCounts:
     """Medians and landmarks of strata, and of all strata together, as one exact joint probability.
 
-    Deaths of all strata are the sum of independent counts. A median of everybody, the R-th death within (a, b], is the
-    event N(b) ≥ R without N(a) ≥ R, each a convolution of the strata's counts given what was printed of them. (That
+    Deaths of all strata are the sum of independent counts. A median of all patients, the R-th death within (a, b], is
+    the event N(b) ≥ R without N(a) ≥ R, each a convolution of the strata's counts given what was printed of them. (That
     exactly R have died by the printed day is another event: it says that the day lies between two deaths.)
     """
 
@@ -204,7 +204,7 @@ class DeathCounts:
     def _deaths(self, sets: ParameterSets, time: float) -> tuple[Floats, Floats]:
         """Return log P(what was printed of strata, and the landmark), (n,), and, given that, of the deaths by a time.
 
-        The latter is P(N(time) = j), (n, N + 1): nobody has died by time 0, everybody by infinity.
+        The latter is P(N(time) = j), (n, N + 1): nobody has died by time 0, all by infinity.
         """
         cut = 0.0 < time < math.inf
         log_printed = np.zeros(sets.size)

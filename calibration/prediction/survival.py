@@ -21,7 +21,7 @@ from simulator.errors import DeclarationWarning
 from simulator.experiment.batches import declare_possible
 from simulator.experiment.schema import Experiment
 from simulator.running.batch import RunResult, outcomes
-from simulator.study.scope import EVERYBODY
+from simulator.study.scope import ALL_PATIENTS
 from simulator.study.statistics import LabelledArray
 from simulator.tables import Floats, Integers
 from simulator.units import DAYS_PER
@@ -53,7 +53,7 @@ class Survival:
 
 
 def survival_of(fitted: Fit, draws: Draws) -> Survival:
-    """Return survival at the times of `times_of` under draws, of each stratum, or of everybody if there is one."""
+    """Return survival at the times of `times_of` under draws, of each stratum, or of all patients if there is one."""
     times, end = times_of(fitted)
     try:
         return _closed(fitted, draws, times, end)
@@ -96,7 +96,7 @@ def _closed(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
             share[draws_of, s] = np.exp(of_reading[stratum].log_survival(sets, times))
             curve = np.exp(of_reading[stratum].log_survival(sets, fine))
             mean[draws_of, s] = np.trapezoid(curve, fine, axis=1)
-    groups = strata if len(strata) > 1 else (EVERYBODY,)
+    groups = strata if len(strata) > 1 else (ALL_PATIENTS,)
     return Survival(tuple(groups), times, share, mean, end, closed=True)
 
 
@@ -116,7 +116,7 @@ def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival
             found |= {int(draws_of[row]): each.statistics for row, each in zip(kept, brought, strict=True)}
     curves = [_counted(found[row], times, end) for row in sorted(found)]
     names = [str(name) for name in next(iter(found.values()))["group"].values]
-    kept_groups = [i for i, name in enumerate(names) if name != EVERYBODY or len(names) == 1]
+    kept_groups = [i for i, name in enumerate(names) if name != ALL_PATIENTS or len(names) == 1]
     share, mean = (np.stack(each)[:, kept_groups] for each in zip(*curves, strict=True))
     groups = tuple(names[i] for i in kept_groups)
     return Survival(groups, times, share, mean, end, closed=False)

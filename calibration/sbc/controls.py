@@ -91,7 +91,7 @@ class NormalCurves:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Survival of everybody in strata of these shares."""
+    """Survival of all patients in strata of these shares."""
 
     parts: tuple[tuple[SurvivalTerm, float], ...]
 

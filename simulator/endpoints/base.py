@@ -55,7 +55,7 @@ class Observed(Protocol):
     @property
     def model(self) -> ModelTables: ...
     @property
-    def everybody(self) -> Flags: ...
+    def all_patients(self) -> Flags: ...
     @property
     def observed(self) -> Floats: ...
     @property
@@ -166,7 +166,7 @@ def number(value: NDArray[np.generic]) -> Column:
 
 def occurrence(data: Observed, *codes: int, of: Flags | None = None) -> Column:
     """Return when one of some log codes was first seen, in the patients flagged; in all if None."""
-    event = np.zeros(data.everybody.shape, dtype=bool)
+    event = np.zeros(data.all_patients.shape, dtype=bool)
     for code in codes:
         event |= data.was_seen(code)
     if of is not None:

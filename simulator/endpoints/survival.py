@@ -7,12 +7,12 @@ from simulator.endpoints.base import Column, Endpoint, Observed, Variable
 
 def _survival(data: Observed, variable: Variable) -> Column:
     observed = data.observed
-    return Column(lambda: observed, data.died, data.everybody)
+    return Column(lambda: observed, data.died, data.all_patients)
 
 
 def _follow_up(data: Observed, variable: Variable) -> Column:
     observed = data.observed
-    return Column(lambda: observed, ~data.died, data.everybody)
+    return Column(lambda: observed, ~data.died, data.all_patients)
 
 
 ENDPOINTS = (

@@ -294,20 +294,20 @@ def count_checks(entries: Sequence[EvidenceEntry]) -> Iterator[Check]:
     Strata, and arms, go into it together; any other group by itself.
     """
     counts: dict[tuple[str, ...], list[EvidenceEntry]] = {}
-    everybody: dict[tuple[str, str], EvidenceEntry] = {}
+    all_patients: dict[tuple[str, str], EvidenceEntry] = {}
     for entry in entries:
         statistic = entry.statistic
         if statistic is None or statistic.estimator != "proportion" or not entry.counted:
             continue
         given = statistic.where.model_dump(exclude_none=True)
         if not given:
-            everybody[statistic.variable, statistic.population] = entry
+            all_patients[statistic.variable, statistic.population] = entry
         elif len(given) == 1 and next(iter(given)) in ("stratum", "arm"):
             counts.setdefault((statistic.variable, statistic.population, next(iter(given))), []).append(entry)
         elif statistic.where.landmark is None:
             counts.setdefault((statistic.variable, statistic.population, entry.id), []).append(entry)
     for (variable, population, _), parts in counts.items():
-        whole = everybody.get((variable, population))
+        whole = all_patients.get((variable, population))
         if whole is None or len({str(part.statistic) for part in parts}) < len(parts):
             continue
         n, of = (sum(getattr(part, key) or 0 for part in parts) for key in ("numerator", "denominator"))

@@ -57,7 +57,7 @@ class Study(Declared):
     loss_to_follow_up: Hazard | None = None
     """Hazard of loss, since entry; the same for all strata."""
     populations: dict[Name, Population] = {}
-    """Analysis sets by name; `treated` holds everybody."""
+    """Analysis sets by name; `treated` holds all patients."""
 
     def check(self, events: Any, problems: Problems) -> None:
         """Collect names that refer to nothing."""
@@ -76,7 +76,7 @@ class Study(Declared):
             problems.add(
                 "study.populations.treated",
                 "treated",
-                "is always there and holds everybody; choose another name",
+                "is always there and holds all patients; choose another name",
             )
         for i, (name, population) in enumerate(self.populations.items()):
             key = f"study.populations.{name}"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from simulator.evidence.entries import EvidenceEntry
-from simulator.study.scope import EVERYBODY
+from simulator.study.scope import ALL_PATIENTS
 
 EVIDENCE = ("reported", "derived", "read", "calibrated")
 ASSUMPTION = ("borrowed", "assumed")
@@ -80,7 +80,7 @@ def look_of(entry: EvidenceEntry) -> Look | None:
     if math.isnan(until) and not compared:
         return None
     wheres = [where for where in (statistic.where, statistic.against) if where is not None]
-    return Look(tuple(where.stratum or where.arm or EVERYBODY for where in wheres), until)
+    return Look(tuple(where.stratum or where.arm or ALL_PATIENTS for where in wheres), until)
 
 
 def last_looks(looks: Iterable[Look], groups: Sequence[str]) -> dict[str, float]:
@@ -90,18 +90,20 @@ def last_looks(looks: Iterable[Look], groups: Sequence[str]) -> dict[str, float]
     comparison that looks at no time carries over from one of its groups to the other what is known of that.
     """
     known = list(looks)
-    places = {group: {EVERYBODY, group, group.removeprefix("arm.")} for group in groups}
+    places = {group: {ALL_PATIENTS, group, group.removeprefix("arm.")} for group in groups}
     last = dict.fromkeys(groups, 0.0)
     for group, names in places.items():
         until = [look.until for look in known if len(groups) == 1 or names & set(look.groups)]
         last[group] = max((time for time in until if math.isfinite(time)), default=0.0)
     for look in (look for look in known for _ in groups if math.isnan(look.until)):  # along chains of comparisons, too
-        tied = [group for group in groups if group != EVERYBODY and (places[group] - {EVERYBODY}) & set(look.groups)]
+        tied = [
+            group for group in groups if group != ALL_PATIENTS and (places[group] - {ALL_PATIENTS}) & set(look.groups)
+        ]
         if len(tied) == len(look.groups):
             last |= dict.fromkeys(tied, max(last[group] for group in tied))
-    others = [last[group] for group in groups if group != EVERYBODY]
-    if EVERYBODY in last and others:
-        last[EVERYBODY] = max(last[EVERYBODY], min(others))
+    others = [last[group] for group in groups if group != ALL_PATIENTS]
+    if ALL_PATIENTS in last and others:
+        last[ALL_PATIENTS] = max(last[ALL_PATIENTS], min(others))
     return last
 
 

@@ -20,7 +20,7 @@ from simulator.evidence.entries import EvidenceEntry
 from simulator.results.assumptions import Look, look_of
 from simulator.study.crossed import error_of_share, spreads
 from simulator.study.ranks import CENTRAL, TOLERANCE, as_printed, mid_rank, order_statistics
-from simulator.study.scope import EVERYBODY
+from simulator.study.scope import ALL_PATIENTS
 from simulator.study.statistics import LabelledArray
 from simulator.tables import Floats
 
@@ -367,7 +367,7 @@ def _group(entry: EvidenceEntry) -> str:
     where = entry.statistic.where
     if where.status or where.ever or where.never or where.landmark or (where.arm and where.stratum):
         return ""
-    return f"arm.{where.arm}" if where.arm else where.stratum or EVERYBODY
+    return f"arm.{where.arm}" if where.arm else where.stratum or ALL_PATIENTS
 
 
 def _analysis_set(entry: EvidenceEntry) -> str:

@@ -187,7 +187,7 @@ def targets(
 def _estimated(patients: Patients, statistics: Sequence[Wanted | None], sets: int) -> Floats:
     """Estimate every statistic of the studies of some parameter sets, (sets, replicates, statistics)."""
     gathered = gather(patients, statistics)
-    studies = patients.everybody.shape[0]
+    studies = patients.all_patients.shape[0]
     return conclude(gathered, statistics, studies).reshape(sets, studies // sets, len(statistics))
 
 

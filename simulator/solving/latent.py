@@ -1,6 +1,6 @@
 """What a multiplier's quadrature is made of, on a grid of days.
 
-Three things a paper reports are consequences, not parameters: the survival of everybody (a mixture of responders and
+Three things a paper reports are consequences, not parameters: the survival of all patients (a mixture of responders and
 others), the share in whom a response was seen, and the time at which it was seen. Here the baseline hazard, the latent
 probability and the latent median are solved (`mixture`) so that those come out, at the `parameters.reference` design of
 the published study.

@@ -66,7 +66,7 @@ def _exact(k: Floats, n: Floats, level: float) -> Floats:
 
 
 def _closed(ends: Floats, k: Floats, n: Floats) -> Floats:
-    """Ends that are 0 and 1 themselves where nobody, or everybody, is counted: no rounding, no empty beta law."""
+    """Ends that are 0 and 1 themselves where none, or all, are counted: no rounding, no empty beta law."""
     return np.stack([np.where(k == 0, 0.0, ends[:, 0]), np.where(k == n, 1.0, ends[:, 1])], axis=1)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from simulator.tables import NONE, Flags, Floats, Integers, freeze, shaped
 
 TREATED = "treated"
-"""The population of everybody. It always exists and is never declared."""
+"""The population of all patients. It always exists and is never declared."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

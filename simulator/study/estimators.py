@@ -262,7 +262,7 @@ def _members(data: Patients, model: ModelTables, population: str, where: Subgrou
         kept.append(data.column("survival").value > where.landmark)
     member = data.population(population)
     for flags in kept:
-        member = flags if member is data.everybody else member & flags
+        member = flags if member is data.all_patients else member & flags
     return member
 
 

@@ -87,7 +87,7 @@ class StudyData(Patients):
         return self.trajectories.arm.reshape(self.shape)
 
     @property
-    def everybody(self) -> Flags:
+    def all_patients(self) -> Flags:
         return self.populations[TREATED]
 
     @cached_property

@@ -25,7 +25,7 @@ class Patients(ABC):
 
     @property
     @abstractmethod
-    def everybody(self) -> Flags: ...
+    def all_patients(self) -> Flags: ...
 
     @abstractmethod
     def population(self, name: str) -> Flags:

@@ -54,7 +54,7 @@ class Recombined(Patients):
         return self._data.model
 
     @property
-    def everybody(self) -> Flags:
+    def all_patients(self) -> Flags:
         return self.population(TREATED)
 
     def population(self, name: str) -> Flags:

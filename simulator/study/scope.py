@@ -9,7 +9,7 @@ import numpy as np
 from simulator.study.observe import StudyData, states_entered
 from simulator.tables import NONE, Flags, Integers, ModelTables
 
-EVERYBODY = "all"
+ALL_PATIENTS = "all"
 FINEST_BIN = 1 / 16  # days
 MOST_BINS = 2**17
 
@@ -41,7 +41,7 @@ class Scope:
 
     def members(self, data: StudyData) -> list[Flags]:
         """Who is in each group, (R, N)."""
-        members = [data.everybody]
+        members = [data.all_patients]
         if len(self.model.strata) > 1:
             members += [data.is_stratum(stratum) for stratum in range(len(self.model.strata))]
         if len(self.model.arms) > 1:
@@ -68,7 +68,7 @@ def scope_of(data: StudyData) -> Scope:
 def _groups(model: ModelTables) -> tuple[tuple[str, ...], Integers]:
     n_strata = len(model.strata)
     cell = np.arange(model.n_cells)
-    names, rows = [EVERYBODY], [np.ones(model.n_cells, dtype=bool)]
+    names, rows = [ALL_PATIENTS], [np.ones(model.n_cells, dtype=bool)]
     if n_strata > 1:
         names += model.strata
         rows += [cell % n_strata == stratum for stratum in range(n_strata)]

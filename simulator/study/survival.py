@@ -102,8 +102,8 @@ def _keys(time: Floats, event: Flags, member: Flags, width: int) -> Keys:
 
 def ordered_with(flag: Flags, time: Floats, event: Flags, member: Flags) -> tuple[Ordered, Flags]:
     """Sort likewise, and a flag (R, N) along with the observations; false where padded."""
-    everybody = np.ones_like(member)
-    key = np.where(member, _keys(time + 0.0, event, everybody, time.shape[1]), _PADDED)
+    all_patients = np.ones_like(member)
+    key = np.where(member, _keys(time + 0.0, event, all_patients, time.shape[1]), _PADDED)
     order = np.argsort(key, axis=1, kind="stable")
     group = Ordered(np.take_along_axis(key, order, axis=1), sizes(member))
     return group, np.take_along_axis(flag, order, axis=1) & (group.at_risk > 0)

@@ -113,7 +113,7 @@ def _host() -> str:
 
 @contextmanager
 def closed(folder: Path) -> Iterator[None]:
-    """Keep everybody from taking a lock of a folder meanwhile; wait for whoever does so now.
+    """Keep all others from taking a lock of a folder meanwhile; wait for whoever does so now.
 
     Raises
     ------

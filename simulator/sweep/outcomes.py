@@ -48,7 +48,7 @@ class ShownOutcome:
 
 
 def outcomes(tree: xr.DataTree) -> list[ShownOutcome]:
-    """Return what scenarios are compared by: statistics of everybody, estimates, decisions, and reported numbers."""
+    """Return what scenarios are compared by: statistics of all patients, estimates, decisions, and reported numbers."""
     made = [*_statistics(tree["statistics"].to_dataset())]
     for node, write in ((ESTIMATES, _estimates), (DECISIONS, _decisions), (TARGETS, _targets)):
         if node in tree.children and tree[node].to_dataset().data_vars:
@@ -89,7 +89,7 @@ def numbers(tree: xr.DataTree, outcome: ShownOutcome) -> xr.Dataset:
 
 
 def _statistics(node: xr.Dataset) -> list[ShownOutcome]:
-    everybody = {"group": 0}
+    all_patients = {"group": 0}
     time = node["time"].values
     made = []
     for years in LANDMARKS:
@@ -97,17 +97,17 @@ def _statistics(node: xr.Dataset) -> list[ShownOutcome]:
         if time[-1] >= day * (1 - 1e-9):
             place = _before(time, day)
             label = f"Alive at day {time[place]:g}"
-            at = everybody | {"time": place}
+            at = all_patients | {"time": place}
             made.append(ShownOutcome(f"survival_{years}y", label, STATISTICS, "overall_survival", *_SHARE, at))
     until = f"day {time[-1]:g}"
     if "rmst" in node:
         differ = " | " in str(node["rmst"].attrs.get("long_name", ""))  # horizons of scenarios
         end = "the horizon" if differ else until
-        made.append(ShownOutcome("rmst", f"Mean time lived until {end}", STATISTICS, "rmst", "days", 1.0, everybody))
+        made.append(ShownOutcome("rmst", f"Mean time lived until {end}", STATISTICS, "rmst", "days", 1.0, all_patients))
     if "cumulative_incidence" in node:
         for place, event in enumerate(map(str, node["event"].values)):
             if not event.startswith("death"):
-                at = everybody | {"event": place, "time": time.size - 1}
+                at = all_patients | {"event": place, "time": time.size - 1}
                 label = f"{event[:1].upper()}{event[1:].replace('_', ' ')} by {until}"
                 made.append(ShownOutcome(f"event_{event}", label, STATISTICS, "cumulative_incidence", *_SHARE, at))
     for id_, label, unit in (
@@ -115,7 +115,7 @@ def _statistics(node: xr.Dataset) -> list[ShownOutcome]:
         ("time_on_treatment", "Time on treatment", "days"),
     ):
         if variable(node, id_) in node:
-            made.append(ShownOutcome(id_, label, STATISTICS, variable(node, id_), unit, 1.0, everybody))
+            made.append(ShownOutcome(id_, label, STATISTICS, variable(node, id_), unit, 1.0, all_patients))
     return made
 
 
@@ -167,7 +167,7 @@ def _texts(said: xr.DataArray, dim: str) -> list[str]:
 
 
 def loaded(tree: xr.DataTree) -> xr.DataTree:
-    """Return the part of a sweep that `outcomes` and `numbers` look at, in memory: of everybody, no single study."""
+    """Return the part of a sweep that `outcomes` and `numbers` look at, in memory: of all patients, no single study."""
     nodes = {"/": tree.to_dataset(), "/scenarios": tree["scenarios"].to_dataset()}
     for name in (TARGETS, ESTIMATES, DECISIONS):
         if name in tree.children:

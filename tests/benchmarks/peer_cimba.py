@@ -21,7 +21,7 @@ MU = log(42.0)
 
 
 class Cohort(cb.Model):
-    """Everybody of one trial, and the sums over them."""
+    """All patients of one trial, and the sums over them."""
 
     visits: cb.Output[float] = 0.0
     adverse_events: cb.Output[float] = 0.0

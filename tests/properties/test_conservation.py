@@ -113,9 +113,9 @@ def test_events_and_censorings_make_up_the_study():
     experiment = models.compiled(models.rich(study=study))
     trajectories = models.simulated(experiment, seed=SEED)
     data = observe(trajectories, design_of(experiment), seed=SEED)
-    everybody = np.ones(data.shape, dtype=bool)
+    all_patients = np.ones(data.shape, dtype=bool)
     grid = np.linspace(0.0, 800.0, 161)
-    at_risk = number_at_risk(data.observed, everybody, grid)[0]
+    at_risk = number_at_risk(data.observed, all_patients, grid)[0]
     assert at_risk[0] == data.died.size
     assert (np.diff(at_risk) <= 0).all()
     censored = ~data.died
@@ -124,7 +124,7 @@ def test_events_and_censorings_make_up_the_study():
     assert (data.observed[censored] == data.end[censored]).all()
     assert (data.observed[data.died] == data.death[data.died]).all()
     assert (data.observed < 700.0 + 1e-9).all()
-    curve = kaplan_meier(data.observed, data.died, everybody, grid)[0]
+    curve = kaplan_meier(data.observed, data.died, all_patients, grid)[0]
     assert np.array_equal(np.isnan(curve), grid > data.observed.max())  # beyond all follow-up it is undefined
     assert (np.diff(curve[~np.isnan(curve)]) <= 0).all()
 

@@ -44,7 +44,7 @@ def test_an_impossible_response_never_comes():
 
 
 @pytest.mark.parametrize(("probability", "share"), [(0, 0.0), (1, 1.0)])
-def test_a_cure_fraction_may_be_everybody_or_nobody(probability, share):
+def test_a_cure_fraction_may_be_all_patients_or_none(probability, share):
     hazard = {"family": "exponential", "mean": 10.0, "probability": probability}
     trajectories = run(models.container({"death": {"from": ["alive"], "to": "dead", "hazard": hazard}}))
     assert np.isfinite(trajectories.absorbed_at).mean() == share

@@ -17,7 +17,7 @@ TERMS = {"pain": 0.2, "fever": 0.35}
 
 @pytest.fixture(scope="module")
 def harmed(battery):
-    """Six administrations to everybody, N = 30,000; at which each term occurred, shape (terms, N, 6)."""
+    """Six administrations to all patients, N = 30,000; at which each term occurred, shape (terms, N, 6)."""
     config = models.container(
         {"death": {"from": ["alive"], "to": "dead", "hazard": {"family": "exponential", "rate": 0.0}}},
         course={

@@ -50,9 +50,9 @@ def test_censoring_does_not_bend_the_curve(exposed):
     data = exposed(loss_to_follow_up={"family": "exponential", "rate": 0.001})
     time, died = data.observed.reshape(1, -1), data.died.reshape(1, -1)
     at = np.linspace(100.0, 800.0, 8)
-    everybody = np.ones_like(died)
-    error = np.sqrt(greenwood(time, died, everybody, at)[0])
-    z = (kaplan_meier(time, died, everybody, at)[0] - np.exp(-HAZARD * at)) / error
+    all_patients = np.ones_like(died)
+    error = np.sqrt(greenwood(time, died, all_patients, at)[0])
+    z = (kaplan_meier(time, died, all_patients, at)[0] - np.exp(-HAZARD * at)) / error
     assert oracles.smallest(oracles.p_of_z(z)) >= ALPHA
 
 

@@ -201,15 +201,15 @@ def bare():
 
 @pytest.mark.parametrize("b", range(len(RATIOS)), ids=[str(r) for r in RATIOS])
 def test_simulated_survival_is_the_calibrated_curve_at_every_hazard_ratio(battery, bare, b):
-    # N = 16,200 a ratio. Detects: 4 points of everybody's curve, 5 of the colorectal, 9 of the others.
+    # N = 16,200 a ratio. Detects: 4 points of the curve of all, 5 of the colorectal, 9 of the others.
     trajectories = models.simulated(bare, seed=battery.seed_of("prognostic"), n=battery.n(16_200), parameter_set=b)
     death, laws = trajectories.absorbed_at, {name: calibrated(PJ203, name) for name in bare.strata}
     share = np.bincount(trajectories.stratum) / len(trajectories)
 
-    def everybody(t):
+    def all_patients(t):
         return sum(w * (1.0 - laws[name].survival(t)) for w, name in zip(share, bare.strata, strict=True))
 
-    p = [oracles.p_of_curve(death, everybody)]
+    p = [oracles.p_of_curve(death, all_patients)]
     for s, name in enumerate(bare.strata):
         p.append(oracles.p_of_curve(death[trajectories.stratum == s], lambda t, law=laws[name]: 1.0 - law.survival(t)))
     assert oracles.smallest(p) >= ALPHA

@@ -154,7 +154,7 @@ class _Work:
             return list(_counted(pool.map(task, *zip(*cuts, strict=True)), cuts, progress))
 
     def histories(self, threads: int, progress: OnProgress | None) -> tuple[PatientColumns, Rows]:
-        """Return everybody, and their rows one after another: one thread writes them where they stay."""
+        """Return all patients, and their rows one after another: one thread writes them where they stay."""
         people = _people(self.n, len(self.model.patients.covariates))
         whole = _Histories(0, self.n, min(self.n, TASK * self.block)) if threads == 1 else None
 

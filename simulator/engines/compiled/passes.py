@@ -198,7 +198,7 @@ def along_knots(
 ) -> None:
     """`hazards.tabulated_cumulative` of n values, or where ``inverted`` is 1 `hazards.tabulated_inverse`.
 
-    Everybody goes half of the way that is left at a time, whatever they find there: a branch for each would be guessed
+    All patients go half of the way that is left at a time, whatever they find there: a branch for each would be guessed
     wrong at every other step.
     """
     here, there = plan.knots[inverted], plan.knots[1 - inverted]

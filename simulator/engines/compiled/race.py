@@ -153,7 +153,7 @@ def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: RaceLog, keep
 
 @inlined_bare_kernel
 def enter(plan: Plan, seed: int, columns: Columns, n: int, log: RaceLog) -> tuple[int, int]:
-    """Everybody enters: clocks, course, and the configuration to begin in.
+    """All patients enter: clocks, course, and the configuration to begin in.
 
     Returns rows of the log used, and the configuration if it is one for all; else `TARGET` has them and it is NONE.
     """

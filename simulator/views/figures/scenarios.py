@@ -200,7 +200,7 @@ def scatter(
 def survival_beside(
     tree: xr.DataTree, ax: Axes | None = None, *, at: Mapping[str, Any], beside: Mapping[str, Any] | None = None
 ) -> Figure:
-    """Draw overall survival of everybody in one scenario, with what one study would show and what was reported.
+    """Draw overall survival of all patients in one scenario, with what one study would show and what was reported.
 
     ``at`` are labels of the scenario, the reference's where nothing is said; ``beside`` those of a second one, whose
     curve is drawn in grey.

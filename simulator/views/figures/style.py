@@ -89,7 +89,7 @@ def chosen(key: str, names: Sequence[str] | None, known: Sequence[str], what: st
 
 
 def colour_of_group(groups: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each group of the statistics, of which the first is everybody."""
+    """Return the colour of each group of the statistics, of which the first is all patients."""
     return {groups[0]: INK} | {name: OKABE_ITO[i % len(OKABE_ITO)] for i, name in enumerate(groups[1:])}
 
 

@@ -156,7 +156,7 @@ def _points(node: xr.Dataset, groups: Sequence[str]) -> list[_Point]:
 
 
 def _resolved(group: str, groups: Sequence[str]) -> str | None:
-    """Name of the group in node statistics; where that has one group, every stratum and arm is everybody."""
+    """Name of the group in node statistics; where that has one group, every stratum and arm is all patients."""
     if not group:
         return None
     if len(groups) == 1:

@@ -77,7 +77,7 @@ def adverse_events(tree: xr.DataTree, ax: Axes | None = None) -> Figure:
     """Draw the share of patients who ever have each adverse event: truly, as studies report it, and as reported.
 
     The bar is the true share. The line is the central 95 % of what simulated studies report, and the diamond the
-    reported number, where there is a target. A row for each term, of everybody and of each group with targets.
+    reported number, where there is a target. A row for each term, of all patients and of each group with targets.
     """
     statistics, rows = statistics_of(tree), term_rows(tree)
     if not rows:

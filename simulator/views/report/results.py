@@ -23,7 +23,7 @@ MOST_PANELS = 12
 """More groups or events than this are not drawn; the tree has them all."""
 
 MOST_ROWS = 40
-"""Times to events are drawn for everybody only, if rows for each group would be more than this."""
+"""Times to events are drawn for all patients only, if rows for each group would be more than this."""
 
 _PROVENANCES = ("reported", "derived", "read", "borrowed", "assumed", "calibrated")
 

@@ -93,10 +93,10 @@ def unfinished(sweep: SweepRun) -> Iterator[Element]:
 
 
 def main(sweep: SweepRun) -> Iterator[Element]:
-    """Statistics of everybody over the swept keys."""
+    """Statistics of all patients over the swept keys."""
     found = [each for each in sweep.outcomes if each.node == STATISTICS]
     moved = [each for each in found if sweep.varies(each)]
-    yield paragraph("True values of everybody, pooled over the simulated studies. ", _drawn_so(sweep))
+    yield paragraph("True values of all patients, pooled over the simulated studies. ", _drawn_so(sweep))
     yield from _faceted(sweep, moved[:MOST_OUTCOMES], "main")
     still = [each for each in found if not sweep.varies(each)]
     yield from _constant(sweep.shown, still, "that are shown")
@@ -154,7 +154,7 @@ def survival(sweep: SweepRun) -> Iterator[Element]:
     labels = [*_scenarios(sweep, along, held)]
     others = f" Others are held: {labels_said(held)}." if held and along else ""
     yield paragraph(
-        f"Everybody, one scenario a panel, {len(labels)} of {sweep.states.size:,}"
+        f"All patients, one scenario a panel, {len(labels)} of {sweep.states.size:,}"
         + ("." if along else ": among those that are shown above it is the same.") + others
         + " The line is simulated survival, the band what one study would show (95 %), signs are reported numbers; the "
         "reference scenario is dashed grey. Hatched is what no reported number looks at, or what rests on assumption "
@@ -165,7 +165,7 @@ def survival(sweep: SweepRun) -> Iterator[Element]:
         named = labels_said({name: at[name] for name in along or at} | _drawn_values(sweep, at))
         drawn_ = picture(
             partial(figures.survival_beside, sweep.tree, at=at, beside=sweep.reference),
-            slug=f"scenario-{number}", alt=f"Survival of everybody over days since entry: {named}.",
+            slug=f"scenario-{number}", alt=f"Survival of all patients over days since entry: {named}.",
         )  # fmt: skip
         panels.append(figure(drawn_, named))
     yield element("div", panels, class_="panels")

@@ -136,9 +136,9 @@ def test_the_median_and_landmark_of_all_strata_agree_with_enumeration(own):
     second = Sample(LATE, 2)
 
     def statement(t):
-        everybody = sorted([*t[0], *t[1]])
+        all_patients = sorted([*t[0], *t[1]])
         ours = not own or (100.0 < t[0][1] <= 365.0 and deaths_by(t[0], 365.0) in (2, 3))
-        return ours and 180.0 < everybody[2] <= 220.0 and deaths_by(everybody, 365.0) == 4
+        return ours and 180.0 < all_patients[2] <= 220.0 and deaths_by(all_patients, 365.0) == 4
 
     term = DeathCounts(("x",), (first, second), Cut(365.0, (4,)), OrderStatistic(3, 180.0, 220.0))
     expected = enumerated([(EARLY, 3), (LATE, 2)], statement)
@@ -158,9 +158,9 @@ def test_the_median_and_landmark_of_all_strata_agree_with_enumeration(own):
 )
 def test_statements_on_all_strata_alone_agree_with_enumeration(landmark, order):
     def statement(t):
-        everybody = sorted([*t[0], *t[1]])
-        counted = landmark is None or deaths_by(everybody, landmark.time) in landmark.deaths
-        return counted and (order is None or order.lower < everybody[order.rank - 1] <= order.upper)
+        all_patients = sorted([*t[0], *t[1]])
+        counted = landmark is None or deaths_by(all_patients, landmark.time) in landmark.deaths
+        return counted and (order is None or order.lower < all_patients[order.rank - 1] <= order.upper)
 
     term = DeathCounts(("x",), (Sample(EARLY, 3), Sample(LATE, 2)), landmark, order)
     expected = enumerated([(EARLY, 3), (LATE, 2)], statement)
@@ -259,12 +259,12 @@ def test_simulated_papers_print_what_the_likelihood_says():
         c.median * (rng.standard_exponential((n, size)) / math.log(2.0)) ** (1 / c.shape)
         for c, size in zip(curves, sizes, strict=True)
     ]
-    everybody = np.concatenate(times, axis=1)
+    all_patients = np.concatenate(times, axis=1)
     yes = np.ones_like(times[0], dtype=bool)
-    everyone = np.ones_like(everybody, dtype=bool)
+    everyone = np.ones_like(all_patients, dtype=bool)
     first = np.minimum(np.ceil(kaplan_meier_median(times[0], yes, yes) / 60), 8).astype(int)
     alive = np.rint(9 * landmark(times[0], yes, yes, 365.0)).astype(int)
-    overall = np.minimum(np.ceil(kaplan_meier_median(everybody, everyone, everyone) / 60), 8).astype(int)
+    overall = np.minimum(np.ceil(kaplan_meier_median(all_patients, everyone, everyone) / 60), 8).astype(int)
     seen = Counter(zip(first.tolist(), alive.tolist(), overall.tolist(), strict=True))
     observed, expected = [], []
 

@@ -204,7 +204,7 @@ def test_ranks_do_not_depend_on_the_number_of_papers_or_threads():
 
 
 def test_draws_that_the_model_cannot_produce_are_left_out_of_prior_and_posterior():
-    # A response seen in nearly everybody is more than progression and death leave room for.
+    # A response seen in nearly all patients is more than progression and death leave room for.
     prepared, declared = preparation(["cohort=il2_hai_unresectable", "parameters=start", "seed=3"], None)
     found = ranks(prepared.container, declared, papers=12, draws=9, search=LIGHT, overrides=prepared.overrides)
     assert found.redrawn.sum() > 0

@@ -60,7 +60,9 @@ def not_reached(name: str, months: int, stratum: str | None = None) -> dict[str,
 
 
 def config(*entries: dict[str, Any], readings: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """A cohort of 37 in three strata: a response as seen, one death whose curve is everybody's, two adverse events."""
+    """A cohort of 37 in three strata: a response as seen, one death whose curve is all patients's, two adverse
+    events.
+    """
     made = container(
         {
             "response": {
@@ -387,7 +389,7 @@ def test_a_hazard_ratio_on_top_of_the_curve_is_refused():
     made["model"]["events"]["response"]["hazard"].pop("observed")
     closed = ClosedForms(compiled(made, quiet=True), frozenset(PRIORS))
     _, problems = terms_of(declared(), closed)
-    assert "no `solved_for` that keeps its curve everybody's" in str(problems[0])
+    assert "no `solved_for` that keeps the curve of all patients" in str(problems[0])
 
 
 def test_another_hazard_ratio_beside_a_solved_baseline_is_refused():

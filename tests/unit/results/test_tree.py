@@ -170,8 +170,10 @@ def study(first_replicate=0):
     end = np.tile([900.0, 700.0, 900.0], (2, 1))
     death = trajectories.absorbed_at.reshape(2, 3)
     died = np.isfinite(death)
-    everybody = {"treated": np.ones((2, 3), dtype=bool)}
-    return StudyData(trajectories, design, np.zeros((2, 3)), end, death, died, np.where(died, 1, NONE), seen, everybody)
+    all_patients = {"treated": np.ones((2, 3), dtype=bool)}
+    return StudyData(
+        trajectories, design, np.zeros((2, 3)), end, death, died, np.where(died, 1, NONE), seen, all_patients
+    )
 
 
 def statistics(*parts):

@@ -89,7 +89,7 @@ def histories(*patients, model=None, replicates=1, parameter_set=0, cells=None):
 
 
 def protocol(n_sets=1, n_cells=2, **changes):
-    """A design without limits: everybody enters on day 0, no cut, no loss, events seen when they happen."""
+    """A design without limits: all patients enter on day 0, no cut, no loss, events seen when they happen."""
     given = {
         "populations": (), "entry_code": np.full(n_sets, NONE), "entry": np.zeros((n_sets, 3)),
         "data_cut": np.full(n_sets, INF), "loss_family": np.full(n_sets, NONE), "loss": np.zeros((n_sets, 3)),
