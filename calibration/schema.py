@@ -12,7 +12,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from calibration.priors.laws import Beta, Fixed, HalfNormal, Law, Normal, Uniform, log_normal, logit_normal
+from calibration.priors.distributions import (
+    Beta,
+    Fixed,
+    HalfNormal,
+    Normal,
+    PriorDistribution,
+    Uniform,
+    log_normal,
+    logit_normal,
+)
 from calibration.priors.parameters import Dirichlet, Pooled, Prior, PriorBlock, Single
 from simulator import units
 from simulator.configuration.fields import Declared, Name, Text
@@ -70,8 +79,8 @@ class BetaPrior(Declared):
     """Second shape; 0.5 and 0.5 is Jeffreys'."""
 
 
-class LawPrior(Declared):
-    """Exactly one law of one number."""
+class DistributionPrior(Declared):
+    """Exactly one distribution of one number."""
 
     normal: NormalPrior | None = None
     """Normal."""
@@ -105,9 +114,9 @@ class LawPrior(Declared):
 class PooledPrior(Declared):
     """Strata around a common centre, with a standard deviation between them on the centre's scale."""
 
-    centre: LawPrior
+    centre: DistributionPrior
     """Common centre of the strata: `normal`, `log_normal` or `logit_normal`."""
-    between: LawPrior
+    between: DistributionPrior
     """Standard deviation between strata, on the scale of the centre."""
 
     @model_validator(mode="after")
@@ -123,7 +132,7 @@ class PooledPrior(Declared):
         return self
 
 
-class ParameterPrior(LawPrior):
+class ParameterPrior(DistributionPrior):
     """The prior of one parameter, or of one that every stratum has a value of."""
 
     pooled: PooledPrior | None = None
@@ -286,7 +295,7 @@ def prior_of(declared: Calibration, leaves: Mapping[str, Leaf], kinds: Mapping[s
     Raises
     ------
     ConfigError
-        For unknown parameters, numbers that cannot be read, and laws that leave what a parameter may be.
+        For unknown parameters, numbers that cannot be read, and distributions that leave what a parameter may be.
     """
     keys, wrong = expanded(declared, leaves)
     problems = Problems(wrong)
@@ -300,16 +309,16 @@ def prior_of(declared: Calibration, leaves: Mapping[str, Leaf], kinds: Mapping[s
             _inside((0.0, 1.0), kind, f"{here}.dirichlet", "dirichlet", problems)
         elif prior.pooled is not None:
             strata = tuple(path.rpartition(".")[2] for path in paths)
-            centre = _law(prior.pooled.centre, kind, f"{here}.pooled.centre", problems)
-            between = _law(prior.pooled.between, "real", f"{here}.pooled.between", problems)
+            centre = _distribution(prior.pooled.centre, kind, f"{here}.pooled.centre", problems)
+            between = _distribution(prior.pooled.between, "real", f"{here}.pooled.between", problems)
             if isinstance(centre, Normal) and between is not None:
                 if between.support[0] < 0.0:
                     problems.add(f"{here}.pooled.between", MISSING, "must not fall below 0: it is a standard deviation")
                 blocks.append(Pooled(key, strata, centre, between))
         else:
-            law = _law(prior, kind, here, problems)
-            if law is not None:
-                blocks += [Single(path, law) for path in paths]
+            distribution = _distribution(prior, kind, here, problems)
+            if distribution is not None:
+                blocks += [Single(path, distribution) for path in paths]
     problems.raise_any()
     return Prior(tuple(blocks))
 
@@ -331,8 +340,8 @@ def _kind(value: Any) -> str:
     return {"d": "time", "1/d": "rate"}.get(units.unit_of(value) or "", "real")
 
 
-def _law(prior: LawPrior, kind: str, key: str, problems: Problems) -> Law | None:
-    """Return one law with its numbers read as the parameter's kind; None where a problem was added."""
+def _distribution(prior: DistributionPrior, kind: str, key: str, problems: Problems) -> PriorDistribution | None:
+    """Return one distribution with its numbers read as the parameter's kind; None where a problem was added."""
     before = len(problems.found)
     name = prior.given[0]
     here = f"{key}.{name}"
@@ -348,37 +357,37 @@ def _law(prior: LawPrior, kind: str, key: str, problems: Problems) -> Law | None
             problems.add(place, value, "must be > 0")
         return number
 
-    law: Law | None = None
+    distribution: PriorDistribution | None = None
     if prior.normal is not None:
         mean, sd = read("mean", prior.normal.mean), read("sd", prior.normal.sd, spread=True)
-        law = Normal(mean, sd)
+        distribution = Normal(mean, sd)
     elif prior.log_normal is not None:
         median = read("median", prior.log_normal.median, spread=True)
-        law = log_normal(median, prior.log_normal.sigma) if median > 0 else None
+        distribution = log_normal(median, prior.log_normal.sigma) if median > 0 else None
     elif prior.logit_normal is not None:
         median = read("median", prior.logit_normal.median)
         if 0 < median < 1:
-            law = logit_normal(median, prior.logit_normal.sigma)
+            distribution = logit_normal(median, prior.logit_normal.sigma)
         else:
             problems.add(f"{here}.median", prior.logit_normal.median, "must be > 0 and < 1")
     elif prior.half_normal is not None:
-        law = HalfNormal(prior.half_normal.sd)
+        distribution = HalfNormal(prior.half_normal.sd)
     elif prior.uniform is not None:
         low, high = read("low", prior.uniform.low), read("high", prior.uniform.high)
         if low >= high:
             problems.add(here, [prior.uniform.low, prior.uniform.high], "must be in order: low < high")
-        law = Uniform(low, high)
+        distribution = Uniform(low, high)
     elif prior.beta is not None:
-        law = Beta(prior.beta.a, prior.beta.b)
+        distribution = Beta(prior.beta.a, prior.beta.b)
     elif prior.fixed is not None:
-        law = Fixed(read("", prior.fixed))
-    if law is not None and len(problems.found) == before:
-        _inside(law.support, kind, here, name, problems)
-    return law if len(problems.found) == before else None
+        distribution = Fixed(read("", prior.fixed))
+    if distribution is not None and len(problems.found) == before:
+        _inside(distribution.support, kind, here, name, problems)
+    return distribution if len(problems.found) == before else None
 
 
 def _inside(support: tuple[float, float], kind: str, key: str, name: str, problems: Problems) -> None:
-    """Refuse a law that can leave what the parameter may be."""
+    """Refuse a distribution that can leave what the parameter may be."""
     dimension = units.DIMENSIONS[kind]
     low, high = (min(max(end, -1e9), 1e9) for end in support)
     inner = (low + 1e-9 * max(1.0, abs(low)), high - 1e-9 * max(1.0, abs(high))) if low < high else (low, high)

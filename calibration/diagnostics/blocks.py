@@ -248,7 +248,7 @@ def _apart(reading: ReadingFit) -> tuple[dict[str, SurvivalOf], Prior]:
 def _own(block: PriorBlock, path: str, stratum: str) -> PriorBlock:
     """Return the prior of one parameter in one stratum by itself."""
     if isinstance(block, Single):
-        return Single(f"{stratum}: {path}", block.law)
+        return Single(f"{stratum}: {path}", block.distribution)
     if isinstance(block, Pooled):
         return Pooled(f"{stratum}: {block.name}", (path.rpartition(".")[2],), block.centre, block.between)
     raise NoClosedForm(f"{path} is one of several shares, which strata cannot have apart")

@@ -3,8 +3,8 @@
 The first three look at one component of the posterior under one reading. They begin at its weighted draws and ask for
 the likelihood at some thousand more points at most, since a term may simulate.
 
-Points are scores of the prior (see `priors.laws`), where the prior is standard normal. Optimisation is in units of the
-posterior: z = middle + L·y with LLᵀ its covariance, so that a quadratic likelihood is nearly round.
+Points are scores of the prior (see `priors.distributions`), where the prior is standard normal. Optimisation is in
+units of the posterior: z = middle + L·y with LLᵀ its covariance, so that a quadratic likelihood is nearly round.
 """
 
 from __future__ import annotations

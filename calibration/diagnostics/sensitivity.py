@@ -22,7 +22,7 @@ from scipy import special
 
 from calibration.posterior.components import Component
 from calibration.posterior.fit import ReadingFit
-from calibration.priors.laws import Beta, HalfNormal, Law, Normal
+from calibration.priors.distributions import Beta, HalfNormal, Normal, PriorDistribution
 from calibration.priors.parameters import Dirichlet, Pooled, PriorBlock, Single
 from calibration.samplers.summary import weighted_quantiles
 from simulator.tables import Floats
@@ -104,22 +104,22 @@ def _log_prior(component: Component) -> Floats:
 def _of_block(block: PriorBlock, values: Mapping[str, Floats]) -> Floats:
     if isinstance(block, Pooled):
         centre, between = block.hyper
-        return _of_law(block.centre, values[centre]) + _of_law(block.between, values[between])
+        return _of_distribution(block.centre, values[centre]) + _of_distribution(block.between, values[between])
     if isinstance(block, Dirichlet):
         shares = zip(block.parameters, block.concentration.values(), strict=True)
         return np.asarray(sum(special.xlogy(a - 1.0, np.maximum(values[name], 1e-300)) for name, a in shares))
     assert isinstance(block, Single)
-    return _of_law(block.law, values[block.name])
+    return _of_distribution(block.distribution, values[block.name])
 
 
-def _of_law(law: Law, x: Floats) -> Floats:
-    if isinstance(law, Normal):
-        return np.asarray(-0.5 * law.score(x) ** 2)
-    if isinstance(law, HalfNormal):
-        return np.asarray(-0.5 * (x / law.sd) ** 2)
-    if isinstance(law, Beta):
+def _of_distribution(distribution: PriorDistribution, x: Floats) -> Floats:
+    if isinstance(distribution, Normal):
+        return np.asarray(-0.5 * distribution.score(x) ** 2)
+    if isinstance(distribution, HalfNormal):
+        return np.asarray(-0.5 * (x / distribution.sd) ** 2)
+    if isinstance(distribution, Beta):
         low, high = np.maximum(x, 1e-300), np.maximum(1.0 - x, 1e-16)
-        return np.asarray((law.a - 1.0) * np.log(low) + (law.b - 1.0) * np.log(high))
+        return np.asarray((distribution.a - 1.0) * np.log(low) + (distribution.b - 1.0) * np.log(high))
     return np.zeros(len(x))
 
 
@@ -146,7 +146,7 @@ def pressed(reading: ReadingFit) -> list[Pressed]:
             values, before, weights = summed.values[block.name], component.values_before[block.name], summed.weights
             low, high = weighted_quantiles(values, weights, (0.025, 0.975))
             edge = EDGE * (high - low)
-            for bound in block.law.support:
+            for bound in block.distribution.support:
                 if edge == 0.0 or not math.isfinite(bound):
                     continue
                 away, total = np.abs(values - bound), float(np.sum(weights))

@@ -14,7 +14,7 @@ from calibration.posterior import feasibility
 from calibration.posterior.choices import taken
 from calibration.posterior.fit import Fit, fit
 from calibration.samplers.summary import CredibleInterval
-from calibration.schema import Calibration, LawPrior
+from calibration.schema import Calibration, DistributionPrior
 
 DRAWS = 400
 """Draws of the posterior under the wider priors, at most."""
@@ -60,7 +60,7 @@ def _twice(prior: Any) -> Any:
         elif name == "pooled":
             parts = {"centre": _twice(given.centre), "between": _twice(given.between)}
             changes[name] = given.model_copy(update=parts)
-    assert isinstance(prior, LawPrior)
+    assert isinstance(prior, DistributionPrior)
     return prior.model_copy(update=changes)
 
 

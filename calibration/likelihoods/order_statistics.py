@@ -2,10 +2,10 @@
 
 In a sample of n independent times with survival S, let N(t) be the number that are ≤ t. At cut times c₁ < … < c_J the
 counts N(c₁) ≤ … ≤ N(c_J), a *path*, are multinomial in their increments. Given the path, the times between two
-neighbouring cuts are themselves an independent sample, from the law truncated to that segment; so the r-th smallest
-time, which lies in the segment that the path says, is an order statistic there, and the probability that it lies in an
-interval is a difference of two incomplete beta functions (David & Nagaraja 2003, Order Statistics, 2.1 and 2.5).
-Everything a paper prints of an uncensored Kaplan–Meier curve is a statement of this kind:
+neighbouring cuts are themselves an independent sample, from the distribution truncated to that segment; so the r-th
+smallest time, which lies in the segment that the path says, is an order statistic there, and the probability that it
+lies in an interval is a difference of two incomplete beta functions (David & Nagaraja 2003, Order Statistics, 2.1 and
+2.5). Everything a paper prints of an uncensored Kaplan–Meier curve is a statement of this kind:
 
 | printed                      | statement                                           |
 |------------------------------|-----------------------------------------------------|
@@ -157,7 +157,7 @@ Tails = tuple[Floats, Floats]
 
 
 def _within(log_s: Floats, low: Floats, high: Floats) -> Tails:
-    """Distribution function of the truncated law at a time of its segment, and its complement, both (n,).
+    """Distribution function of the truncated distribution at a time of its segment, and its complement, both (n,).
 
     (S(c) − S(t))/(S(c) − S(c′)) and (S(t) − S(c′))/(S(c) − S(c′)), each from differences of logarithms, so that the
     smaller one keeps its digits. NaN where the segment has no mass.

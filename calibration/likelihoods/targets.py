@@ -26,7 +26,7 @@ from calibration.likelihoods.printable import beyond_follow_up, unprinted_shares
 from calibration.likelihoods.printed_curves import PrintedCurves
 from calibration.likelihoods.simulated import PrintedTarget, Simulated, moved, with_seed
 from calibration.likelihoods.terms import Outcomes, ProportionTerm, Term
-from calibration.priors.laws import Fixed
+from calibration.priors.distributions import Fixed
 from calibration.priors.parameters import Prior, Single
 from calibration.schema import EXACT, ROOT, Calibration
 from simulator.configuration.draws import published_with
@@ -140,7 +140,7 @@ def _looked_at(names: Sequence[str] | None, prior: Prior, here: str, problems: P
     if not found:
         return frozenset()
     for block in prior.blocks:  # shares that sum to one come together; what is fixed is no choice
-        if found & set(block.parameters) or (isinstance(block, Single) and isinstance(block.law, Fixed)):
+        if found & set(block.parameters) or (isinstance(block, Single) and isinstance(block.distribution, Fixed)):
             found |= set(block.parameters)
     return frozenset(found)
 

@@ -1,7 +1,7 @@
 """Named parameters and their joint prior, in batches.
 
 A prior is a list of blocks. Each block reads some coordinates and gives named numbers; a coordinate is a standard
-normal score (see `laws`), so the prior of all coordinates together is a standard normal vector of independent
+normal score (see `distributions`), so the prior of all coordinates together is a standard normal vector of independent
 components: that is the whole of `Prior.log_density`. Hierarchies are non-centred for the same reason (Papaspiliopoulos,
 Roberts & Sköld 2007, Statistical Science 22:59): strata are centre + between·score on the pooled scale.
 
@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from scipy import special
 
-from calibration.priors.laws import SCALES, Beta, Law, Normal
+from calibration.priors.distributions import SCALES, Beta, Normal, PriorDistribution
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.tables import Floats
 
@@ -69,10 +69,10 @@ class PriorBlock(Protocol):
 
 @dataclass(frozen=True)
 class Single:
-    """One parameter with a law of its own."""
+    """One parameter with a distribution of its own."""
 
     name: str
-    law: Law
+    distribution: PriorDistribution
 
     @property
     def coordinates(self) -> tuple[str, ...]:
@@ -87,14 +87,14 @@ class Single:
         return (self.name,)
 
     def values(self, z: Floats) -> Mapping[str, Floats]:
-        return {self.name: self.law.value(z[:, 0])}
+        return {self.name: self.distribution.value(z[:, 0])}
 
     def scaled(self, z: Floats) -> Mapping[str, Floats]:
-        low, high = self.law.support
+        low, high = self.distribution.support
         return {self.name: z[:, 0] if low < high else np.zeros(len(z))}
 
     def scores(self, values: Mapping[str, Floats]) -> Floats:
-        return self.law.score(values[self.name])[:, None]
+        return self.distribution.score(values[self.name])[:, None]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Pooled:
     name: str
     strata: tuple[str, ...]
     centre: Normal
-    between: Law
+    between: PriorDistribution
 
     @property
     def hyper(self) -> tuple[str, str]:

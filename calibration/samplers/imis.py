@@ -6,9 +6,9 @@ prior·likelihood over the density of the whole mixture q = (N₀·prior + B·Σ
 in the mixture, so that weights are bounded and a mode that the components miss is still seen. The mean weight estimates
 the evidence. (A mixture with the prior in it: Hesterberg 1995, Technometrics 37:185.)
 
-Here the prior is standard normal in every coordinate (see `priors.laws`), so distances to a point are plain. All
-randomness has an address (seed, stream, stage, row, column), and every density is computed row by row: the result is
-the same to the bit whatever the batches in which the likelihood is evaluated.
+Here the prior is standard normal in every coordinate (see `priors.distributions`), so distances to a point are plain.
+All randomness has an address (seed, stream, stage, row, column), and every density is computed row by row: the result
+is the same to the bit whatever the batches in which the likelihood is evaluated.
 """
 
 from __future__ import annotations

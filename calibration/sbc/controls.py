@@ -28,7 +28,7 @@ from simulator.tables import Floats
 
 LOG_2 = math.log(2.0)
 USUAL_SHAPE = 1.3
-"""Of the Weibull law that gives variances, where a landmark at the median, or none, does not tell it."""
+"""Of the Weibull distribution that gives variances, where a landmark at the median, or none, does not tell it."""
 AROUND = np.exp(np.linspace(-5.0, 5.0, 61))
 """Times, as multiples of a printed median, between which medians of parameter sets are found by interpolation."""
 
@@ -110,7 +110,8 @@ class _Curve:
     """Printed numbers of one curve, taken as normal with a covariance that parameters do not change.
 
     Of n patients: Var Ŝ(t) = S(1 − S)/n, Cov(Ŝ(s), Ŝ(t)) = S(t)(1 − S(s))/n for s ≤ t, and log median ≈ its
-    expectation + (Ŝ(median) − ½)/(median · density there), all at the Weibull law that the printed numbers match.
+    expectation + (Ŝ(median) − ½)/(median · density there), all at the Weibull distribution that the printed numbers
+    match.
     """
 
     survival: SurvivalTerm
@@ -136,7 +137,7 @@ class _Curve:
 
     @staticmethod
     def _shape(median: float, times: Floats, seen: Floats) -> float:
-        """Shape of the Weibull law through the median and the first landmark, within 0.2 and 5."""
+        """Shape of the Weibull distribution through the median and the first landmark, within 0.2 and 5."""
         if not len(times) or times[0] == median:
             return USUAL_SHAPE
         shape = math.log(-math.log(seen[0]) / LOG_2) / math.log(times[0] / median)

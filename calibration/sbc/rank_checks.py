@@ -253,9 +253,9 @@ def alternative(name: str, true: Flags, share: Floats, draws: int) -> Alternativ
     variables with these probabilities, exactly.
     """
     chances = (np.rint(share * draws) + true) / (draws + 1)
-    law = np.ones(1)
+    distribution = np.ones(1)
     for p in chances.tolist():
-        law = np.convolve(law, [1.0 - p, p])
+        distribution = np.convolve(distribution, [1.0 - p, p])
     seen = int(true.sum())
-    tail = min(float(law[: seen + 1].sum()), float(law[seen:].sum()))
+    tail = min(float(distribution[: seen + 1].sum()), float(distribution[seen:].sum()))
     return AlternativeCheck(name, seen, float(share.sum()), min(1.0, 2.0 * tail))

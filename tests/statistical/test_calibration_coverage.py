@@ -20,7 +20,7 @@ from scipy import stats
 
 from calibration.likelihoods.order_statistics import Cut, OrderStatistic, median_rank
 from calibration.likelihoods.terms import DeathCounts, Sample
-from calibration.priors.laws import HalfNormal, log_normal
+from calibration.priors.distributions import HalfNormal, log_normal
 from calibration.priors.parameters import ParameterSets, Pooled, Prior, Single
 from calibration.samplers.imis import imis
 from simulator.study.survival import kaplan_meier_median, landmark

@@ -13,7 +13,7 @@ from calibration import cli
 from calibration.diagnostics.identifiability import likelihood_shape, modes, percentile
 from calibration.posterior.components import Component, searched
 from calibration.prediction.predictive import Predictive
-from calibration.priors.laws import Beta, Normal
+from calibration.priors.distributions import Beta, Normal
 from calibration.priors.parameters import Prior, Single
 from calibration.schema import Search
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.priors.laws import Normal
+from calibration.priors.distributions import Normal
 from calibration.priors.parameters import Prior, Single, normal_scores
 from calibration.samplers.imis import ENOUGH_UNIQUE, WeightedDraws, imis, resampled
 from calibration.samplers.summary import effective_size, weighted_quantiles, weighted_variance

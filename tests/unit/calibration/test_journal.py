@@ -15,7 +15,7 @@ from calibration.cli import main
 from calibration.likelihoods.terms import ProportionTerm
 from calibration.posterior.fit import _Search, _side_by_side
 from calibration.posterior.journal import HASH, HEAD, Journal, journal_of
-from calibration.priors.laws import Beta
+from calibration.priors.distributions import Beta
 from calibration.priors.parameters import Prior, Single
 from calibration.schema import Search
 from tests.unit.calibration.test_cli import own_file

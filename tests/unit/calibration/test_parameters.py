@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.priors.laws import SCALES, Beta, Fixed, HalfNormal, Normal, Uniform, log_normal, logit_normal
+from calibration.priors.distributions import SCALES, Beta, Fixed, HalfNormal, Normal, Uniform, log_normal, logit_normal
 from calibration.priors.parameters import (
     Alternatives,
     Dirichlet,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calibration import schema
-from calibration.priors.laws import Beta, HalfNormal, Normal, Uniform
+from calibration.priors.distributions import Beta, HalfNormal, Normal, Uniform
 from calibration.priors.parameters import Dirichlet, Pooled, Single
 from simulator.configuration.values import Leaf
 from simulator.errors import ConfigError

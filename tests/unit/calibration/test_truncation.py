@@ -22,7 +22,7 @@ from calibration.posterior import feasibility
 from calibration.posterior.feasibility import cut
 from calibration.posterior.fit import fit
 from calibration.posterior.readings import prepare
-from calibration.priors.laws import Uniform, log_normal
+from calibration.priors.distributions import Uniform, log_normal
 from calibration.priors.parameters import ParameterSets, Prior, Single
 from simulator.configuration.library import shipped_folder
 from simulator.experiment.batches import Possible

@@ -1,10 +1,11 @@
-"""Prior laws of one number, written as functions of a standard normal score.
+"""Prior distributions of one number, written as functions of a standard normal score.
 
-Every law is the image of a standard normal variable z under an increasing function: x = F⁻¹(Φ(z)). A prior over any
-number of parameters is then an independent standard normal in these scores, whatever its laws: it needs no Jacobian,
-has no border, and a proposal can be compared with it directly. `value` goes from scores to numbers, `score` back.
+Every distribution is the image of a standard normal variable z under an increasing function: x = F⁻¹(Φ(z)). A prior
+over any number of parameters is then an independent standard normal in these scores, whatever its distributions: it
+needs no Jacobian, has no border, and a proposal can be compared with it directly. `value` goes from scores to numbers,
+`score` back.
 
-| law          | x                                    | scipy.stats                     |
+| distribution | x                                    | scipy.stats                     |
 |--------------|--------------------------------------|---------------------------------|
 | normal       | mean + sd·z                          | norm(mean, sd)                  |
 | log_normal   | median·e^(sigma·z)                   | lognorm(sigma, scale=median)    |
@@ -14,7 +15,8 @@ has no border, and a proposal can be compared with it directly. `value` goes fro
 | beta         | I⁻¹(Φ(z); a, b)                      | beta(a, b)                      |
 | fixed        | value, whatever z                    |                                 |
 
-The upper half of a law is computed from the upper tail, so that no score up to 37 loses its digits to 1 − Φ(z).
+The upper half of a distribution is computed from the upper tail, so that no score up to 37 loses its digits to 1 −
+Φ(z).
 """
 
 from __future__ import annotations
@@ -58,8 +60,8 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
 """Natural, logarithm, log odds."""
 
 
-class Law(Protocol):
-    """One number's law. `value` and `score` work element by element and are each other's inverse."""
+class PriorDistribution(Protocol):
+    """One number's distribution. `value` and `score` work element by element and are each other's inverse."""
 
     @property
     def support(self) -> tuple[float, float]:
@@ -90,12 +92,12 @@ class Normal:
 
 
 def log_normal(median: float, sigma: float) -> Normal:
-    """Return the law of x > 0 whose logarithm is normal; sigma > 0 is the standard deviation of log x."""
+    """Return the distribution of x > 0 whose logarithm is normal; sigma > 0 is the standard deviation of log x."""
     return Normal(math.log(median), sigma, "log")
 
 
 def logit_normal(median: float, sigma: float) -> Normal:
-    """Return the law of a share whose log odds are normal; sigma > 0 is their standard deviation."""
+    """Return the distribution of a share whose log odds are normal; sigma > 0 is their standard deviation."""
     return Normal(math.log(median / (1.0 - median)), sigma, "logit")
 
 
