@@ -112,8 +112,8 @@ def _rescale_mix(cohort: dict[str, Any], overrides: Sequence[str], problems: Pro
     if rest < -1e-9 or (not others and abs(rest) > 1e-9):
         problems.add("cohort.mix", fixed, "the shares must sum to at most 1 (to 1 if all are given)")
         return
-    for name, value in others.items():
-        mix[name] = max(rest, 0.0) * (value / total if total > 0 else 1.0 / len(others))
+    shares = {n: max(rest, 0.0) * (v / total if total > 0 else 1.0 / len(others)) for n, v in others.items()}
+    cohort["mix"] = {name: shares.get(name, share) for name, share in mix.items()}
 
 
 def _by_hand(overrides: Sequence[str]) -> dict[str, str]:
