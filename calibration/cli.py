@@ -101,7 +101,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.output.report import blocks_checked, compared, diagnosed, joint, report, widened
         from calibration.output.results import blocks_node, predictive_tree, tree_of, units_of, wider_node
         from calibration.posterior.draws import posterior_draws, prior_draws
-        from calibration.posterior.feasibility import STUDIES, cut, draws_of
+        from calibration.posterior.feasibility import STUDIES, draws_of, truncate
         from calibration.posterior.fit import fit
         from calibration.posterior.journal import journal_of
         from calibration.prediction.predictive import predictive
@@ -113,7 +113,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         journal = held.enter_context(_kept(journal_of(folder, prepared.container, declared, prepared.overrides)))
         fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress, journal=journal)
         n = draws_of(fitted)
-        fitted = cut(fitted, n, studies=STUDIES, progress=progress)
+        fitted = truncate(fitted, n, studies=STUDIES, progress=progress)
         draws = posterior_draws(fitted, n)
         content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
         predicted = predictive(fitted)
@@ -194,13 +194,13 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     ConfigError
         With every problem of the input.
     """
-    from calibration.posterior.feasibility import cut, draws_of
+    from calibration.posterior.feasibility import draws_of, truncate
     from calibration.posterior.fit import fit
 
     prepared, declared = preparation(overrides, config_dir)
     progress = say if sys.stderr.isatty() else None
     fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress)
-    return cut(fitted, draws_of(fitted), progress=progress)
+    return truncate(fitted, draws_of(fitted), progress=progress)
 
 
 def rerun(path: str | os.PathLike[str]) -> Fit:
@@ -211,7 +211,7 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     ConfigError
         If there is no calibration at the path, or what it records is no valid one for this version.
     """
-    from calibration.posterior.feasibility import cut, draws_of
+    from calibration.posterior.feasibility import draws_of, truncate
     from calibration.posterior.fit import fit
     from simulator.results.provenance import config_of
     from simulator.sweep.opening import open_results
@@ -223,7 +223,7 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
             Problem("results", os.fspath(path), f"must be a {RESULTS}: these are results of a simulation")
         )
     fitted = fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
-    return cut(fitted, draws_of(fitted))
+    return truncate(fitted, draws_of(fitted))
 
 
 def preparation(

@@ -131,7 +131,7 @@ def check_blocks(fitted: Fit, progress: Callable[[str], None] | None = None) -> 
 def _checked(fitted: Fit, block: TargetBlock, before: Predictive | None) -> BlockCheck:
     try:
         others = fit(fitted.config, without(fitted, *block.targets), overrides=fitted.overrides, known=fitted)
-        again = feasibility.cut(others, REFITTED, studies=feasibility.STUDIES)
+        again = feasibility.truncate(others, REFITTED, studies=feasibility.STUDIES)
     except ConfigError as refusal:
         return BlockCheck(block, why=str(refusal.problems[0]))
     predicted = predictive(again)

@@ -20,7 +20,7 @@ from scipy import special
 
 from calibration.posterior.choices import Combination, combinations, held, with_choices
 from calibration.posterior.draws import Draws, posterior_draws
-from calibration.posterior.feasibility import cut
+from calibration.posterior.feasibility import truncate
 from calibration.posterior.fit import Fit, fit
 from calibration.posterior.journal import Journal
 from calibration.posterior.readings import prepare
@@ -182,7 +182,7 @@ def compare(
 
     Parameters
     ----------
-    fitted : the calibration, cut to what the model can produce, and ``draws`` of it.
+    fitted : the calibration, truncated to feasible parameter sets, and ``draws`` of it.
     depth : of diagnostics; ``standard``: what has a closed form; ``full``: what is found by simulation too; else none.
     progress : is called with a line for each combination, and with those of `fit`.
     journal : as for `fit`.
@@ -208,14 +208,14 @@ def compare(
 
 
 def _side(fitted: Fit, one: Combination, progress: Callable[[str], None] | None, journal: Journal | None) -> Side:
-    """Return another combination, fitted and cut. Raises ConfigError where it cannot be."""
+    """Return another combination, fitted and truncated. Raises ConfigError where it cannot be."""
     container, more = with_choices(fitted.config, one.chosen)
     overrides = (*fitted.overrides, *more)
     other = fit(container, fitted.declared, overrides=overrides, progress=progress, journal=journal, known=fitted)
     targets = [frozenset(n for c in each.readings[0].components for n in c.targets) for each in (fitted, other)]
     _refuse_other_targets(one, *targets)
     n = min(DRAWS, fitted.declared.search.draws)
-    other = cut(other, n, progress=progress)
+    other = truncate(other, n, progress=progress)
     drawn = posterior_draws(other, n)
     return Side(one, other, drawn, survival_of(other, drawn))
 

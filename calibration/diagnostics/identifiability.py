@@ -486,7 +486,7 @@ def _fitted_anew(fitted: Fit, one: LeftOut) -> LeftOut:
     """Return the percentile of a target under a posterior that is searched without it."""
     try:
         again = fit(fitted.config, without(fitted, one.target), overrides=fitted.overrides)
-        again = feasibility.cut(again, REFITTED, studies=feasibility.STUDIES)
+        again = feasibility.truncate(again, REFITTED, studies=feasibility.STUDIES)
     except ConfigError as refusal:
         return replace(one, why=str(refusal.problems[0]))
     predicted = predictive(again)

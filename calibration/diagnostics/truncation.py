@@ -1,6 +1,6 @@
-"""What the cut of a posterior to what the model can produce does to each number.
+"""What the truncation of a posterior to what the model can produce does to each number.
 
-A term's own posterior says what the targets say under the prior; the joint one is cut to what the model can produce
+A term's own posterior says what the targets say under the prior; the joint one is truncated to feasible parameter sets
 (`feasibility`). Where they differ, an assumption of the model narrows a calibrated number: they are shown side by side.
 Power-scaling cannot see this, since an indicator to any power is itself (`sensitivity`).
 """
@@ -16,17 +16,17 @@ from calibration.posterior.fit import Fit, ReadingFit
 from calibration.samplers.summary import CredibleInterval
 
 MUCH = 0.1
-"""Posterior standard deviations by which the cut moves a number that is named."""
+"""Posterior standard deviations by which the truncation moves a number that is named."""
 
 
 @dataclass(frozen=True)
 class Truncated:
-    """One number with and without the cut.
+    """One number with and without the truncation.
 
-    ``without``: its posterior before the cut; None where a simulated term that looks at it has no likelihood outside of
-    what the model can produce. ``distance``: from the mean of that posterior to that of the cut one, in standard
-    deviations of the former, on the scale where the prior is normal; NaN where there is none. ``targets``: those that
-    look at it; none of a number that only decides what can be produced.
+    ``without``: its posterior before the truncation; None where a simulated term that looks at it has no likelihood
+    outside of what the model can produce. ``distance``: from the mean of that posterior to that of the truncated one,
+    in standard deviations of the former, on the scale where the prior is normal; NaN where there is none. ``targets``:
+    those that look at it; none of a number that only decides what can be produced.
     """
 
     name: str
@@ -37,14 +37,18 @@ class Truncated:
 
     @property
     def much(self) -> bool:
-        """Whether the cut moves it by more than `MUCH`, or by an unknown distance."""
+        """Whether the truncation moves it by more than `MUCH`, or by an unknown distance."""
         return self.without is None or abs(self.distance) > MUCH
 
 
 def truncated(fitted: Fit, reading: ReadingFit | None = None) -> Mapping[str, Truncated]:
-    """Return what the cut does to every number, over all readings or under one; nothing where nothing was cut."""
+    """Return what the truncation does to every number, over all readings or under one; nothing where nothing was
+    truncated.
+    """
     readings = fitted.readings if reading is None else (reading,)
-    if all(one.cut is None or (one.cut.share == 1.0 and not one.cut.undefined) for one in readings):
+    if all(
+        one.truncation is None or (one.truncation.share == 1.0 and not one.truncation.undefined) for one in readings
+    ):
         return {}
     if reading is None:
         joint, alone = fitted.rows(), fitted.uncut.rows()
@@ -73,19 +77,19 @@ def _targets(readings: tuple[ReadingFit, ...], name: str) -> tuple[str, ...]:
 def _undefined(readings: tuple[ReadingFit, ...], name: str) -> bool:
     """Return whether some term of the number's component has no likelihood somewhere."""
     return any(
-        isinstance(term, Simulated) and term.name in one.cut.undefined
-        for one in readings if one.cut is not None
+        isinstance(term, Simulated) and term.name in one.truncation.undefined
+        for one in readings if one.truncation is not None
         for c in one.components if name in c.prior.names
         for term in c.terms
     )  # fmt: skip
 
 
 def conflict(found: Sequence[Truncated]) -> str:
-    """Say which targets and which assumptions cannot all hold in what was cut off."""
+    """Say which targets and which assumptions cannot all hold in what was left out."""
     targets = dict.fromkeys(target for one in found for target in one.targets)
     assumed = [one.name for one in found if not one.targets]
     others = f"the visit scheme and {', '.join(assumed) if assumed else 'what the model assumes besides'}"
     return (
-        f"In conflict: {', '.join(targets) or 'no target'}; {others}. What is cut off is what the targets allow and "
+        f"In conflict: {', '.join(targets) or 'no target'}; {others}. What is left out is what the targets allow and "
         "these do not: a number that has moved is what both say together, not what its target says"
     )

@@ -34,7 +34,7 @@ def wider(fitted: Fit, progress: Callable[[str], None] | None = None) -> list[Wi
     """Calibrate with priors twice as wide; one row for each number that a target looks at. Raises ConfigError."""
     declared = widened(taken(fitted.declared, fitted.config))
     again = fit(fitted.config, declared, overrides=fitted.overrides, progress=progress)
-    again = feasibility.cut(again, min(DRAWS, fitted.declared.search.draws), progress=progress)
+    again = feasibility.truncate(again, min(DRAWS, fitted.declared.search.draws), progress=progress)
     found = {row.name: row for row in again.rows()}
     looked_at = {n for r in fitted.readings for c in r.components for n in c.prior.names if c.depends(n)}
     return [Wider(row.name, row.posterior, found[row.name].posterior) for row in fitted.rows() if row.name in looked_at]

@@ -4,7 +4,7 @@ A term varies some parameters and holds the others. Where the model cannot produ
 (a response seen in 90 % is too much for the survival that is tried), that is no property of what the term is about: its
 likelihood exists there too. So one held block of the prior after the other is moved, by a score or two of its prior,
 until the set can be declared; then several at a time. What all calibrated parameters can have together is decided once,
-in `feasibility.cut`, and counted there.
+in `feasibility.truncate`, and counted there.
 
 The order of the moves is found once, at draws of the term's own parameters: a block that makes more of them possible
 comes first, its nearest value before the others. A set takes the first that makes it possible, so that it knows no

@@ -120,4 +120,6 @@ def _alternatives(found: Comparison) -> xr.Dataset:
 
 
 def _possible(fitted: Fit) -> float:
-    return min((reading.cut.share for reading in fitted.readings if reading.cut is not None), default=np.nan)
+    return min(
+        (reading.truncation.share for reading in fitted.readings if reading.truncation is not None), default=np.nan
+    )

@@ -25,7 +25,7 @@ from calibration.posterior.draws import Draws
 from calibration.posterior.fit import Fit, ReadingFit
 from calibration.priors.parameters import Dirichlet
 from calibration.samplers.summary import CredibleInterval, Row
-from simulator.configuration.draws import CALIBRATED_ON, CUT, KEYS, READING
+from simulator.configuration.draws import CALIBRATED_ON, KEYS, READING, TRUNCATION
 from simulator.configuration.values import Leaf
 from simulator.tables import Floats
 from simulator.text import csv_text
@@ -60,8 +60,8 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
     head: Nested = {"start": start} if start else {}
     head["posterior"] = draws
     head[CALIBRATED_ON] = _origin(fitted, default)
-    if cut := feasibility.said(fitted):
-        head[CUT] = cut
+    if truncation := feasibility.said(fitted):
+        head[TRUNCATION] = truncation
     if under:
         head["under"] = under
     return head | _laid_over(base, _with_published(_nested(points), points, base))
@@ -98,7 +98,7 @@ def _leaves(fitted: Fit) -> Iterator[str]:
 def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
     """Return what the file says of each calibrated parameter under one reading."""
     rows = {row.name: row for row in fitted.rows_of(reading)}
-    cut = {name: one for name, one in truncated(fitted, reading).items() if one.much}
+    truncation = {name: one for name, one in truncated(fitted, reading).items() if one.much}
     found: dict[str, Nested] = {}
     for component, summed in zip(reading.components, reading.summed, strict=True):
         centre = component.prior.parameter_sets(np.zeros((1, len(component.prior.coordinates)))).values
@@ -116,29 +116,29 @@ def _points(fitted: Fit, reading: ReadingFit) -> dict[str, Nested]:
                         "interval": _interval(row.posterior),
                         **_before(row),
                         "source": ", ".join(dict.fromkeys(sources)) or ", ".join(component.targets),
-                        **({"note": _without(cut[path])} if path in cut else {}),
+                        **({"note": _without(truncation[path])} if path in truncation else {}),
                     }
                 else:
-                    left = path in cut and leaf.provenance != "borrowed"  # which has its value from elsewhere
+                    left = path in truncation and leaf.provenance != "borrowed"  # which has its value from elsewhere
                     middle, digits = (row.posterior.median, DIGITS) if left else (centre[path][0], 9)
                     value = means.get(path) or float(f"{middle:.{digits}g}")
                     looked_at = any(path in term.parameters for term in component.terms)
                     why = _note(fitted, path) or (_LITTLE if looked_at else _NOTHING)
-                    if path in cut:
-                        why = f"{why}; {_without(cut[path])}"
+                    if path in truncation:
+                        why = f"{why}; {_without(truncation[path])}"
                     found[path] = _assumption(leaf, row, value, unit, why)
     return found
 
 
 def _without(one: Truncated) -> str:
-    """Say what a number is without the cut to what the model can produce."""
+    """Say what a number is without the truncated to feasible parameter sets."""
     if one.without is None:
-        return "cut to what the model can produce; what it is without is not defined"
+        return "truncated to feasible parameter sets; what it is without is not defined"
     lower, upper = _interval(one.without)
     of = f"what {', '.join(one.targets)} and the prior say" if one.targets else "the prior"
     without = f"{one.without.median:.3g} ({lower:g}–{upper:g})"
     others = "in conflict with the visit scheme and what else is assumed"
-    return f"cut to what the model can produce; without, {without}: {of}, {others}"
+    return f"truncated to feasible parameter sets; without, {without}: {of}, {others}"
 
 
 def _means(values: Mapping[str, Floats], weights: Floats, block: Dirichlet) -> dict[str, float]:

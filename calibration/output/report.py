@@ -34,12 +34,12 @@ ASSUMPTION = "assumption"
 
 def report(fitted: Fit) -> str:
     """Return what a person wants to know first: posterior, readings, what was fitted, what was not."""
-    cut = truncated(fitted)
+    truncation = truncated(fitted)
     parts = (
-        _columns(fitted.rows(), cut),
+        _columns(fitted.rows(), truncation),
         _readings(fitted),
         _feasibility(fitted),
-        _truncated(fitted, cut),
+        _truncated(fitted, truncation),
         _alarms(fitted),
         _targets(fitted),
         _search(fitted),
@@ -202,8 +202,8 @@ def _chance(p: float, error: float) -> str:
     return f"{p:.2f} ± {error:.1g}" if error > 0.0 else f"{p:.2f}"
 
 
-def _columns(rows: Sequence[Row], cut: Mapping[str, Truncated]) -> Iterator[str]:
-    marks = {name: TRUNCATED if one.much else "" for name, one in cut.items()}
+def _columns(rows: Sequence[Row], truncation: Mapping[str, Truncated]) -> Iterator[str]:
+    marks = {name: TRUNCATED if one.much else "" for name, one in truncation.items()}
     after = [marks.get(row.name, "") + _shown(row.posterior) for row in rows]
     cells = [(row.name, _shown(row.prior), a, _contraction(row)) for row, a in zip(rows, after, strict=True)]
     cells.insert(0, ("times in days; median (95 %)", "prior", "posterior", "contraction"))
@@ -212,7 +212,7 @@ def _columns(rows: Sequence[Row], cut: Mapping[str, Truncated]) -> Iterator[str]
     if any(not row.informed for row in rows):
         yield f"{ASSUMPTION}: the data say next to nothing; this is the prior"
     if any(marks.values()):
-        yield f"{TRUNCATED}: cut to what the model can produce, which moves it; see below"
+        yield f"{TRUNCATED}: truncated to feasible parameter sets, which moves it; see below"
 
 
 def _contraction(row: Row) -> str:
@@ -242,19 +242,20 @@ def _readings(fitted: Fit) -> Iterator[str]:
 
 
 def _feasibility(fitted: Fit) -> Iterator[str]:
-    if any(reading.cut is not None for reading in fitted.readings):
+    if any(reading.truncation is not None for reading in fitted.readings):
         yield from _wrapped(feasibility.said(fitted) or "All draws of the posterior that were tried can be produced.")
 
 
-def _truncated(fitted: Fit, cut: Mapping[str, Truncated]) -> Iterator[str]:
-    """What the cut moves: each number with and without it, and what is in conflict."""
-    much = [one for one in cut.values() if one.much]
+def _truncated(fitted: Fit, truncation: Mapping[str, Truncated]) -> Iterator[str]:
+    """What the truncation moves: each number with and without it, and what is in conflict."""
+    much = [one for one in truncation.values() if one.much]
     if not much:
         return
     share = 1.0 - feasibility.shares(fitted)[0]
     yield from _wrapped(
-        f"TRUNCATED: {100 * share:.0f} % of the posterior cannot be produced; numbers that this moves by more than "
-        f"{MUCH:g} standard deviations, without the cut and with it; the distance in standard deviations of the former"
+        f"TRUNCATED: {100 * share:.0f} % of the posterior is infeasible and left out; numbers that this moves by more "
+        f"than {MUCH:g} standard deviations, without the truncation and with it, and the distance in standard "
+        "deviations of the former"
     )
     cells = [("", "without", "with", "distance")]
     for one in much:
@@ -263,11 +264,13 @@ def _truncated(fitted: Fit, cut: Mapping[str, Truncated]) -> Iterator[str]:
         cells.append((one.name, without, _shown(one.joint), distance))
     yield from _aligned(cells)
     yield from _wrapped(conflict(much))
-    undefined = {name: s for r in fitted.readings if r.cut is not None for name, s in r.cut.undefined.items()}
+    undefined = {
+        name: s for r in fitted.readings if r.truncation is not None for name, s in r.truncation.undefined.items()
+    }
     for name, part in undefined.items():
         yield from _wrapped(
             f"{name} has no likelihood at {100 * part:.0f} % of the prior: the model cannot produce its own parameters "
-            "there, whatever the others are; so it is not known what it would say without the cut"
+            "there, whatever the others are; so it is not known what it would say without the truncation"
         )
 
 

@@ -224,7 +224,7 @@ def _log_likelihood(draws: Draws) -> xr.Dataset:
     return _dataset(variables, draws.size)
 
 
-def _parameters(fitted: Fit, rows: Sequence[Row], cut: Mapping[str, Truncated]) -> xr.Dataset:
+def _parameters(fitted: Fit, rows: Sequence[Row], truncation: Mapping[str, Truncated]) -> xr.Dataset:
     units = units_of(fitted)
     reading = fitted.readings[fitted.default]
     answers, leaning = sensitivities(reading), {one.name: one.bound for one in pressed(reading)}
@@ -239,16 +239,16 @@ def _parameters(fitted: Fit, rows: Sequence[Row], cut: Mapping[str, Truncated]) 
             values = [getattr(getattr(row, when), level) for row in rows]
             columns[f"{when}_{level}"] = (values, f"{share} quantile of the {when}", "see unit")
     for level, share in (("lower", "2.5 %"), ("median", "50 %"), ("upper", "97.5 %")):
-        alone = [cut[row.name].without if row.name in cut else row.posterior for row in rows]
+        alone = [truncation[row.name].without if row.name in truncation else row.posterior for row in rows]
         values = [np.nan if one is None else getattr(one, level) for one in alone]
-        said = f"{share} quantile of the posterior before it is cut to what the model can produce; NaN: not defined"
-        columns[f"without_cut_{level}"] = (values, said, "see unit")
+        said = f"{share} quantile of the posterior before it is truncated to feasible parameter sets; NaN: not defined"
+        columns[f"without_truncation_{level}"] = (values, said, "see unit")
     unknown = Sensitivity(np.nan, np.nan)
     of_each = [answers.get(row.name, unknown) for row in rows]
     columns |= {
         "cut_distance": (
-            [cut[row.name].distance if row.name in cut else 0.0 for row in rows],
-            "what the cut moves its mean by, standard deviations before the cut; NaN: not defined", "1",
+            [truncation[row.name].distance if row.name in truncation else 0.0 for row in rows],
+            "what the truncation moves its mean by, standard deviations before it; NaN: not defined", "1",
         ),
         "bound": (
             [leaning.get(row.name, np.nan) for row in rows],
@@ -299,9 +299,9 @@ def _readings(fitted: Fit) -> xr.Dataset:
             "least effective size of the components of the posterior",
         ),
     }
-    cuts = [reading.cut for reading in of_each]
+    truncations = [reading.truncation for reading in of_each]
     for name, what, value in (
-        ("possible_share", "share of the posterior that the model can produce; the rest is cut off", "share"),
+        ("possible_share", "share of the posterior that the model can produce; the rest is left out", "share"),
         ("possible_prior_share", "share of the prior that the model can produce", "prior_share"),
         ("draws_tried", "draws of the posterior that were declared", "tried"),
         ("prior_draws_tried", "draws of the prior that were declared", "prior_tried"),
@@ -312,10 +312,10 @@ def _readings(fitted: Fit) -> xr.Dataset:
         ),
         ("possible_log_factor_standard_error", "its Monte-Carlo standard error", "log_factor_error"),
     ):
-        values = [np.nan if one is None else getattr(one, value) for one in cuts]
+        values = [np.nan if one is None else getattr(one, value) for one in truncations]
         variables[name] = column(values, what)
     variables["undefined"] = column(
-        ["" if one is None or not one.undefined else json.dumps(dict(one.undefined)) for one in cuts],
+        ["" if one is None or not one.undefined else json.dumps(dict(one.undefined)) for one in truncations],
         "simulated terms without a likelihood in some of the prior, whatever else is: the share of it, as JSON",
         "",
     )
@@ -359,7 +359,7 @@ def record_of(fitted: Fit, *, engine: str = "", **facts: str | int | float) -> d
         n_patients=int(experiment.tables.patients.n_patients[0]),
         overrides="\n".join(fitted.overrides),
         calibration=json.dumps(declared, ensure_ascii=False, separators=(",", ":")),
-        cut=feasibility.said(fitted),
+        truncation=feasibility.said(fitted),
         inference_library="lobule",
         sampling_method=METHOD,
         **facts,

@@ -1,8 +1,8 @@
-"""A posterior cut to what the model can produce.
+"""A posterior truncated to feasible parameter sets.
 
 Some parameters under which the targets are probable cannot be declared: a response seen in 80 % of patients with
 stomach cancer leaves no room for the assumed progression. They have no data of their own, so that their likelihood is
-0: to leave them out of the posterior is to cut the prior to the set F of what can be produced,
+0: to leave them out of the posterior is to truncate the prior to the set F of what can be produced,
 
     π_F(θ) = π(θ)·1_F(θ)/π(F),   evidence ∫ L·π_F = ∫ L·π · (share of the posterior in F)/(share of the prior in F).
 
@@ -22,8 +22,8 @@ from dataclasses import replace
 import numpy as np
 
 from calibration.likelihoods.simulated import Simulated
-from calibration.posterior.cuts import Truncation
 from calibration.posterior.draws import allotted
+from calibration.posterior.feasible import Truncation
 from calibration.posterior.fit import Fit, ReadingFit
 from calibration.schema import ROOT
 from simulator.configuration.draws import GROUP, KEYS, published_with
@@ -56,31 +56,31 @@ def draws_of(fitted: Fit) -> int:
 
 def shares(fitted: Fit) -> tuple[float, float]:
     """Return the share of the posterior over all readings that can be produced, and its Monte-Carlo standard error."""
-    cuts = [reading.cut for reading in fitted.readings]
+    truncations = [reading.truncation for reading in fitted.readings]
     uncut = [
         reading.log_evidence - (one.log_factor if one and math.isfinite(one.log_factor) else 0.0)
-        for reading, one in zip(fitted.readings, cuts, strict=True)
+        for reading, one in zip(fitted.readings, truncations, strict=True)
     ]
     weights = fitted.alternatives.probabilities(uncut)
-    share = math.fsum(w * one.share for w, one in zip(weights, cuts, strict=True) if one)
+    share = math.fsum(w * one.share for w, one in zip(weights, truncations, strict=True) if one)
     square = math.fsum(
-        w**2 * one.share * (1 - one.share) / one.tried for w, one in zip(weights, cuts, strict=True) if one
+        w**2 * one.share * (1 - one.share) / one.tried for w, one in zip(weights, truncations, strict=True) if one
     )
     return share, math.sqrt(square)
 
 
 def said(fitted: Fit) -> str:
     """Say how much of the posterior cannot be produced, and why; nothing where all of it can."""
-    cuts = [reading.cut for reading in fitted.readings if reading.cut is not None]
-    reasons: Counter[str] = sum((Counter(one.reasons) for one in cuts), Counter())
+    truncations = [reading.truncation for reading in fitted.readings if reading.truncation is not None]
+    reasons: Counter[str] = sum((Counter(one.reasons) for one in truncations), Counter())
     if not reasons:
         return ""
     share, error = shares(fitted)
     why = "; ".join(f"{name} ({times} draws)" for name, times in reasons.most_common(3))
-    return f"{100 * (1 - share):.0f} % (± {100 * error:.1g}) of the posterior cannot be produced and is cut off: {why}"
+    return f"{100 * (1 - share):.0f} % (± {100 * error:.1g}) of the posterior is infeasible and left out: {why}"
 
 
-def cut(
+def truncate(
     fitted: Fit,
     n: int,
     *,
@@ -88,7 +88,7 @@ def cut(
     threads: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Fit:
-    """Return a fit whose posterior is cut to what the model can produce, with n draws over all readings.
+    """Return a fit whose posterior is truncated to feasible parameter sets, with n draws over all readings.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class _Work:
         coordinates = tuple(np.concatenate([part[i] for part in self.coordinates]) for i in range(k))
         counts = (self.tried, self.refused, self.prior_tried, self.prior_refused)
         found = Truncation(coordinates, np.concatenate(self.simulated), *counts, dict(self.reasons), self.undefined)
-        return replace(self.reading, cut=found)
+        return replace(self.reading, truncation=found)
 
     def _tried(self, z: Sequence[Floats], simulated: int) -> tuple[Flags, Floats, list[str]]:
         """Declare draws: which of them can be produced, (n,); what studies report; what is said of the others.

@@ -20,7 +20,7 @@ import numpy as np
 from calibration import schema
 from calibration.likelihoods.terms import Term
 from calibration.posterior.components import Component, components, searched, stream_of
-from calibration.posterior.cuts import Truncation
+from calibration.posterior.feasible import Truncation
 from calibration.posterior.journal import Journal
 from calibration.posterior.readings import prepare
 from calibration.priors.parameters import Alternatives, Prior, normal_scores
@@ -52,20 +52,20 @@ class ReadingFit:
     seed: int
     experiment: Experiment
     kinds: Mapping[str, str]  # how the model reads a parameter (`units.DIMENSIONS`)
-    cut: Truncation | None = None  # the posterior cut to what the model can produce; None: not looked at
+    truncation: Truncation | None = None  # the posterior truncated to feasible parameter sets; None: not looked at
 
     @property
     def log_evidence(self) -> float:
         """Log probability of all fitted targets under prior and reading, constants included."""
         found = float(sum(component.draws.log_evidence for component in self.components))
-        return found if self.cut is None else found + self.cut.log_factor
+        return found if self.truncation is None else found + self.truncation.log_factor
 
     @property
     def log_evidence_error(self) -> float:
-        """Its Monte-Carlo standard error: of the search, of what is simulated, and of the cut."""
+        """Its Monte-Carlo standard error: of the search, of what is simulated, and of the truncation."""
         errors = [component.draws.log_evidence_error for component in self.components]
         errors += [c.simulation.log_evidence for c in self.components if c.simulation is not None]
-        return float(np.linalg.norm(errors if self.cut is None else [*errors, self.cut.log_factor_error]))
+        return float(np.linalg.norm(errors if self.truncation is None else [*errors, self.truncation.log_factor_error]))
 
     @property
     def converged(self) -> bool:
@@ -75,9 +75,9 @@ class ReadingFit:
     @cached_property
     def summed(self) -> list[Summed]:
         """Return, for each component, weighted draws of its numbers."""
-        if self.cut is None or self.cut.share == 1.0:
+        if self.truncation is None or self.truncation.share == 1.0:
             return [Summed(c.values, c.scaled, c.draws.weights, c.draws.effective_size) for c in self.components]
-        n = self.cut.size
+        n = self.truncation.size
         return [
             Summed(
                 component.prior.parameter_sets(z).values,
@@ -85,21 +85,23 @@ class ReadingFit:
                 np.full(n, 1.0 / n),
                 1.0 / (1.0 / n + 1.0 / component.draws.effective_size),
             )
-            for component, z in zip(self.components, self.cut.coordinates, strict=True)
+            for component, z in zip(self.components, self.truncation.coordinates, strict=True)
         ]
 
     def coordinates(self, n: int, batch: int = 0) -> list[Floats]:
         """Return, for each component, the coordinates (n, d) of n equally weighted draws.
 
         Components are independent: each is resampled systematically and put in an order of its own. Of a posterior
-        that was cut, the first of the draws that can be produced. Another ``batch`` of draws has other places in the
-        steps of the resampling.
+        that was truncated, the first of the draws that can be produced. Another ``batch`` of draws has other places in
+        the steps of the resampling.
         """
-        if self.cut is not None and batch == 0:
-            if n > self.cut.size:
-                allowed = f"is more than the {self.cut.size} draws that were found to be possible; raise search.draws"
+        if self.truncation is not None and batch == 0:
+            if n > self.truncation.size:
+                allowed = (
+                    f"is more than the {self.truncation.size} draws that were found to be possible; raise search.draws"
+                )
                 raise ConfigError(Problem("draws", n, allowed))
-            return [z[:n] for z in self.cut.coordinates]
+            return [z[:n] for z in self.truncation.coordinates]
         found = []
         for component in self.components:
             rows = resampled(component.draws.weights, n, _within(batch))
@@ -149,8 +151,8 @@ class Fit:
 
     @property
     def uncut(self) -> Fit:
-        """The same before it was cut to what the model can produce."""
-        return replace(self, readings=tuple(replace(reading, cut=None) for reading in self.readings))
+        """The same before it was truncated to feasible parameter sets."""
+        return replace(self, readings=tuple(replace(reading, truncation=None) for reading in self.readings))
 
     def rows(self) -> list[Row]:
         """Return the summary of every number over all readings, each weighing its posterior probability."""

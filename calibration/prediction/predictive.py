@@ -60,18 +60,18 @@ class Predictive:
 
 
 def predictive(fitted: Fit) -> Predictive | None:
-    """Return what was simulated of the first draws of a posterior that was cut; None where nothing was."""
-    cuts = [reading.cut for reading in fitted.readings]
-    if any(one is None for one in cuts):
+    """Return what was simulated of the first draws of a posterior that was truncated; None where nothing was."""
+    truncations = [reading.truncation for reading in fitted.readings]
+    if any(one is None for one in truncations):
         return None
-    sizes = np.array([len(one.simulated) for one in cuts if one is not None])
+    sizes = np.array([len(one.simulated) for one in truncations if one is not None])
     reading = allotted(fitted.probabilities, int(sizes.sum()))
     place = np.array([np.count_nonzero(reading[:i] == which) for i, which in enumerate(reading)])
     enough = place < sizes[reading]
     n = len(reading) if enough.all() else int(np.argmin(enough))
     if n == 0:
         return None
-    simulated = np.stack([cuts[r].simulated[k] for r, k in zip(reading[:n], place[:n], strict=True)])
+    simulated = np.stack([truncations[r].simulated[k] for r, k in zip(reading[:n], place[:n], strict=True)])
     used = {name for component in fitted.readings[0].components for name in component.targets}
     entries = tuple([_as_used(e, used) for e in one.experiment.selection.targets] for one in fitted.readings)
     return Predictive(reading[:n], simulated, entries, tuple(_joint(simulated, reading[:n], entries)))

@@ -6,7 +6,7 @@ likelihood that ignores its data would pass (Talts et al. 2018, arXiv:1804.06788
 doi:10.1214/23-BA1404). If prior, simulation, likelihood and search belong together, ranks are uniform (`rank_checks`).
 
 Two things are as they are where draws are used (`simulator.running.draws`): a reading is part of a draw, and a draw
-that the model cannot produce is left out. Truths are drawn so as well, so that prior and posterior are cut alike.
+that the model cannot produce is left out. Truths are drawn so as well, so that prior and posterior are truncated alike.
 
 A reading under which a paper cannot have been printed (no count of its patients prints a percentage) is refused by
 `fit`: here its evidence is 0. The reading that is true is never refused.

@@ -60,7 +60,7 @@ def read_arguments(argv: Sequence[str]) -> Arguments:
     if barred := [option for option in given if any(option in options for options in _REFUSED_OPTIONS)]:
         raise ConfigError([_option_problem(option) for option in barred])
     parser = _Parser(prog="python -m simulator", add_help=False, allow_abbrev=False)
-    parser.add_argument("words", nargs="*")
+    parser.add_argument("overrides", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--version", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")

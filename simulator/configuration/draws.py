@@ -7,7 +7,7 @@ A file of parameters may say, beside its parameters:
 | ``start`` | name of the file of the values that calibration started from |
 | ``posterior`` | name of a table of draws beside the file; in a composed configuration the table itself, by column |
 | ``calibrated_on`` | names of ``cohort`` and ``evidence`` of the calibration; its fitted ``targets``: id → as printed |
-| ``posterior_cut`` | what was cut off the posterior, since the model cannot produce it, in words |
+| ``truncation`` | how much of the posterior was infeasible and left out, and why, in words |
 | ``under`` | reading, or readings joined by ``+`` → parameters that differ when the text is read so |
 | ``draws`` | number of draws to run instead of the point values |
 | ``draw`` | number of the one draw whose values stand for point values; a composed configuration has them there |
@@ -32,9 +32,9 @@ from simulator.configuration.values import PREFIX, Problems
 from simulator.errors import MISSING, ConfigError, Problem, nearest
 
 GROUP = "parameters"
-START, POSTERIOR, CUT, UNDER, DRAWS, DRAW = "start", "posterior", "posterior_cut", "under", "draws", "draw"
+START, POSTERIOR, TRUNCATION, UNDER, DRAWS, DRAW = "start", "posterior", "truncation", "under", "draws", "draw"
 NOT_APPLIED, KEPT, CALIBRATED_ON = "not_applied", "kept", "calibrated_on"
-KEYS = (START, POSTERIOR, CALIBRATED_ON, CUT, UNDER, DRAWS, DRAW, NOT_APPLIED, KEPT)
+KEYS = (START, POSTERIOR, CALIBRATED_ON, TRUNCATION, UNDER, DRAWS, DRAW, NOT_APPLIED, KEPT)
 ORIGIN = ("cohort", "evidence", "targets")
 """Keys of ``calibrated_on``."""
 NOT_FITTED = "not_fitted"
@@ -57,8 +57,8 @@ def check(group: Mapping[str, Any], problems: Problems) -> None:
         problems.add(PREFIX + POSTERIOR, posterior, "must be the name of a table of draws beside the file")
     if not isinstance(group.get(START), str | None):
         problems.add(PREFIX + START, group[START], "must be the name of a file of parameters")
-    if not isinstance(group.get(CUT), str | None):
-        problems.add(PREFIX + CUT, group[CUT], "must be text: what was cut off the posterior")
+    if not isinstance(group.get(TRUNCATION), str | None):
+        problems.add(PREFIX + TRUNCATION, group[TRUNCATION], "must be text: how the posterior was truncated")
     if group.get(CALIBRATED_ON) is not None and _origin(group) is None:
         allowed = "must have the names cohort and evidence that were calibrated, and targets: id → as printed"
         problems.add(PREFIX + CALIBRATED_ON, group[CALIBRATED_ON], allowed)

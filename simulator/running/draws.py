@@ -2,7 +2,7 @@
 
 Each draw is a parameter set, declared and solved like any other, many side by side. A draw that the model cannot
 produce (more responses than its progression leaves room for) is left out, named in the record, and the next takes its
-place: the posterior is cut to what can be simulated.
+place: the posterior is truncated to what can be simulated.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from scipy import integrate, special, stats
 
 from calibration.output.parameter_file import draws_table
 from calibration.output.report import report
-from calibration.posterior.cuts import Truncation
 from calibration.posterior.draws import posterior_draws
+from calibration.posterior.feasible import Truncation
 from calibration.posterior.fit import Fit, fit
 from calibration.schema import load
 from tests.two_strata import two_strata
@@ -87,7 +87,7 @@ def test_the_report_shows_the_rounded_summary(fitted):
 
 def test_truncation_moves_the_evidence_by_the_ratio_of_its_shares():
     """∫ L·π over what can be produced, over π of that: the share of the posterior over the share of the prior."""
-    cut = Truncation(
+    truncation = Truncation(
         (np.empty((50, 1)),), np.empty((0, 1, 1)), tried=100, refused=50, prior_tried=200, prior_refused=40, reasons={}
     )
-    assert cut.log_factor == pytest.approx(math.log(0.5 / 0.8))
+    assert truncation.log_factor == pytest.approx(math.log(0.5 / 0.8))

@@ -46,7 +46,7 @@ OTHER_SPLIT = {
 
 @pytest.fixture(scope="module")
 def fitted() -> Fit:
-    """Not cut to what the model can produce: the evidence's own computations know of no progression.
+    """Not truncated to feasible parameter sets: the evidence's own computations know of no progression.
 
     They have a prior of the medians around 300 days, sigma 0.6, where the shipped one is around another source.
     """

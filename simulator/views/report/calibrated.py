@@ -30,8 +30,8 @@ def calibrated(run: Run) -> Iterator[Element]:
     )
     if run.group("parameters").get("draw") is not None:
         yield paragraph("Point values are those of one draw; intervals, contractions and sources are the posterior's.")
-    if cut := run.group("parameters").get("posterior_cut"):
-        yield warning(f"{cut}.")
+    if truncation := run.group("parameters").get("truncation"):
+        yield warning(f"{truncation}.")
         yield paragraph("Posteriors and contractions are of what is left; priors are as they were declared.")
     yield paragraph(
         "Prior and posterior are the central 95 % before and after the data, of times in days, of rates per day. "
@@ -72,7 +72,7 @@ def _leaf(run: Run, row: CalibratedRow) -> Mapping[str, Any]:
 
 
 def _fitted_to(leaf: Mapping[str, Any]) -> str:
-    """The targets of a number, and what is said of it, such as what it is without a cut."""
+    """The targets of a number, and what is said of it, such as what it is without truncation."""
     return "; ".join(filter(None, (str(leaf.get("source", "")) or NOT_RECORDED, str(leaf.get("note", "")))))
 
 

@@ -17,7 +17,7 @@ from calibration.output.comparison_tree import comparison_nodes
 from calibration.output.report import compared
 from calibration.posterior.choices import choices_of, combinations, held, taken, with_choices
 from calibration.posterior.draws import Draws, posterior_draws
-from calibration.posterior.feasibility import cut
+from calibration.posterior.feasibility import truncate
 from calibration.posterior.fit import Fit, fit
 from calibration.prediction.extrapolation import informed_until
 from calibration.prediction.survival import _simulated, named_times, survival_of, times_of
@@ -76,7 +76,7 @@ def declared(**more: Any) -> schema.Calibration:
 
 
 def fitted(made: dict[str, Any], file: schema.Calibration, n: int = 200) -> tuple[Fit, Draws]:
-    found = cut(fit(made, file), n, threads=1)
+    found = truncate(fit(made, file), n, threads=1)
     return found, posterior_draws(found, n)
 
 
@@ -207,7 +207,7 @@ def test_what_is_calibrated_has_the_same_bits_whatever_it_is_compared_with():
 def test_the_same_fit_comes_of_a_word_alone_and_in_comparison():
     found = comparison(*PRINTED)
     made, overrides = with_choices(config(*PRINTED), {FAMILY: "log_normal"})
-    alone = cut(fit(made, declared(), overrides=overrides), 200, threads=1)
+    alone = truncate(fit(made, declared(), overrides=overrides), 200, threads=1)
     side = found.sides[found.names.index("log_normal")]
     assert side.log_evidence == alone.readings[0].log_evidence
     assert side.rows == alone.rows()

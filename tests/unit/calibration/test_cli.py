@@ -47,7 +47,7 @@ def test_a_cohort_is_calibrated_and_written_where_asked(here, tmp_path, capsys):
     # Beta(19.5, 6.5), EVIDENCE B8: 0.756 (0.571–0.893), less the third that cannot be seen
     assert any(f"†0.{median} (0.5" in response for median in range(720, 750))
     assert "In conflict: I04; the visit scheme and progression.median" in " ".join(said.split())
-    assert "of the posterior cannot be produced and is cut off" in said
+    assert "of the posterior is infeasible and left out" in said
     (ratio,) = (line for line in said.splitlines() if line.startswith("response.hazard_ratio"))
     assert ratio.endswith("assumption")
     assert "Fitted: I04" in said

@@ -1,4 +1,4 @@
-"""A posterior cut to what the model can produce: which draws, what it does to evidence, and what it says."""
+"""A posterior truncated to feasible parameter sets: which draws, what it does to evidence, and what it says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from calibration.cli import preparation
 from calibration.posterior import feasibility
-from calibration.posterior.cuts import Truncation
 from calibration.posterior.draws import posterior_draws
-from calibration.posterior.feasibility import cut, said, shares
+from calibration.posterior.feasibility import said, shares, truncate
+from calibration.posterior.feasible import Truncation
 from calibration.posterior.fit import fit
 from simulator.errors import ConfigError
 from simulator.experiment.batches import Possible
@@ -47,29 +47,29 @@ def test_the_posterior_is_that_of_the_prior_cut_to_what_can_be_produced(fitted, 
     monkeypatch.setattr(feasibility, "declare_possible", below(0.8))
     monkeypatch.setattr(feasibility, "PRIOR_DRAWS", 4000)
     n = 1000
-    found = cut(fitted, n, threads=1)
+    found = truncate(fitted, n, threads=1)
     (reading,), posterior, prior = found.readings, stats.beta(19.5, 6.5), stats.beta(0.5, 0.5)
     draws = posterior_draws(found, n).values[RATE]
     assert draws.max() < 0.8
     share = posterior.cdf(0.8)
     # Five standard errors of binomial shares of at least 1,300 and 4,000 draws; false alarm below 1e-6.
-    assert reading.cut.share == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / 1300))
+    assert reading.truncation.share == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / 1300))
     factor = math.log(share / prior.cdf(0.8))
-    assert reading.cut.log_factor == pytest.approx(factor, abs=5 * reading.cut.log_factor_error)
-    evidence = fitted.readings[0].log_evidence + reading.cut.log_factor
+    assert reading.truncation.log_factor == pytest.approx(factor, abs=5 * reading.truncation.log_factor_error)
+    evidence = fitted.readings[0].log_evidence + reading.truncation.log_factor
     assert reading.log_evidence == pytest.approx(evidence)
     (row,) = (row for row in found.rows() if row.name == RATE)
     assert row.posterior.median == pytest.approx(posterior.ppf(0.5 * share), abs=5 * 0.06 / math.sqrt(800))
     assert row.posterior.upper < 0.8 < fitted.rows()[0].posterior.upper
     assert row.effective_size < n
-    assert shares(found)[0] == reading.cut.share
-    assert f"{100 * (1 - reading.cut.share):.0f} % (±" in said(found)
-    assert said(found).endswith(f"is cut off: rate: is too much ({reading.cut.refused} draws)")
+    assert shares(found)[0] == reading.truncation.share
+    assert f"{100 * (1 - reading.truncation.share):.0f} % (±" in said(found)
+    assert said(found).endswith(f"is infeasible and left out: rate: is too much ({reading.truncation.refused} draws)")
 
 
 def test_where_everything_can_be_produced_nothing_changes(fitted, monkeypatch):
     monkeypatch.setattr(feasibility, "declare_possible", below(2.0))
-    found = cut(fitted, 500, threads=1)
+    found = truncate(fitted, 500, threads=1)
     assert found.rows() == fitted.rows()
     assert found.readings[0].log_evidence == fitted.readings[0].log_evidence
     for name, column in posterior_draws(fitted, 500).values.items():
@@ -82,11 +82,11 @@ def test_a_posterior_that_cannot_be_produced_is_refused(fitted, monkeypatch):
     with pytest.raises(
         ConfigError, match="the model can produce only 0 of 100 draws of the posterior: rate: is too much"
     ):
-        cut(fitted, 100, threads=1)
+        truncate(fitted, 100, threads=1)
 
 
 def test_draws_are_the_same_whatever_the_threads_each_with_own_random_numbers(fitted):
-    one, two = (cut(fitted, 80, studies=3, threads=threads).readings[0].cut for threads in (1, 2))
+    one, two = (truncate(fitted, 80, studies=3, threads=threads).readings[0].truncation for threads in (1, 2))
     assert np.array_equal(one.simulated, two.simulated, equal_nan=True)
     assert all(np.array_equal(a, b) for a, b in zip(one.coordinates, two.coordinates, strict=True))
     assert one.simulated.shape[1:] == (3, 1)
@@ -98,7 +98,7 @@ def test_draws_are_the_same_whatever_the_threads_each_with_own_random_numbers(fi
 
 def test_asking_for_more_draws_than_there_are_is_refused(fitted, monkeypatch):
     monkeypatch.setattr(feasibility, "declare_possible", below(0.8))
-    found = cut(fitted, 100, threads=1)
+    found = truncate(fitted, 100, threads=1)
     with pytest.raises(ConfigError, match="is more than the"):
         found.readings[0].draws(100_000)
 

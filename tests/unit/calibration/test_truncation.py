@@ -19,7 +19,7 @@ from calibration.likelihoods.simulated import moved
 from calibration.output.parameter_file import parameters_of
 from calibration.output.report import report
 from calibration.posterior import feasibility
-from calibration.posterior.feasibility import cut
+from calibration.posterior.feasibility import truncate
 from calibration.posterior.fit import fit
 from calibration.posterior.readings import prepare
 from calibration.priors.distributions import Uniform, log_normal
@@ -100,7 +100,7 @@ def fitted():
 def joint(fitted):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feasibility, "declare_possible", below(lambda days: days / (days + 60.0)))
-        return cut(fitted, 1000, threads=1)
+        return truncate(fitted, 1000, threads=1)
 
 
 def test_a_rate_and_what_limits_it_are_cut_together(joint):
@@ -115,7 +115,7 @@ def test_a_rate_and_what_limits_it_are_cut_together(joint):
     middle = np.sum(w * stats.beta(19.5, 6.5).cdf(at) * z) / np.sum(w) / share
     (reading,) = joint.readings
     draws = reading.draws(1000)
-    assert reading.cut.share == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / 1000))
+    assert reading.truncation.share == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / 1000))
     assert draws[RATE].mean() == pytest.approx(first, abs=5 * 0.085 / math.sqrt(1000))
     score = np.log(draws["progression.median"] / 300.0) / 0.5
     assert score.mean() == pytest.approx(middle, abs=5 / math.sqrt(1000))
@@ -150,7 +150,7 @@ def test_without_a_likelihood_outside_the_cut_it_is_not_defined(joint):
     object.__setattr__(term, "printed", ())
     object.__setattr__(term, "parameters", frozenset({RATE}))
     parts = tuple(replace(c, terms=(term,)) if c is component else c for c in reading.components)
-    other = replace(reading, components=parts, cut=replace(reading.cut, undefined={"simulated": 0.1}))
+    other = replace(reading, components=parts, truncation=replace(reading.truncation, undefined={"simulated": 0.1}))
     one = truncated(replace(joint, readings=(other,)))[RATE]
     assert one.without is None
     assert one.much

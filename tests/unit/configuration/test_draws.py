@@ -79,8 +79,8 @@ def test_draws_that_cannot_be_produced_are_replaced_and_said(folder):
     tree = simulator.open_results(folder)
     share = float(tree["readings"]["possible_share"].item())
     assert 0.5 < share < 0.8
-    assert "of the posterior cannot be produced and is cut off" in tree.attrs["cut"]
-    assert declared(folder)["posterior_cut"] == tree.attrs["cut"]
+    assert "of the posterior is infeasible and left out" in tree.attrs["truncation"]
+    assert declared(folder)["truncation"] == tree.attrs["truncation"]
     factor = np.log(share / float(tree["readings"]["possible_prior_share"].item()))
     assert float(tree["readings"]["possible_log_factor"].item()) == pytest.approx(factor)
     # Every draw of the table can be produced: a run over draws leaves none out.

@@ -174,7 +174,7 @@ def test_calibration_shows_prior_and_posterior_and_what_nothing_informs():
     assert shown["survival.median"][5].startswith(declared["survival.median"]["source"])
     assert shown["response.hazard_ratio"][5] == "borrowed"
     assert "targets inform them hardly or not at all" in messages.text
-    assert "of the posterior cannot be produced and is cut off" in messages.text
+    assert "of the posterior is infeasible and left out" in messages.text
     assert hatched(page_of("ilp"), "calibrated")  # they are told apart in the picture too
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a posterior that was cut to what the model can produce."""
+"""What is kept of a posterior that was truncated to feasible parameter sets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Truncation:
 
     @property
     def share(self) -> float:
-        """Share of the posterior, before it is cut, that can be produced."""
+        """Share of the posterior, before it is truncated, that can be produced."""
         return 1.0 - self.refused / self.tried
 
     @property
@@ -45,7 +45,7 @@ class Truncation:
 
     @property
     def log_factor(self) -> float:
-        """What the cut adds to the log evidence; −inf where nothing can be produced."""
+        """What the truncation adds to the log evidence; −inf where nothing can be produced."""
         if self.share == 0.0 or self.prior_share == 0.0:
             return -math.inf
         return math.log(self.share / self.prior_share)
