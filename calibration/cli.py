@@ -107,7 +107,7 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
         from calibration.prediction.predictive import predictive
         from simulator.results.store import save
 
-        progress = say
+        progress = say if sys.stderr.isatty() else None
         if diagnostics != "none":
             check(prepared.container, declared, prepared.overrides)
         journal = held.enter_context(_kept(journal_of(folder, prepared.container, declared, prepared.overrides)))

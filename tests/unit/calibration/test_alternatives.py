@@ -172,7 +172,7 @@ def test_a_model_choice_set_by_hand_is_calibrated_with_its_priors():
     (shape,) = (row for row in fit(made, file).rows() if row.name == "survival.shape")
     assert shape.prior.median == pytest.approx(2.0, abs=0.02)
     assert fit(made, file).declared is file  # as it was written, so that it can be read again
-    assert combinations(file, made)[0].words == {FAMILY: "log_normal"}
+    assert combinations(file, made)[0].chosen == {FAMILY: "log_normal"}
     found = compare(*fitted(made, file))
     before = [next(row.prior.median for row in side.rows if row.name == "survival.shape") for side in found.sides]
     assert before == pytest.approx([2.0, 1.3], abs=0.05)
