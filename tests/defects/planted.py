@@ -150,7 +150,7 @@ DEFECTS = [
              '"upper": limit.end == "upper"', '"upper": limit.end == "lower"', RUN),
     upstream("share: over all patients of the study", ESTIMATORS,
              "return summaries.proportion(data.column(wanted.variable).event, members(data, wanted))",
-             "return summaries.proportion(data.column(wanted.variable).event, data.all patients)",
+             "return summaries.proportion(data.column(wanted.variable).event, data.all_patients)",
              "tests/unit/study/test_observe.py", "tests/unit/results/test_estimates.py"),
     upstream("units: months of 30 days", "simulator/units.py", '"mo": 30.4375', '"mo": 30.0', RUN),
     upstream("evidence: rounding by a whole unit", "simulator/evidence/entries.py",

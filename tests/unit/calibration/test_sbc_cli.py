@@ -102,13 +102,13 @@ def test_keys_of_this_command_are_taken_and_others_are_left():
 
 
 def test_an_interrupted_run_says_how_far_it_was_and_leaves_nothing(here, own, tmp_path, capsys, monkeypatch):
-    class Interrupts(sbc._Progress):
-        def __call__(self, done: int) -> None:
-            super().__call__(done)
+    class Interrupts(sbc.Progress):
+        def at(self, done: int, total: int) -> None:
+            super().at(done, total)
             if done == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(sbc, "_Progress", Interrupts)
+    monkeypatch.setattr(sbc, "Progress", Interrupts)
     assert main([*own, "papers=12"]) == 130
     assert "3 of 12 papers were done; nothing is written" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

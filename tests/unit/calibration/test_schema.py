@@ -57,7 +57,7 @@ def test_a_prior_of_a_time_is_read_in_days():
 
 def test_a_prior_of_a_rate_is_read_per_day():
     (block,) = prior({"background": {"log_normal": {"median": "0.05 / y", "sigma": 0.3}}})
-    assert block.law.value(np.zeros(1)) == pytest.approx(0.05 / 365.25)
+    assert block.distribution.value(np.zeros(1)) == pytest.approx(0.05 / 365.25)
 
 
 def test_strata_may_be_pooled():

@@ -26,7 +26,7 @@ from simulator.endpoints.base import Column, Endpoint
 
 def _alive_or_dead(data, variable):
     observed = data.observed
-    return Column(lambda: 2.0 * observed, data.died, data.all patients)
+    return Column(lambda: 2.0 * observed, data.died, data.all_patients)
 
 
 ENDPOINTS = (Endpoint("double_time", "twice the time to death", "time_to_event", "d", _alive_or_dead{}),)
