@@ -26,6 +26,7 @@ REFUSED = [
     ("output.time_step=0", "output.time_step = 0.0: must be > 0"),
     ("output.patient=true", "did you mean 'patients'?"),
     ("cohort.n_patients=0", "cohort.n_patients = 0: must be a whole number between 1 and"),
+    ("cohort.n_patients=1000001", "between 1 and 1,000,000; for more patients raise study.replicates"),
     ("cohort.n_patients=2.5", "cohort.n_patients = 2.5: must be a whole number"),
     ("cohort.n_patient=3", "did you mean 'n_patients'?"),
     ("cohort.mix.stomach=1.5", "cohort.mix.stomach = 1.5: must be a share between 0 and 1"),
