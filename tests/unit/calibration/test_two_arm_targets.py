@@ -13,7 +13,7 @@ import simulator
 from calibration import schema
 from calibration.likelihoods.simulated import PrintedTarget
 from calibration.likelihoods.targets import simulated_terms
-from calibration.sbc.printed_figures import PrintedTarget as PrintedFigures
+from calibration.sbc.printed_figures import Printed as PrintedFigures
 from simulator.evidence.entries import EvidenceEntry
 from simulator.experiment.schema import declare
 from simulator.running import batch
