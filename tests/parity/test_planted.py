@@ -89,8 +89,8 @@ ROUNDING = {
 }
 COMPILED_RULES = {
     "ties to the last": (
-        "winner[k] = e if mine < least else leader",
-        "winner[k] = e if mine <= least else leader",
+        "winner[k] = e if time < least else leader",
+        "winner[k] = e if time <= least else leader",
     ),
     "a delay that is forgotten": ("columns.real[DELAYED, s] += plan.number[DELAY, row]", "harmed = True"),
 }
