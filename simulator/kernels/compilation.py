@@ -30,9 +30,11 @@ import llvmlite
 import numba
 from llvmlite import binding as llvm
 from numba.core import caching, config
+from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.types import unliteral  # type: ignore[attr-defined]
 
+from simulator.kernels import linking
 from simulator.kernels.sources import module_key
 
 CACHE_VARIABLE = "LOBULE_CACHE_DIR"
@@ -147,6 +149,12 @@ class _KernelCacheImpl(caching.CompileResultCacheImpl):
         self._locator = _KernelLocator(function, folder)
         name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
         self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
+
+    def reduce(self, compiled: Any) -> Any:
+        return linking.written(compiled)
+
+    def rebuild(self, target_context: Any, kept: Any) -> Any:
+        return linking.read(CompileResult._rebuild, target_context, kept)
 
 
 def _checksum(path: Path, data: bytes) -> bytes:
@@ -263,15 +271,23 @@ def inlined_kernel(function: _Function) -> _Function:
     return compiled
 
 
-def bare_kernel(function: _Function) -> _Function:
+def entry_kernel(function: _Function) -> _Function:
     """Like `kernel`, for functions of many arrays: without numba's reference counts, so it can allocate nothing."""
     compiled: _Function = _compile(function, _nrt=False)
     return compiled
 
 
+def bare_kernel(function: _Function) -> _Function:
+    """Like `entry_kernel`, for kernels alone to call, by name (`linking`): Python cannot call it."""
+    compiled: _Function = _compile(function, _nrt=False, no_cpython_wrapper=True)
+    if hasattr(compiled, "add_overload"):  # no dispatcher under NUMBA_DISABLE_JIT
+        linking.call_by_name(compiled)
+    return compiled
+
+
 def inlined_bare_kernel(function: _Function) -> _Function:
-    """Like `bare_kernel`, and always inlined."""
-    compiled: _Function = _compile(function, _nrt=False, forceinline=True)
+    """Like `bare_kernel`, but part of each kernel that calls it."""
+    compiled: _Function = _compile(function, _nrt=False, no_cpython_wrapper=True, forceinline=True)
     return compiled
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kernels.references import by_reference
 from simulator.engines.compiled.columns import CELL, END, FULL, PATIENT, REPLICATE, ROW, Columns, RaceLog, VisitLog
 from simulator.engines.compiled.configurations import clear
 from simulator.engines.compiled.output import Rows, summarise_block, write_block
@@ -21,7 +22,7 @@ from simulator.engines.compiled.plan import (
 )
 from simulator.engines.compiled.race import run_race
 from simulator.engines.compiled.visits import count_visits
-from simulator.kernels.compilation import bare_kernel
+from simulator.kernels.compilation import bare_kernel, entry_kernel
 from simulator.kernels.quantiles import quantile
 from simulator.kernels.rng import STREAMS, uniform
 from simulator.tables import Floats, Integers
@@ -31,6 +32,7 @@ DONE, BROKEN, LOG_FULL, VISITS_FULL, ROWS_FULL = 0, 1, 2, 3, 4
 NEXT, FILLED = 0, 1  # entries of `progress`: the next patient, rows filled
 
 
+@by_reference
 class Call(NamedTuple):
     """Whom a call simulates: of each parameter set (in order) each replicate, of each replicate a range of patients."""
 
@@ -43,6 +45,7 @@ class Call(NamedTuple):
     cells: NDArray[np.int16]  # (…, patients) cells by the deficit rule
 
 
+@by_reference
 class PatientColumns(NamedTuple):
     """Columns of the patients of a task, in order."""
 
@@ -54,7 +57,7 @@ class PatientColumns(NamedTuple):
     length: Integers  # rows of each history
 
 
-@bare_kernel
+@entry_kernel
 def deficit_cells(share: Floats, counts: Integers, first: int, cells: NDArray[np.int16]) -> None:
     """Cells of patients ``first`` and following: always the one furthest below its share.
 
@@ -70,7 +73,7 @@ def deficit_cells(share: Floats, counts: Integers, first: int, cells: NDArray[np
         cells[i] = best
 
 
-@bare_kernel
+@entry_kernel
 def run_blocks(
     plan: Plan,
     seed: int,

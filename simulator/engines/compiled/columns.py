@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kernels.references import by_reference
 from simulator.engines.compiled.plan import N_CELLS, N_COVARIATES, N_EVENTS, N_TERMS, Plan
 from simulator.tables import Floats, Integers
 
@@ -55,6 +56,7 @@ FULL = -1
 """What a kernel returns in place of a number of rows where there is not room enough."""
 
 
+@by_reference
 class Columns(NamedTuple):
     """Columns of N slots, and the lists of the race. E events, T terms, X covariates, C cells, Z configurations."""
 
@@ -75,6 +77,7 @@ class Columns(NamedTuple):
     outcome: Integers  # (outcomes,): where each outcome of an event leads
 
 
+@by_reference
 class RaceLog(NamedTuple):
     """Rows in the order in which they came about, of all slots."""
 
@@ -83,6 +86,7 @@ class RaceLog(NamedTuple):
     real: Floats  # (2, rows): time, value
 
 
+@by_reference
 class VisitLog(NamedTuple):
     """Administrations that were counted after the race, by number and slot."""
 

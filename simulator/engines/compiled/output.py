@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kernels.references import by_reference
 from simulator.engines.compiled.columns import (
     COMPLETED,
     FIRST,
@@ -24,6 +25,7 @@ from simulator.kernels.elementary import INFINITY
 from simulator.tables import NONE, Floats, Integers
 
 
+@by_reference
 class Rows(NamedTuple):
     """Histories one after another, as `trajectories.Trajectories` has them; grows."""
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simulator.kernels.references import by_reference
 from simulator.kernels.elementary import normal_cdf
 from simulator.kernels.quantiles import FIXED, quantile
 from simulator.tables import NONE, Allocation, Clock, Driver, Flags, Floats, Integers, Masks, ModelTables, Per
@@ -58,6 +59,7 @@ GIVEN, INTERVAL_CODE, PLANNED = 0, 1, 2  # PLANNED: for those who never and who 
 N_CHOICES = 4
 
 
+@by_reference
 class Plan(NamedTuple):
     """What the kernels read. Dimensions: E events, R rows, F effects, G covariate effects, the rest as in tables.
 
