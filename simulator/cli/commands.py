@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from simulator.cli.console import (
     show,
     tell_files,
 )
-from simulator.cli.progress import Progress
+from simulator.cli.progress import Progress, compilation
 from simulator.configuration.files import dump
 from simulator.errors import (
     ConfigError,
@@ -64,7 +63,10 @@ def _obey(argv: Sequence[str]) -> None:
     elif arguments.command == EVIDENCE:
         _show_evidence(prepare(arguments.overrides, config_dir=arguments.config_dir))
     else:
-        run_and_write(prepare(arguments.overrides, config_dir=arguments.config_dir, output=True))
+        with compilation(arguments.overrides) as first_run:
+            prepared = prepare(arguments.overrides, config_dir=arguments.config_dir, output=True)
+            first_run.finish(prepared.experiment)
+        run_and_write(prepared)
 
 
 def run_and_write(prepared: Prepared) -> Path:
@@ -76,10 +78,7 @@ def run_and_write(prepared: Prepared) -> Path:
         _log.debug("simulating %s into %s", prepared.cohort, folder)
         from simulator.results.store import save
         from simulator.running.draws import run
-        from simulator.running.experiment import is_compiled
 
-        if sys.stderr.isatty() and not is_compiled(prepared.experiment):
-            print("compiling the engine, once on this machine: about a minute …", file=sys.stderr, flush=True)
         with Progress("simulating") as progress:
             solved = functools.partial(progress.at, verb="solving draw")
             simulated = functools.partial(progress.at, verb="simulating")

@@ -6,7 +6,6 @@ import functools
 import itertools
 import json
 import os
-import sys
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from simulator.cli.console import CONTRAST, PAGE, listen, show
-from simulator.cli.progress import Progress, say
+from simulator.cli.progress import Progress, compilation, say
 from simulator.configuration.files import dump
 from simulator.configuration.parameters import ONE_DRAW
-from simulator.engines import compiled
 from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioError
 from simulator.experiment.schema import Experiment
 from simulator.results.provenance import UNCERTAINTY, sweep_record, version
@@ -130,8 +128,9 @@ def run_sweep(
     drawn = {UNCERTAINTY: "draws of the posterior, dimension draw"} if ONE_DRAW in sweep.names else {}
     attrs = sweep_record(description, sweep.configurations, title=sweep.title, **drawn)
     looked_at = CHECKED_DRY if dry else len(sweep)
-    if sys.stderr.isatty() and not compiled.is_compiled():
-        say("compiling the engine, once on this machine: about a minute …")
+    if not dry:
+        with compilation(overrides) as first_run:
+            first_run.finish(sweep.experiment(0))
     with Progress("checking", min(looked_at, len(sweep))) as progress:
         axes = functools.partial(axes_of_results, sweep)
         planned = plan(sweep, axes, attrs=attrs, most=looked_at, progress=progress.at)

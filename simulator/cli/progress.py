@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from simulator.cli.terminal import raw_of
+
+if TYPE_CHECKING:
+    from simulator.experiment.schema import Experiment
 
 QUIET_SECONDS = 30.0
 """Time between two lines where nobody watches."""
@@ -72,3 +77,30 @@ class Progress:
             self._last = now
             left = (total - self.done) / max(rate, 1e-9)
             say(f"{said}, {left:,.0f} s left")
+
+
+class Compilation(Protocol):
+    """What is compiled before the first run."""
+
+    def finish(self, experiment: Experiment) -> None:
+        """Return when all that an experiment needs is compiled."""
+
+
+class _Compiled:
+    def finish(self, experiment: Experiment) -> None:
+        """Return at once."""
+
+
+@contextmanager
+def compilation(overrides: Sequence[str]) -> Iterator[Compilation]:
+    """Compile what the first run on a machine needs, and show how far that is; nothing where the engine is there."""
+    from simulator.engines import compiled
+
+    if "engine=reference" in overrides or compiled.is_compiled():
+        yield _Compiled()
+        return
+    from simulator.running.first_run import FirstRun
+
+    say("compiling, once on this machine: a minute or less on two processors")
+    with Progress("compiled") as progress, FirstRun(progress.at) as first_run:
+        yield first_run

@@ -220,7 +220,8 @@ def seen_masses(
         for k in range(width):
             alive[k] = (now[k] - (last[k] if v > 0 else 0.0)) * alive[k]
         if visits.size == 0:
-            row[:] = alive
+            for k in range(width):  # a slice would compile numba's general assignment, 2 s
+                row[k] = alive[k]
             continue
         other, leaving, total, so_far = after[v], still[v], gained[v], gained[max(v - 1, 0)]
         for k in range(width):

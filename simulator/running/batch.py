@@ -9,11 +9,13 @@ does not grow with the number of replicates unless histories are asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.engines import reference
+from simulator.errors import SimulationError
 from simulator.experiment.schema import Experiment
 from simulator.running.experiment import design_of, engine_of, time_grid, trajectories_of
 from simulator.running.other_end import other_end, side_by_side
@@ -27,6 +29,7 @@ from simulator.study.patients import Patients
 from simulator.study.recombined import Recombined, recombinations
 from simulator.study.statistics import LabelledArray
 from simulator.tables import Floats
+from simulator.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -35,6 +38,8 @@ BLOCK_PATIENTS = 16_384
 """Patients of a block, about: its arrays stay near the processor. A larger study is a block of its own."""
 MOST_AT_ONCE = 4_000_000
 """Patients whose histories are held at once, by all threads; a study may have a million."""
+REHEARSAL = 20
+"""Patients of a rehearsal."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -117,6 +122,20 @@ def outcomes(
             finished.more(len(block) * study.n_patients)
         if block.stop == study.experiment.study.replicates:
             yield study.outcome()
+
+
+def rehearse(experiment: Experiment) -> None:
+    """Pass a few patients of the reference engine through the study, so that all that the study needs is compiled."""
+    small = replace(experiment, study=experiment.study.model_copy(update={"replicates": 1}))
+    study, one = _Study(small), range(1)
+    patients = range(min(REHEARSAL, study.n_patients))
+    seed = small.root.seed
+    try:
+        histories = reference.simulate(small.tables, seed=seed, replicates=one, parameter_sets=one, patients=patients)
+    except SimulationError:  # the run says so
+        return
+    study.append(one, study.of(histories, one))
+    study.outcome()
 
 
 def targets(
@@ -266,8 +285,13 @@ class _Study:
             yield range(first, min(first + step, replicates))
 
     def reduce(self, block: range) -> _Reduced:
-        """Simulate and observe a block, and take what is needed of it."""
-        histories = trajectories_of(self.experiment, block, parameter_sets=self.parameter_sets, progress=self.simulated)
+        """Simulate a block, and take what is needed of it."""
+        return self.of(
+            trajectories_of(self.experiment, block, parameter_sets=self.parameter_sets, progress=self.simulated), block
+        )
+
+    def of(self, histories: Trajectories, block: range) -> _Reduced:
+        """Observe the histories of a block, and take what is needed of it."""
         data = observe(histories, self.design, seed=self.experiment.root.seed)
         gathered = gather(data, self.statistics)
         shares = [share_of(gathered[place]) for place in self.ruled]

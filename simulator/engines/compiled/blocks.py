@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.kernels.references import by_reference
 from simulator.engines.compiled.columns import CELL, END, FULL, PATIENT, REPLICATE, ROW, Columns, RaceLog, VisitLog
 from simulator.engines.compiled.configurations import clear
 from simulator.engines.compiled.output import Rows, summarise_block, write_block
@@ -24,6 +23,7 @@ from simulator.engines.compiled.race import run_race
 from simulator.engines.compiled.visits import count_visits
 from simulator.kernels.compilation import bare_kernel, entry_kernel
 from simulator.kernels.quantiles import quantile
+from simulator.kernels.references import by_reference
 from simulator.kernels.rng import STREAMS, uniform
 from simulator.tables import Floats, Integers
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.kernels.references import by_reference
 from simulator.engines.compiled.plan import N_CELLS, N_COVARIATES, N_EVENTS, N_TERMS, Plan
+from simulator.kernels.references import by_reference
 from simulator.tables import Floats, Integers
 
 Slots = NDArray[np.uint32]

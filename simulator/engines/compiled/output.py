@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.kernels.references import by_reference
 from simulator.engines.compiled.columns import (
     COMPLETED,
     FIRST,
@@ -22,6 +21,7 @@ from simulator.engines.compiled.columns import (
 from simulator.engines.compiled.plan import FEEDBACK, N_EVENTS, N_TERMS, RECURRENT, Plan
 from simulator.kernels.compilation import bare_kernel
 from simulator.kernels.elementary import INFINITY
+from simulator.kernels.references import by_reference
 from simulator.tables import NONE, Floats, Integers
 
 

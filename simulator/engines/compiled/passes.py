@@ -45,7 +45,7 @@ from simulator.engines.compiled.plan import (
     Plan,
 )
 from simulator.kernels import hazards
-from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel, merged_kernel
+from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
 from simulator.kernels.elementary import (
     INFINITY,
     centre_quantile,
@@ -335,7 +335,7 @@ def scratch(columns: Columns) -> tuple[Floats, Floats, Floats, Floats, Floats, F
     return a, b, c, d, e, f
 
 
-@merged_kernel
+@bare_kernel
 def begin(
     plan: Plan,
     seed: int,
@@ -432,7 +432,7 @@ def begin(
         anchors[chosen[k]] = hazard[k]
 
 
-@merged_kernel
+@bare_kernel
 def reanchor(
     plan: Plan, columns: Columns, slots: Slots, now: Floats, e: int, effects_before: int, effects_after: int
 ) -> None:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.kernels.references import by_reference
 from simulator.kernels.elementary import normal_cdf
 from simulator.kernels.quantiles import FIXED, quantile
+from simulator.kernels.references import by_reference
 from simulator.tables import NONE, Allocation, Clock, Driver, Flags, Floats, Integers, Masks, ModelTables, Per
 
 MOST = 60

@@ -83,7 +83,7 @@ from simulator.engines.compiled.plan import (
     Plan,
 )
 from simulator.engines.compiled.visits import attend, begin_course, leave, write
-from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel, merged_kernel
+from simulator.kernels.compilation import bare_kernel, inlined_bare_kernel
 from simulator.kernels.elementary import INFINITY, exp
 from simulator.kernels.rng import uniform
 from simulator.tables import NONE, Clock, Floats, Integers
@@ -93,7 +93,7 @@ VOID = 0  # the configuration before entry
 NOBODY = 62  # a winner that no event and no visit is: nothing happens before the horizon
 
 
-@merged_kernel
+@bare_kernel
 def run_race(plan: Plan, seed: int, columns: Columns, n: int, log: RaceLog, keep: bool, fault: Integers) -> int:
     """Live the first ``n`` slots from entry to the horizon.
 
@@ -438,7 +438,7 @@ def go(
             columns.table[to, LENGTH] = n
 
 
-@merged_kernel
+@bare_kernel
 def settle(
     plan: Plan,
     seed: int,
