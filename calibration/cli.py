@@ -17,7 +17,7 @@ import simulator
 from calibration.schema import Calibration, load
 from simulator.cli.arguments import RUN, Arguments, read_arguments
 from simulator.cli.console import claimed, exit_code_of, show, tell_files
-from simulator.cli.progress import say
+from simulator.cli.progress import compilation, say
 from simulator.configuration.files import dump, read
 from simulator.configuration.library import shipped_folder
 from simulator.errors import MISSING, ConfigError, Problem, unknown
@@ -77,7 +77,9 @@ def _obey(argv: Sequence[str]) -> None:
     depth = depth or DEPTHS[0]
     if depth not in DEPTHS:
         raise ConfigError(unknown(DIAGNOSTICS, depth, DEPTHS, what="depth of diagnostics"))
-    prepared, declared = preparation(others, arguments.config_dir, folder=FOLDER)
+    with compilation(others) as first_run:
+        prepared, declared = preparation(others, arguments.config_dir, folder=FOLDER)
+        first_run.finish(prepared.experiment)
     calibrate_and_write(prepared, declared, diagnostics=depth)
 
 
@@ -197,7 +199,9 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     from calibration.posterior.feasibility import draws_of, truncate
     from calibration.posterior.fit import fit
 
-    prepared, declared = preparation(overrides, config_dir)
+    with compilation(overrides) as first_run:
+        prepared, declared = preparation(overrides, config_dir)
+        first_run.finish(prepared.experiment)
     progress = say if sys.stderr.isatty() else None
     fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress)
     return truncate(fitted, draws_of(fitted), progress=progress)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from simulator.cli.progress import compilation
 from simulator.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def simulate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str
     """
     from simulator.experiment.preparation import prepare
 
-    prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False)
+    with compilation(_texts(overrides)) as first_run:
+        prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False)
+        first_run.finish(prepared.experiment)
     from simulator.running.draws import run
 
     return run(prepared.experiment)

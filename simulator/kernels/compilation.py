@@ -35,7 +35,7 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.types import unliteral  # type: ignore[attr-defined]
 
-from simulator.kernels import linking
+from simulator.kernels.linking import call_by_name, read, written
 from simulator.kernels.sources import module_key
 
 CACHE_VARIABLE = "LOBULE_CACHE_DIR"
@@ -152,10 +152,10 @@ class _KernelCacheImpl(caching.CompileResultCacheImpl):
         self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
 
     def reduce(self, compiled: Any) -> Any:
-        return linking.written(compiled)
+        return written(compiled)
 
     def rebuild(self, target_context: Any, kept: Any) -> Any:
-        return linking.read(CompileResult._rebuild, target_context, kept)
+        return read(CompileResult._rebuild, target_context, kept)
 
 
 def _checksum(path: Path, data: bytes) -> bytes:
@@ -305,7 +305,7 @@ def bare_kernel(function: _Function) -> _Function:
     """Like `entry_kernel`, for kernels alone to call, by name (`linking`): Python cannot call it."""
     compiled: _Function = _compile(function, _nrt=False, no_cpython_wrapper=True)
     if hasattr(compiled, "add_overload"):  # no dispatcher under NUMBA_DISABLE_JIT
-        linking.call_by_name(compiled)
+        call_by_name(compiled)
     return compiled
 
 

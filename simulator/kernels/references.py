@@ -27,7 +27,7 @@ class Reference(types.Type):
     ``fields``: numba's type of that NamedTuple.
     """
 
-    def __init__(self, fields: types.NamedTuple) -> None:
+    def __init__(self, fields: Any) -> None:
         self.fields = fields
         super().__init__(name=f"Reference({fields.name})")
 
@@ -39,7 +39,8 @@ def by_reference(cls: _Tuple) -> _Tuple:
     """
 
     def typeof(value: Any, context: Any) -> Reference:
-        return Reference(types.NamedTuple([typeof_impl(field, context) for field in value], cls))
+        of_fields = [typeof_impl(field, context) for field in value]
+        return Reference(types.NamedTuple(of_fields, cls))  # type: ignore[attr-defined]
 
     typeof_impl.register(cls)(typeof)
     return cls
@@ -69,7 +70,7 @@ def _words(layout: Any) -> int:
     return 1 if isinstance(layout, ir.PointerType) or getattr(layout, "width", 0) == 64 else 0
 
 
-@unbox(Reference)
+@unbox(Reference)  # type: ignore[untyped-decorator]
 def _unbox(reference: Reference, value: Any, c: Any) -> NativeValue:
     native = c.unbox(reference.fields, value)
     place = cgutils.alloca_once_value(c.builder, native.value)
@@ -85,7 +86,7 @@ class _ReferenceAttributes(AttributeTemplate):
         return reference.fields[names.index(name)] if name in names else None
 
 
-@lower_getattr_generic(Reference)
+@lower_getattr_generic(Reference)  # type: ignore[untyped-decorator]
 def _load(context: Any, builder: Any, reference: Reference, value: Any, name: str) -> Any:
     names = reference.fields.instance_class._fields
     place = cgutils.gep_inbounds(builder, value, 0, names.index(name))

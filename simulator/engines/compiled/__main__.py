@@ -34,7 +34,7 @@ def smallest_model() -> ModelTables:
     patients = zeros(PatientTable, covariates=())
     names: dict[str, tuple[str, ...]] = dict.fromkeys(("markers", "events", "outcomes", "causes"), ())
     one = {"states": ("alive",), "arms": ("all",), "strata": ("all",)}
-    return zeros(ModelTables, course=course, patients=patients, **names, **one)  # type: ignore[no-any-return]
+    return zeros(ModelTables, course=course, patients=patients, **names, **one)
 
 
 def _end_with_input() -> None:

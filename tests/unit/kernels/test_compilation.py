@@ -83,7 +83,7 @@ def test_a_source_is_taken_from_its_record_unless_that_is_damaged(tmp_path):
         sources.source_of.cache_clear()
         assert sources.module_key(module, records, package) == key
     kept = sorted(records.glob("*.source"))
-    assert len(kept) == 4  # frailty, elementary, compilation, sources
+    assert len(kept) == 5  # frailty, elementary, compilation, linking, sources
     for path in kept:
         path.write_text(path.read_text(encoding="utf-8").replace('["', '["0'), encoding="utf-8")
     sources.source_of.cache_clear()
@@ -261,3 +261,60 @@ def test_a_process_that_has_loaded_kernels_can_compile_others(tmp_path):
         + "; from simulator.kernels.late import late; print(late(2.0), sum(elementary.log.stats.cache_hits.values()))"
     )
     assert run(program, env, tmp_path) == f"{LOG_2}\n{float(LOG_2) - 1.0} 1"
+
+
+TOWER = """
+from typing import NamedTuple
+import numpy as np
+from simulator.kernels.compilation import bare_kernel, entry_kernel
+from simulator.kernels.references import by_reference
+
+@by_reference
+class Columns(NamedTuple):
+    value: np.ndarray
+    factor: float
+
+@bare_kernel
+def scaled(columns, at):
+    columns.value[at] *= columns.factor
+    return columns.value[at]
+
+@bare_kernel
+def total(columns):
+    total = 0.0
+    for k in range(columns.value.size):
+        total += scaled(columns, k)
+    return total
+
+@entry_kernel
+def twice(columns):
+    return total(columns) + total(columns)
+"""
+
+
+def test_kernels_that_are_called_by_name_come_with_their_caller(tmp_path):
+    package, env = copy_of_the_kernels(tmp_path), environment(tmp_path / "cache", tmp_path)
+    (package / "kernels" / "tower.py").write_text(TOWER)
+    program = (
+        "import numpy as np; from simulator.kernels import tower\n"
+        "columns = tower.Columns(np.array([1.0, 2.0, 4.0]), 3.0)\n"
+        "print(tower.twice(columns), columns.value.tolist(), len(tower.total.signatures))"
+    )
+    expected = "84.0 [9.0, 18.0, 36.0]"  # 3 · 7 + 9 · 7
+    assert run(program, env, tmp_path) == f"{expected} 1"
+    for kept in (tmp_path / "cache").glob("*/*.nbc"):
+        if not kept.name.startswith("tower.twice"):
+            kept.unlink()
+    assert run(program, env, tmp_path) == f"{expected} 0"  # nothing was compiled
+
+
+def test_what_is_passed_by_reference_has_only_its_own_attributes(tmp_path):
+    package, env = copy_of_the_kernels(tmp_path), environment(tmp_path / "cache", tmp_path)
+    wrong = TOWER + "\n@entry_kernel\ndef wrong(columns):\n    return columns.valeu[0]\n"
+    (package / "kernels" / "tower.py").write_text(wrong)
+    program = (
+        "import numba, numpy as np; from simulator.kernels import tower\n"
+        "try:\n    tower.wrong(tower.Columns(np.zeros(1), 1.0))\n"
+        "except numba.TypingError as error:\n    print('valeu' in str(error))"
+    )
+    assert run(program, env, tmp_path) == "True"

@@ -1,0 +1,68 @@
+"""The first run on a machine: what is compiled beside it, and what it says meanwhile."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from simulator.cli import commands, progress
+from simulator.engines import compiled
+from simulator.engines.compiled.__main__ import smallest_model
+from simulator.engines.compiled.blocks import run_blocks
+from simulator.experiment.preparation import prepare
+from simulator.running import first_run
+
+SMALL = ["study.replicates=2", "output.report=false"]
+
+
+@pytest.fixture
+def nothing_compiled(monkeypatch):
+    monkeypatch.setattr(compiled, "is_compiled", lambda: False)
+
+
+def test_the_smallest_model_compiles_the_engine_for_every_model():
+    tables = prepare(["cohort=ilp"]).experiment.tables
+    compiled.simulate(tables, seed=1, replicates=range(1))
+    compiled.simulate(smallest_model(), seed=1, replicates=range(1))
+    assert len(run_blocks.overloads) == 1
+
+
+def test_the_engine_is_compiled_in_a_process_that_ends_with_it(monkeypatch):
+    monkeypatch.setenv("LOBULE_THREADS", "2")
+    counts = []
+    with first_run.FirstRun(lambda done, total: counts.append((done, total))) as run:
+        run.finish(prepare(SMALL).experiment)
+        beside = run._engine
+    assert beside is not None
+    assert beside.returncode == 0
+    assert all(done <= total for done, total in counts)
+
+
+def test_a_process_beside_a_run_does_not_outlive_it(tmp_path):
+    command = [sys.executable, "-m", "simulator.engines.compiled"]
+    environment = os.environ | {"LOBULE_CACHE_DIR": str(tmp_path)}  # empty: it would compile for long
+    beside = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
+    beside.communicate(timeout=60)
+    assert beside.returncode == 0
+    assert not list(tmp_path.glob("*/run_blocks*"))
+
+
+def test_one_processor_compiles_in_one_process(monkeypatch):
+    monkeypatch.setenv("LOBULE_THREADS", "1")
+    with first_run.FirstRun(lambda done, total: None) as run:
+        assert run._engine is None
+        run.finish(prepare(SMALL).experiment)
+
+
+def test_the_first_run_says_what_it_does(nothing_compiled, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    assert commands.main([*SMALL, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("compiling, once on this machine")
+
+
+def test_nothing_is_compiled_beside_the_reference_engine(nothing_compiled, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(first_run, "FirstRun", None)
+    assert commands.main([*SMALL, "engine=reference", f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    assert "compiling" not in capsys.readouterr().err
