@@ -23,11 +23,12 @@ from simulator.cli.commands import main
 from simulator.errors import DeclarationWarning, IncompleteWarning, SimulationError
 from simulator.sweep import jobs as running
 
-KILLS = 10
+KILLS = 5
 PROCESSES = multiprocessing.get_context("forkserver" if os.name != "nt" else "spawn")
 PROCESSES.set_forkserver_preload(["simulator.cli.multirun", "simulator.engines.compiled"])
 
 CHEAP = ["cohort=il2_hai_adjuvant", "study.replicates=30"]
+NO_PAGE = "output.report=false"
 SWEPT = ["parameters.recurrence.sigma=0.6,0.8,1.0,1.2", "course.max_administrations=10,20,26"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills processes by signal")
@@ -45,6 +46,14 @@ def contents(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "locks" not in path.parts
     }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Contents of the folder of the sweep `CHEAP` × `SWEPT`, run once without interruption."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert multirun(folder, *CHEAP, *SWEPT) == 0
+    return contents(folder)
 
 
 def assert_cells_are_single_runs(tree: xr.DataTree) -> int:
@@ -78,6 +87,7 @@ def test_cells_of_a_grid_over_all_cohorts_are_single_runs(tmp_path: Path) -> Non
         "course.max_administrations=1,3",
         "course.interval=14,21",
         "study.replicates=20",
+        NO_PAGE,
     ]
     assert multirun(tmp_path / "grid", *words) == 0
     tree = simulator.open_results(tmp_path / "grid")
@@ -93,7 +103,7 @@ def test_cells_of_a_grid_over_all_cohorts_are_single_runs(tmp_path: Path) -> Non
 
 @pytest.mark.filterwarnings("ignore::simulator.errors.DeclarationWarning")
 def test_cells_of_a_sampled_design_over_readings_are_single_runs(tmp_path: Path) -> None:
-    words = ["cohort=ilp", "study.replicates=20", "study.reading=naive,kaplan_meier", "sweep.samples=4"]
+    words = ["cohort=ilp", NO_PAGE, "study.replicates=20", "study.reading=naive,kaplan_meier", "sweep.samples=4"]
     words += ["parameters.additional_infusion.hazard_ratio=interval(0.5,1.5)", "cohort.n_patients=20,50"]
     assert multirun(tmp_path / "drawn", *words) == 0
     tree = simulator.open_results(tmp_path / "drawn")
@@ -114,15 +124,13 @@ def _quietly(folder: Path, words: Sequence[str]) -> None:
     raise SystemExit(multirun(folder, *words))
 
 
-def test_kills_at_random_moments_change_no_byte(tmp_path: Path) -> None:
-    kill_at_random_moments(tmp_path, KILLS)
+def test_kills_at_random_moments_change_no_byte(tmp_path: Path, whole: dict[str, str]) -> None:
+    kill_at_random_moments(tmp_path, KILLS, whole)
 
 
-def kill_at_random_moments(tmp_path: Path, wanted: int) -> None:
+def kill_at_random_moments(tmp_path: Path, wanted: int, whole: dict[str, str]) -> None:
     """Kill a sweep and go on, until a run gets through; from anew until there were enough kills. Compare bytes."""
     words = [*CHEAP, *SWEPT]
-    assert multirun(tmp_path / "whole", *words) == 0
-    whole = contents(tmp_path / "whole")
     random_numbers, kills, attempt, lost_nothing = random.Random(20261125), 0, 0, True
     longest = 1.5
     while kills < wanted:
@@ -150,10 +158,12 @@ def kill_at_random_moments(tmp_path: Path, wanted: int) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    whole: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = [*CHEAP, *SWEPT]
-    assert multirun(tmp_path / "whole", *words) == 0
     do = running.Job.do
 
     def interrupted(self: running.Job, number: int, *arguments: Any) -> Any:
@@ -168,12 +178,16 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.undo()
     assert multirun(tmp_path / "cut", *words) == 0
     assert "5 scenarios kept, 7 computed" in capsys.readouterr().err
-    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "cut") == whole
 
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_scenario_that_fails_is_named_and_the_others_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ahead: bool
+    tmp_path: Path,
+    whole: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ahead: bool,
 ) -> None:
     words = [*CHEAP, *SWEPT]
     outcomes = running.outcomes
@@ -197,8 +211,7 @@ def test_a_scenario_that_fails_is_named_and_the_others_are_kept(
     assert missing.sum() == 4
     monkeypatch.undo()
     assert multirun(tmp_path / "a", *words) == 0
-    assert multirun(tmp_path / "whole", *words) == 0
-    assert contents(tmp_path / "a") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "a") == whole
 
 
 # --- one folder ---------------------------------------------------------------------------------------------------
@@ -230,16 +243,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_shards_fill_one_store_in_any_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert multirun(tmp_path / "whole", *CHEAP, *SWEPT) == 0
+def test_shards_fill_one_store_in_any_order(
+    tmp_path: Path, whole: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     for shard in (3, 1, 2):
         assert multirun(tmp_path / "shards", *CHEAP, *SWEPT, f"launcher.shard={shard}/3") == 0
         assert "4 computed" in capsys.readouterr().err
-    assert contents(tmp_path / "shards") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "shards") == whole
 
 
 def test_the_reference_engine_in_worker_processes_gives_the_same_values(tmp_path: Path) -> None:
-    small = ["cohort=il2_hai_adjuvant", "study.replicates=2", "parameters.recurrence.sigma=0.6,0.8"]
+    small = ["cohort=il2_hai_adjuvant", NO_PAGE, "study.replicates=2", "parameters.recurrence.sigma=0.6,0.8"]
     assert multirun(tmp_path / "simpy", *small, "engine=reference", "launcher.workers=2") == 0
     assert multirun(tmp_path / "compiled", *small) == 0
     for node in ("targets", "statistics"):
@@ -254,7 +268,7 @@ def test_the_reference_engine_in_worker_processes_gives_the_same_values(tmp_path
 def test_an_extended_store_is_that_of_one_run_and_only_what_is_new_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["study.replicates=20", "seed=5"]
+    common = ["study.replicates=20", "seed=5", NO_PAGE]
     first = [*common, "cohort=ilp,il2_hai_adjuvant", "cohort.n_patients=20,30"]
     more = [*common, "cohort=il2_hai_unresectable,ilp,il2_hai_adjuvant", "cohort.n_patients=20,25,30"]
     assert multirun(tmp_path / "one", *more) == 0
@@ -289,7 +303,7 @@ def test_a_sweep_killed_while_its_store_takes_its_place_goes_on_and_computes_not
 
         monkeypatch.setattr(Path, "rename", rename)
 
-    first = [*CHEAP, "sweep.extendable=true", "course.max_administrations=10,20"]
+    first = [*CHEAP, NO_PAGE, "sweep.extendable=true", "course.max_administrations=10,20"]
     more = [*first[:-1], "course.max_administrations=10,20,26"]
     assert multirun(tmp_path / "one", *more) == 0
     for step in range(6):  # arrays, sums and manifest, each away and into place
@@ -323,16 +337,17 @@ def test_draws_are_a_dimension_with_the_numbers_of_a_run_over_draws(tmp_path: Pa
 
 
 def test_a_sobol_design_is_extended_by_more_samples(tmp_path: Path) -> None:
-    words = [*CHEAP, "parameters.recurrence.sigma=interval(0.5,1)", "sweep.design=sobol"]
+    words = [*CHEAP, NO_PAGE, "parameters.recurrence.sigma=interval(0.5,1)", "sweep.design=sobol"]
     assert multirun(tmp_path / "a", *words, "sweep.samples=4") == 0
     assert multirun(tmp_path / "a", *words, "sweep.samples=8") == 0
     assert multirun(tmp_path / "b", *words, "sweep.samples=8") == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_an_extension_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extension_that_is_killed_goes_on(
+    tmp_path: Path, whole: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     less = [*CHEAP, SWEPT[0], "course.max_administrations=10,26"]
-    assert multirun(tmp_path / "whole", *CHEAP, *SWEPT) == 0
     assert multirun(tmp_path / "a", *less) == 0
     before = contents(tmp_path / "a")
     do = running.Job.do
@@ -347,10 +362,10 @@ def test_an_extension_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     assert {path: sum_ for path, sum_ in contents(tmp_path / "a").items() if not path.startswith("extended")} == before
     assert multirun(tmp_path / "a", *CHEAP, *SWEPT) == 0
-    assert contents(tmp_path / "a") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "a") == whole
 
 
-MORE_STUDIES = ["cohort=il2_hai_adjuvant", "sweep.extendable=true"]
+MORE_STUDIES = ["cohort=il2_hai_adjuvant", NO_PAGE, "sweep.extendable=true"]
 
 
 def test_more_studies_extend_a_store_that_keeps_its_sums(
@@ -418,7 +433,7 @@ def test_damaged_sums_are_found_and_made_again(tmp_path: Path) -> None:
 
 
 def test_studies_are_added_only_where_sums_are_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    swept = ["cohort=il2_hai_adjuvant", "course.max_administrations=10,20"]
+    swept = ["cohort=il2_hai_adjuvant", NO_PAGE, "course.max_administrations=10,20"]
     assert multirun(tmp_path / "bare", *swept, "study.replicates=30") == 0
     assert multirun(tmp_path / "kept", *swept, "study.replicates=30", "sweep.extendable=true") == 0
     before = contents(tmp_path)

@@ -14,7 +14,7 @@ pytest.importorskip("distributed", reason="an extra: pip install 'lobule[distrib
 
 from distributed import LocalCluster
 
-from tests.properties.test_sweeps import CHEAP, SWEPT, contents, multirun
+from tests.properties.test_sweeps import CHEAP, NO_PAGE, SWEPT, contents, multirun
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="kills processes by signal"),
@@ -25,7 +25,7 @@ pytestmark = [
 def test_a_cluster_of_which_a_worker_is_killed_fills_the_store_of_a_local_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*CHEAP, *SWEPT]
+    words = [*CHEAP, NO_PAGE, *SWEPT]
     assert multirun(tmp_path / "local", *words) == 0
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         victims: list[int] = []
@@ -49,7 +49,7 @@ def test_a_cluster_of_which_a_worker_is_killed_fills_the_store_of_a_local_run(
 
 
 def test_a_cluster_that_is_started_here_fills_the_same_store(tmp_path: Path) -> None:
-    words = [*CHEAP, SWEPT[0]]
+    words = [*CHEAP, NO_PAGE, SWEPT[0]]
     assert multirun(tmp_path / "local", *words) == 0
     assert multirun(tmp_path / "dask", *words, "launcher=dask", "launcher.workers=2") == 0
     assert contents(tmp_path / "dask") == contents(tmp_path / "local")

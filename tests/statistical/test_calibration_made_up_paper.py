@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from calibration.cli import calibrate, main
+from calibration.cli import calibrate
 from calibration.samplers.summary import weighted_quantiles
 
 SIZES = {"oat": 60, "rye": 40, "hay": 30}
@@ -154,12 +154,3 @@ def test_every_true_value_lies_in_its_interval(own):
     assert all(rows[f"survival.median.{s}"].informed for s in ("oat", "rye"))
     assert rows["response.probability.hay"].informed
     assert not any(rows[name].informed for name in ("survival.median.hay", "response.probability.oat"))
-
-
-def test_the_command_line_does_the_same(own, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["cohort=meadow", "--config-dir", str(own)]) == 0
-    said = capsys.readouterr().out
-    assert "Fitted: M1, M2, M3, M4, M5" in said
-    line = next(line for line in said.splitlines() if line.startswith("response.probability.oat"))
-    assert line.endswith("assumption")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.properties import test_sweeps as properties
 
+whole = properties.whole
 
-def test_kills_at_many_random_moments_change_no_byte(tmp_path: Path) -> None:
-    properties.kill_at_random_moments(tmp_path, int(os.environ.get("LOBULE_KILLS", "500")))
+
+def test_kills_at_many_random_moments_change_no_byte(tmp_path: Path, whole: dict[str, str]) -> None:
+    properties.kill_at_random_moments(tmp_path, int(os.environ.get("LOBULE_KILLS", "500")), whole)

@@ -17,7 +17,7 @@ from simulator.experiment.preparation import prepare
 PARAMETERS = shipped_folder() / "parameters"
 SHIPPED = [path.stem.removesuffix("_calibrated") for path in sorted(PARAMETERS.glob("*_calibrated.yaml"))]
 
-BY_SIMULATION = ("il2_hai_adjuvant", "ilp")
+LONG = ("il2_hai_adjuvant", "il2_hai_unresectable", "ilp")
 """A minute or two each."""
 
 
@@ -45,7 +45,7 @@ def test_every_cohort_with_a_calibration_file_has_a_posterior():
 
 
 @pytest.mark.parametrize(
-    "cohort", [pytest.param(name, marks=[pytest.mark.slow] if name in BY_SIMULATION else []) for name in SHIPPED]
+    "cohort", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in SHIPPED]
 )
 def test_they_are_what_calibration_makes_today(cohort):
     # Another SciPy may give other last bits, and so another search: 3 % of a point value, its Monte-Carlo error being

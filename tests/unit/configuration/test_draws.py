@@ -31,6 +31,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of two runs of one calibration that takes 100 draws."""
+    above = tmp_path_factory.mktemp("quick")
+    own = above / "own" / "calibration" / "quick.yaml"
+    own.parent.mkdir(parents=True)
+    priors = {RATE: {"beta": {"a": 2, "b": 2}}}
+    own.write_text(yaml.safe_dump({"name": "quick", "parameters": priors, "search": {"draws": 100}}), encoding="utf-8")
+    made = [above / "one", above / "two"]
+    for run in made:
+        arguments = ["calibration=quick", "--config-dir", str(own.parents[1]), f"hydra.run.dir={run}"]
+        assert main([*COHORT, *arguments]) == 0
+    return made
+
+
+@pytest.fixture(scope="module")
 def over_draws(folder: Path):
     return simulator.simulate([*COHORT, f"parameters={folder}", "parameters.draws=6", "study.replicates=30"])
 
@@ -52,10 +67,10 @@ def refusal(*overrides: str) -> str:
 # ------------------------------------------------------------------------------------------------------- files
 
 
-def test_the_same_calibration_leaves_the_same_bytes(folder, tmp_path):
-    assert main([*COHORT, f"hydra.run.dir={tmp_path / 'again'}"]) == 0
+def test_the_same_calibration_leaves_the_same_bytes(quick):
+    one, two = quick
     for name in ("calibration.nc", "parameters.yaml", "draws.csv", "parameters.png", "survival_fit.png", "targets.png"):
-        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+        assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
 def test_the_tree_has_the_groups_and_dimensions_of_arviz(folder):
@@ -88,9 +103,9 @@ def test_draws_that_cannot_be_produced_are_replaced_and_said(folder):
     assert many.attrs["draws_left_out"] == ""
 
 
-def test_a_calibration_is_run_again_from_its_own_record(folder):
-    tree = simulator.open_results(folder)
-    draws = posterior_draws(calibration.rerun(folder), tree["posterior"].sizes["draw"])
+def test_a_calibration_is_run_again_from_its_own_record(quick):
+    tree = simulator.open_results(quick[0])
+    draws = posterior_draws(calibration.rerun(quick[0]), tree["posterior"].sizes["draw"])
     for name, column in draws.values.items():
         assert np.array_equal(column, tree["posterior"][name].values[0])
 

@@ -681,7 +681,8 @@ def test_a_reader_that_stops_early_is_no_error(here: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to send there")
 def test_an_interrupted_run_leaves_nothing(here: Path) -> None:
     code = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
         "import simulator.running.batch as batch\n"
         "def slow(*_, **__):\n"
         "    print('running', flush=True)\n"
