@@ -31,6 +31,7 @@ from simulator.evidence.evidence import EvidenceFile
 from simulator.experiment.schema import Experiment
 from simulator.running.workers import processors
 from simulator.tables import Floats
+from simulator.units import DIMENSIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,11 @@ class ReadingFit:
     def converged(self) -> bool:
         """Whether all components have converged."""
         return all(component.converged for component in self.components)
+
+    @property
+    def effective_size(self) -> float:
+        """Least effective size of the components that a target informs; NaN without any."""
+        return min((c.draws.effective_size for c in self.components if c.terms), default=math.nan)
 
     @cached_property
     def summed(self) -> list[Summed]:
@@ -148,6 +154,31 @@ class Fit:
     def probabilities(self) -> Floats:
         """Posterior probability of each reading."""
         return self.alternatives.probabilities([reading.log_evidence for reading in self.readings])
+
+    @property
+    def converged(self) -> bool:
+        """Whether all readings have converged."""
+        return all(reading.converged for reading in self.readings)
+
+    @property
+    def varied(self) -> list[str]:
+        """Questions whose answers are part of a draw."""
+        return [question for question in self.declared.readings if question in self.readings[0].chosen]
+
+    def name_of(self, reading: ReadingFit) -> str:
+        """Return the name of a reading: its answers to what varies; empty where nothing does."""
+        return "+".join(reading.chosen[question] for question in self.varied)
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """Unit of every number that is not plain."""
+        units: dict[str, str] = {}
+        for reading in self.readings:
+            for component in reading.components:
+                for block in component.prior.blocks:
+                    unit = DIMENSIONS[reading.kinds.get(block.parameters[0], "real")].unit
+                    units |= {name: unit for name in block.names if not name.endswith("(between)")}
+        return units
 
     @property
     def uncut(self) -> Fit:

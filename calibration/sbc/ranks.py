@@ -140,8 +140,7 @@ class _Study:
     @property
     def readings(self) -> tuple[str, ...]:
         fitted = self.papers.fitted
-        several = [q for q in fitted.declared.readings if q in fitted.readings[0].chosen]
-        return tuple("+".join(reading.chosen[q] for q in several) for reading in fitted.readings)
+        return tuple(map(fitted.name_of, fitted.readings))
 
     def ranked(self, paper: int) -> RankedPapers:
         """Do one paper."""
