@@ -132,17 +132,7 @@ def check_and_write(prepared: Prepared, declared: Calibration, settings: Setting
         except KeyboardInterrupt:
             print(f"{progress.done:,} of {settings.papers:,} papers were done; nothing is written", file=sys.stderr)
             raise
-        result = verdict(
-            found.quantities,
-            found.rank,
-            found.position,
-            found.draws,
-            level=settings.false_alarm,
-            bounds=settings.false_alarm,
-            alternatives=found.readings,
-            true=found.reading,
-            shares=found.share,
-        )
+        result = verdict(found, settings.false_alarm)
         save(ranks_tree(found, result), folder / RESULTS)
     print(rank_report(found, result), end="")
     tell_files(folder, {RESULTS: f'ranks and checks: simulator.open_results("{(folder / RESULTS).as_posix()}")'})

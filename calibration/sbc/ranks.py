@@ -17,7 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,49 +36,40 @@ MOST_TRIED = 50
 """Draws of a posterior that are tried for one that the model can produce."""
 
 
+class PaperRanks(NamedTuple):
+    """One paper; or n of them, with a leading dimension. q quantities, r readings.
+
+    ``rank`` (q,): draws below the truth. ``position`` (q,): (rank + uniform)/(draws + 1). ``truth`` (q,): times in
+    days. ``reading``: which is true. ``share`` (r,): of the draws. ``refused`` (r,): readings that cannot have printed
+    it. ``redrawn``: draws of the prior that the model could not produce. ``left_out``: share of draws of the posterior
+    that it could not. ``converged``, ``effective_size``: of the search, the least of its parts.
+    """
+
+    rank: Integers
+    position: Floats
+    truth: Floats
+    reading: Any
+    share: Floats
+    refused: Flags
+    redrawn: Any
+    left_out: Any
+    converged: Any
+    effective_size: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """n papers, q quantities (numbers with a prior, and the log likelihood, which is the last), r readings.
+    """Ranks among ``draws`` of each posterior; the last of the quantities is the log likelihood.
 
-    ``rank`` (n, q): draws below the truth, of ``draws``. ``position`` (n, q): (rank + uniform)/(draws + 1).
-    ``truth`` (n, q): times in days. ``reading`` (n,): which is true. ``share`` (n, r): of the draws. ``refused``
-    (n, r): readings that cannot have printed it. ``redrawn`` (n,): draws of the prior that the model could not
-    produce. ``left_out`` (n,): share of draws of the posterior that it could not. ``converged`` (n,),
-    ``effective_size`` (n,): of the search, the least of its parts. ``fitted``: the cohort itself, for its readings and
-    priors. ``control``: name of the negative control, if it is one.
+    ``fitted``: the cohort itself, for its readings and priors. ``control``: name of the negative control, if it is one.
     """
 
     quantities: tuple[str, ...]
     readings: tuple[str, ...]
     draws: int
-    rank: Integers
-    position: Floats
-    truth: Floats
-    reading: Integers
-    share: Floats
-    refused: Flags
-    redrawn: Integers
-    left_out: Floats
-    converged: Flags
-    effective_size: Floats
+    papers: PaperRanks
     fitted: Fit
     control: str | None
-
-
-@dataclass(frozen=True, eq=False)
-class RankedPapers:
-    """One paper's row of `Ranks`."""
-
-    rank: Integers
-    position: Floats
-    truth: Floats
-    reading: int
-    share: Floats
-    refused: Flags
-    redrawn: int
-    left_out: float
-    converged: bool
-    effective_size: float
 
 
 def ranks(
@@ -120,9 +111,8 @@ def ranks(
             rows.append(row)
             if progress is not None:
                 progress(done)
-    columns = {name: np.stack([getattr(row, name) for row in rows]) for name in RankedPapers.__dataclass_fields__}
     return Ranks(
-        quantities=study.quantities, readings=study.readings, draws=draws, fitted=fitted, control=control, **columns
+        study.quantities, study.readings, draws, PaperRanks(*map(np.stack, zip(*rows, strict=True))), fitted, control
     )
 
 
@@ -142,7 +132,7 @@ class _Study:
         fitted = self.papers.fitted
         return tuple(map(fitted.name_of, fitted.readings))
 
-    def ranked(self, paper: int) -> RankedPapers:
+    def ranked(self, paper: int) -> PaperRanks:
         """Do one paper."""
         truth = self.papers.truth(paper)
         found = self._fitted(paper, truth, self.papers.paper(paper, truth))
@@ -150,14 +140,13 @@ class _Study:
         of_reading = found[truth.reading]
         assert of_reading is not None
         true = {**truth.values, LOG_LIKELIHOOD: _log_likelihood(of_reading, truth.values)}
-        quantities = self.quantities
+        quantities, fits = self.quantities, [one for one in found if one is not None]
         u = uniforms(self.papers.seed, paper, np.arange(2)[:, None], stream_number("calibration.sbc.ties"),
                      np.arange(len(quantities))[None, :])  # fmt: skip
         below = np.array([np.sum(values[name] < true[name]) for name in quantities])
         ties = np.array([np.sum(values[name] == true[name]) for name in quantities])
         rank = below + np.floor(u[0] * (ties + 1)).astype(np.int64)
-        parts = [c.draws for one in found if one is not None for c in one.components if c.terms]
-        return RankedPapers(
+        return PaperRanks(
             rank=rank,
             position=(rank + u[1]) / (self.draws + 1),
             truth=np.array([true[name] for name in quantities]),
@@ -166,8 +155,8 @@ class _Study:
             refused=np.array([one is None for one in found]),
             redrawn=truth.redrawn,
             left_out=1.0 - self.draws / tried,
-            converged=all(draws.converged for draws in parts),
-            effective_size=min(draws.effective_size for draws in parts),
+            converged=all(c.draws.converged for one in fits for c in one.components),
+            effective_size=min(one.effective_size for one in fits),
         )
 
     def _fitted(self, paper: int, truth: Truth, printed: Paper) -> list[ReadingFit | None]:

@@ -22,7 +22,7 @@ from scipy import special
 from calibration.likelihoods.closed_forms import ClosedForms
 from calibration.likelihoods.targets import simulated_ids
 from calibration.posterior.fit import Fit, ReadingFit
-from calibration.sbc.printed_figures import Printed, Printing
+from calibration.sbc.printed_figures import Keys, Printed
 from calibration.schema import ROOT, Calibration
 from simulator.configuration.draws import published_with
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
@@ -142,7 +142,7 @@ class SimulatedPapers:
         data = observe(histories, design_of(experiment), seed=self.seed)
         closed, open_ended = Printed(data, ClosedForms(experiment, ()).follow_up), Printed(data, 0.0)
         simulated = simulated_ids(declared)
-        said: dict[str, Printing | None] = {}
+        said: dict[str, Keys | None] = {}
         for entry in experiment.selection.entries:
             if entry.statistic is not None:
                 fitted = entry.role == "fitted" and entry.id not in declared.left_out
@@ -168,18 +168,18 @@ def _any(values: Mapping[str, Sequence[float] | Floats]) -> Sequence[float] | Fl
     return next(iter(values.values()))
 
 
-def _copied(evidence: Mapping[str, Any], said: Mapping[str, Printing | None]) -> dict[str, Any]:
+def _copied(evidence: Mapping[str, Any], said: Mapping[str, Keys | None]) -> dict[str, Any]:
     """Return the evidence with what was said of entries (None: nothing, so that there is no such entry)."""
     made = copy.deepcopy(dict(evidence))
     kept = []
     for item in made["entries"]:
         printing = said.get(item["id"])
         if printing is not None:
-            kept.append({key: value for key, value in {**item, **printing.keys}.items() if value is not None})
+            kept.append({key: value for key, value in {**item, **printing}.items() if value is not None})
         elif item["id"] not in said:
             kept.append(item)
     made["entries"], made["checks"] = kept, []
-    plain = {name for name, printing in said.items() if printing is None or "statistic" in printing.keys}
+    plain = {name for name, printing in said.items() if printing is None or "statistic" in printing}
     for question in (made.get("readings") or {}).values():
         for alternative in question["alternatives"].values():
             patches = alternative.get("entries") or {}

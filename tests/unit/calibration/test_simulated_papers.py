@@ -150,23 +150,23 @@ def test_a_median_is_printed_if_its_interval_of_rounding_ends_within_follow_up(m
     Curve(monkeypatch, median)
     entry = median_entry()
     said = Printed(None, 599.0).target(entry, entry.statistic)
-    assert (said.keys["printed"], said.keys.get("bound")) == (printed, None if reached else "above")
+    assert (said["printed"], said.get("bound")) == (printed, None if reached else "above")
     if not reached:
-        assert said.keys["value"] == 598.5
+        assert said["value"] == 598.5
 
 
 @pytest.mark.parametrize(("median", "printed"), [(11.4 * 30.4375, "11"), (13.0 * 30.4375, "not reached by 11.5 mo")])
 def test_a_median_in_months_is_printed_in_months(monkeypatch, median, printed):
     Curve(monkeypatch, median)
     entry = median_entry(printed="8 months", value=8, unit="mo")
-    assert Printed(None, 12.0 * 30.4375).target(entry, entry.statistic).keys["printed"] == printed
+    assert Printed(None, 12.0 * 30.4375).target(entry, entry.statistic)["printed"] == printed
 
 
 @pytest.mark.parametrize(("median", "bound"), [(300.2, "below"), (800.0, "above"), (np.inf, "above")])
 def test_where_the_real_paper_prints_a_bound_so_does_a_study_or_the_other_way_round(monkeypatch, median, bound):
     Curve(monkeypatch, median)
     entry = median_entry(printed="not reached by 2 years", value=2, unit="y", bound="above")
-    assert Printed(None, 5000.0).target(entry, entry.statistic).keys == {"bound": bound}
+    assert Printed(None, 5000.0).target(entry, entry.statistic) == {"bound": bound}
 
 
 @pytest.mark.parametrize(
@@ -196,23 +196,23 @@ def test_ranks_do_not_depend_on_the_number_of_papers_or_threads():
 
     few, more = found(3, 1), found(8, 3)
     for name in ("rank", "position", "truth", "reading", "share", "refused", "effective_size"):
-        np.testing.assert_array_equal(getattr(few, name), getattr(more, name)[:3])
+        np.testing.assert_array_equal(getattr(few.papers, name), getattr(more.papers, name)[:3])
     assert few.quantities == more.quantities
     assert few.readings == ("split_49_17", "split_47_19")
-    assert np.all((more.position * 20 > more.rank) & (more.position * 20 < more.rank + 1))
-    assert np.unique(more.position).size == more.position.size
+    assert np.all((more.papers.position * 20 > more.papers.rank) & (more.papers.position * 20 < more.papers.rank + 1))
+    assert np.unique(more.papers.position).size == more.papers.position.size
 
 
 def test_draws_that_the_model_cannot_produce_are_left_out_of_prior_and_posterior():
     # A response seen in nearly all patients is more than progression and death leave room for.
     prepared, declared = preparation(["cohort=il2_hai_unresectable", "parameters=start", "seed=3"], None)
     found = ranks(prepared.container, declared, papers=12, draws=9, search=LIGHT, overrides=prepared.overrides)
-    assert found.redrawn.sum() > 0
-    assert found.left_out.max() > 0.0
+    assert found.papers.redrawn.sum() > 0
+    assert found.papers.left_out.max() > 0.0
     papers = SimulatedPapers(found.fitted)
-    for number in np.flatnonzero(found.redrawn)[:2].tolist():
+    for number in np.flatnonzero(found.papers.redrawn)[:2].tolist():
         truth = papers.truth(number)
-        assert truth.redrawn == found.redrawn[number]
+        assert truth.redrawn == found.papers.redrawn[number]
         assert papers.possible(truth.reading, {k: [v] for k, v in truth.values.items()}).tolist() == [True]
         lost = papers._drawn(found.fitted.readings[0], number, truth.redrawn - 1)
         both = {name: [lost[name], truth.values[name]] for name in lost}
