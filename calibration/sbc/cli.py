@@ -39,8 +39,7 @@ Usage
 
   papers=200          simulated papers; the first are the same whatever their number
   draws=99            draws of each posterior
-  control=NAME        a wrong posterior on purpose: prior (ignores the data), gaussian (normal approximation of
-                      medians and landmarks of survival); the checks must fail
+  control=prior       a wrong posterior on purpose, the prior, which ignores the data; the checks must fail
   false_alarm=0.001   probability that any check fails although all is well; also of the bounds of one coverage
   search.KEY=VALUE    how hard each paper is searched, as in the calibration file; the defaults are lighter
                       ({light})
@@ -57,7 +56,7 @@ class Settings(Declared):
 
     papers: int = Field(default=200, ge=10, le=1_000_000)
     draws: int = Field(default=99, ge=9, le=9_999)
-    control: Literal["prior", "gaussian"] | None = None
+    control: Literal["prior"] | None = None
     false_alarm: float = Field(default=0.001, gt=0.0, lt=0.5)
     search: Search = Field(default=Search(**LIGHT))
 

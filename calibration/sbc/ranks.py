@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from calibration.posterior.components import Component
 from calibration.posterior.fit import Fit, ReadingFit, fit
 from calibration.priors.parameters import ParameterSets
-from calibration.sbc.controls import CONTROLS
 from calibration.sbc.simulated_papers import Paper, SimulatedPapers, Truth
 from calibration.schema import ROOT, Calibration, Search
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
@@ -31,9 +31,31 @@ from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.workers import in_order, processors
 from simulator.tables import Flags, Floats, Integers
 
+Control = Callable[[Component, Search, int], Component]
+"""From a component with its posterior, settings of the search, and a seed, to the component with a wrong posterior."""
 LOG_LIKELIHOOD = "log likelihood"
 MOST_TRIED = 50
 """Draws of a posterior that are tried for one that the model can produce."""
+
+
+def prior_only(component: Component, search: Search, seed: int) -> Component:
+    """Return the component with draws of its prior for its posterior, and a log evidence of 0: its data are ignored.
+
+    Ranks of parameters stay uniform; only the rank of the log likelihood shows it (Modrák et al. 2023).
+    """
+    n, draws = component.draws.n_prior, component.draws
+    alone = replace(
+        draws,
+        coordinates=draws.coordinates[:n],
+        weights=np.full(n, 1.0 / n),
+        log_likelihood=draws.log_likelihood[:n],
+        log_evidence=0.0,
+    )
+    return replace(component, draws=alone)
+
+
+CONTROLS: dict[str, Control] = {"prior": prior_only}
+"""Negative controls by name: what a check must find out."""
 
 
 class PaperRanks(NamedTuple):
@@ -92,7 +114,7 @@ def ranks(
     papers : their number; the first are the same whatever it is.
     draws : of the posterior of each, L.
     search : settings of the search; those of ``declared`` if None.
-    control : name of a wrong posterior in place of the right one, one of `controls.CONTROLS`.
+    control : name of a wrong posterior in place of the right one, one of `CONTROLS`.
     threads : that work, see `workers.processors`; they change no bit.
     progress : is called with the number of papers that are done.
 

@@ -10,7 +10,6 @@ import pytest
 
 from calibration.cli import preparation
 from calibration.posterior.fit import Fit, fit
-from calibration.sbc.controls import NormalCurves
 from calibration.sbc.printed_figures import Printed, _figure
 from calibration.sbc.ranks import ranks
 from calibration.sbc.simulated_papers import SimulatedPapers
@@ -21,6 +20,7 @@ from simulator.evidence.statistic import Statistic
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import counts, estimate
 from simulator.study.observe import observe
+from tests.normal_curves import NormalCurves
 from tests.two_strata import WEIGHTS, priors, two_strata
 
 LIGHT = Search(initial=500, step=100, draws=200)
