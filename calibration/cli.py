@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import simulator
 from calibration.schema import Calibration, load
@@ -184,12 +184,21 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     ConfigError
         With every problem of the input.
     """
+    prepared, declared = preparation(overrides, config_dir)
+    return _truncated(prepared.container, declared, prepared.overrides, say if sys.stderr.isatty() else None)
+
+
+def _truncated(
+    container: Mapping[str, Any],
+    declared: Calibration,
+    overrides: Sequence[str],
+    progress: Callable[[str], None] | None = None,
+) -> Fit:
+    """Calibrate, and truncate the posterior to what the model can produce."""
     from calibration.posterior.feasibility import draws_of, truncate
     from calibration.posterior.fit import fit
 
-    prepared, declared = preparation(overrides, config_dir)
-    progress = say if sys.stderr.isatty() else None
-    fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress)
+    fitted = fit(container, declared, overrides=overrides, progress=progress)
     return truncate(fitted, draws_of(fitted), progress=progress)
 
 
@@ -201,8 +210,6 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     ConfigError
         If there is no calibration at the path, or what it records is no valid one for this version.
     """
-    from calibration.posterior.feasibility import draws_of, truncate
-    from calibration.posterior.fit import fit
     from simulator.results.provenance import config_of
     from simulator.sweep.opening import open_results
 
@@ -212,8 +219,7 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
         raise ConfigError(
             Problem("results", os.fspath(path), f"must be a {RESULTS}: these are results of a simulation")
         )
-    fitted = fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
-    return truncate(fitted, draws_of(fitted))
+    return _truncated(config, load(json.loads(tree.attrs[GROUP])), overrides)
 
 
 def preparation(

@@ -85,8 +85,7 @@ class BlockCheck:
 def blocks_of(fitted: Fit) -> list[TargetBlock]:
     """Return the blocks of a calibration: groups of fitted survival targets without which others remain."""
     reading = fitted.readings[0]
-    used = {name for component in reading.components for name in component.targets}
-    entries = [e for e in reading.experiment.selection.targets if e.id in used]
+    entries = [e for e in reading.experiment.selection.targets if e.id in reading.targets]
     found = [*_groups("stratum", entries), *_groups("arm", entries)]
     found.append(TargetBlock("all medians", _ids(e for e in entries if statistic_of(e).record.point == "median")))
     landmarks = [(float(statistic_of(e).time or 0.0), e) for e in entries if statistic_of(e).record.point == "landmark"]
@@ -264,7 +263,7 @@ def _terms(
     problems = Problems()
     survivors = {name: given.count for name, given in fitted.declared.survivors.items() if name not in left_out}
     printed = PrintedCurves(closed.sizes, survivors, closed.follow_up, problems)
-    used = {name for component in reading.components for name in component.targets} - set(left_out)
+    used = set(reading.targets) - set(left_out)
     for entry in reading.experiment.selection.targets:
         if entry.id in used and statistic_of(entry).endpoint.curve is not None:
             printed.add(entry)

@@ -212,8 +212,7 @@ def _side(fitted: Fit, one: Combination, progress: Callable[[str], None] | None,
     container, more = with_choices(fitted.config, one.chosen)
     overrides = (*fitted.overrides, *more)
     other = fit(container, fitted.declared, overrides=overrides, progress=progress, journal=journal, known=fitted)
-    targets = [frozenset(n for c in each.readings[0].components for n in c.targets) for each in (fitted, other)]
-    _refuse_other_targets(one, *targets)
+    _refuse_other_targets(one, *(frozenset(each.readings[0].targets) for each in (fitted, other)))
     n = min(DRAWS, fitted.declared.search.draws)
     other = truncate(other, n, progress=progress)
     drawn = posterior_draws(other, n)

@@ -22,7 +22,7 @@ from calibration.likelihoods.simulated import Simulated
 from calibration.likelihoods.targets import simulated_ids, terms_of
 from calibration.likelihoods.terms import Term
 from calibration.posterior import feasibility
-from calibration.posterior.components import Component
+from calibration.posterior.components import Component, log_likelihood_of
 from calibration.posterior.fit import Fit, ReadingFit, fit
 from calibration.prediction.predictive import Predictive, predictive
 from calibration.priors.parameters import Dirichlet, ParameterSets, Pooled, standard_normal_log_density
@@ -92,16 +92,6 @@ class LeftOut:
 # ------------------------------------------------------------------------------------------------------ one component
 
 
-def log_likelihood_of(component: Component) -> Callable[[Floats], Floats]:
-    """Return the log likelihood as a function of coordinates (n, d)."""
-
-    def log_likelihood(z: Floats) -> Floats:
-        sets = component.prior.parameter_sets(z)
-        return np.asarray(sum(term.log_density(sets) for term in component.terms))
-
-    return log_likelihood
-
-
 def likelihood_shape(component: Component, names: Sequence[str]) -> tuple[list[Profile], list[Collinearity]]:
     """Return the profile of every parameter among the names, and how nearly they make up for each other.
 
@@ -113,7 +103,7 @@ def likelihood_shape(component: Component, names: Sequence[str]) -> tuple[list[P
     chosen = [name for name in names if name in columns]
     if not chosen or any(isinstance(term, Simulated) for term in component.terms):
         return [], []
-    log_likelihood = log_likelihood_of(component)
+    log_likelihood = log_likelihood_of(component.prior, component.terms)
     free = np.array(list(columns.values()))
     cloud = _cloud(component, list(columns.values()))
     start = cloud[int(np.argmax(component.draws.log_likelihood))]
@@ -302,7 +292,7 @@ def modes(component: Component) -> list[Mode]:
     rows = np.unique(resampled(component.draws.weights, POINTS))
     z = component.draws.coordinates[rows]
     height = component.draws.log_likelihood[rows] + standard_normal_log_density(z)
-    log_likelihood = log_likelihood_of(component)
+    log_likelihood = log_likelihood_of(component.prior, component.terms)
     hill, saddle = _hills(z, height)
     tops = list(dict.fromkeys(hill.tolist()))
     merged = {top: top for top in tops}
@@ -372,8 +362,7 @@ def leave_one_out(fitted: Fit, predicted: Predictive) -> list[LeftOut]:
     together it is built anew without the one, so that the rest of it stays. Below an effective size of 200 the draws
     do not stand for that posterior, and no percentile is given.
     """
-    targets = list(dict.fromkeys(name for c in fitted.readings[0].components for name in c.targets))
-    return [_left_out(fitted, predicted, target) for target in targets]
+    return [_left_out(fitted, predicted, target) for target in fitted.readings[0].targets]
 
 
 def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
@@ -386,7 +375,8 @@ def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
         changed = _without(fitted, reading, target)
         if changed is None:
             return LeftOut(target, math.nan, math.nan, "cannot be left out alone")
-        sets = _sets(reading, int(of_reading.sum()))
+        n_drawn = int(of_reading.sum())
+        sets = ParameterSets(reading.draws(n_drawn), n_drawn)
         log_weight[of_reading] = sum(term.log_density(sets) for term in changed[1]) - sum(
             term.log_density(sets) for term in changed[0]
         )
@@ -400,8 +390,7 @@ def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
 def _without(fitted: Fit, reading: ReadingFit, target: str) -> tuple[list[Term], list[Term]] | None:
     """Return the terms that have the target, and what takes their place without it; None where that is refused."""
     declared = without(fitted, target)
-    calibrated = frozenset(path for c in reading.components for path in c.prior.parameters)
-    terms, problems = terms_of(declared, ClosedForms(reading.experiment, calibrated))
+    terms, problems = terms_of(declared, ClosedForms(reading.experiment, frozenset(reading.parameters)))
     if problems:
         return None
     old = [term for c in reading.components for term in c.terms if target in term.targets]
@@ -413,13 +402,6 @@ def without(fitted: Fit, *targets: str) -> Calibration:
     """Return the calibration file with more targets left out."""
     left_out = {**fitted.declared.left_out, **dict.fromkeys(targets, "in turn")}
     return fitted.declared.without(set(targets)).model_copy(update={"left_out": left_out})
-
-
-def _sets(reading: ReadingFit, n: int) -> ParameterSets:
-    values: dict[str, Floats] = {}
-    for component, z in zip(reading.components, reading.coordinates(n), strict=True):
-        values |= component.prior.parameter_sets(z).values
-    return ParameterSets(values, n)
 
 
 def percentile(predicted: Predictive, target: str, weights: Floats | None = None) -> float:

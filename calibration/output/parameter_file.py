@@ -67,8 +67,7 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
 
 def _origin(fitted: Fit, reading: ReadingFit) -> Nested:
     """Return what the calibration was of: names of cohort and evidence, and the targets that it fitted as printed."""
-    names = {name for component in reading.components for name in component.targets}
-    targets = {entry.id: entry.printed for entry in fitted.evidence.entries if entry.id in names}
+    targets = {entry.id: entry.printed for entry in fitted.evidence.entries if entry.id in reading.targets}
     return {"cohort": reading.experiment.name, "evidence": fitted.evidence.name, "targets": targets}
 
 
@@ -89,7 +88,7 @@ def draws_table(fitted: Fit, draws: Draws, n: int = DRAWS) -> str:
 
 def _leaves(fitted: Fit) -> Iterator[str]:
     """Yield the calibrated parameters of the model, in declared order."""
-    parameters = {path for r in fitted.readings for c in r.components for path in c.prior.parameters}
+    parameters = {path for reading in fitted.readings for path in reading.parameters}
     yield from (path for path in fitted.readings[fitted.default].experiment.parameters if path in parameters)
 
 

@@ -295,8 +295,7 @@ def _alarms(fitted: Fit) -> Iterator[str]:
 
 
 def _targets(fitted: Fit) -> Iterator[str]:
-    names = dict.fromkeys(name for c in fitted.readings[0].components for name in c.targets)
-    yield from _wrapped(f"Fitted: {', '.join(sorted(names))}")
+    yield from _wrapped(f"Fitted: {', '.join(sorted(fitted.readings[0].targets))}")
     for name, reason in fitted.declared.left_out.items():
         yield from _wrapped(f"Left out: {name}, {reason}")
     others = [e.id for e in fitted.evidence.entries if e.role not in (None, "fitted")]

@@ -135,9 +135,8 @@ class _Work:
         self.coordinates: list[list[Floats]] = []
         self.simulated: list[Floats] = []
         experiment = reading.experiment
-        paths = [path for component in reading.components for path in component.prior.parameters]
         group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
-        self.config = {**experiment.config, GROUP: published_with(group, paths)}
+        self.config = {**experiment.config, GROUP: published_with(group, reading.parameters)}
 
     @property
     def size(self) -> int:
@@ -180,11 +179,8 @@ class _Work:
 
         ``simulated``: of this many draws, the first, studies are simulated.
         """
-        values: dict[str, Floats] = {}
-        for component, scores in zip(self.reading.components, z, strict=True):
-            sets = component.prior.parameter_sets(scores)
-            values |= {path: sets[path] for path in component.prior.parameters}
-        n = len(z[0])
+        numbers, n = self.reading.values_at(z), len(z[0])
+        values = {path: numbers[path] for path in self.reading.parameters}
 
         def work(rows: range) -> tuple[tuple[int, ...], Floats, list[str]]:
             some = {path: column[rows.start : rows.stop].tolist() for path, column in values.items()}

@@ -73,6 +73,16 @@ class ReadingFit:
         """Whether all components have converged."""
         return all(component.converged for component in self.components)
 
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Ids of the targets that are fitted."""
+        return tuple(dict.fromkeys(name for component in self.components for name in component.targets))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the model's parameters that have a prior."""
+        return tuple(path for component in self.components for path in component.prior.parameters)
+
     @property
     def effective_size(self) -> float:
         """Least effective size of the components that a target informs; NaN without any."""
@@ -122,10 +132,14 @@ class ReadingFit:
 
     def draws(self, n: int) -> dict[str, Floats]:
         """Return n equally weighted draws of every number, (n,) each, dependence between parameters kept."""
-        out: dict[str, Floats] = {}
-        for component, z in zip(self.components, self.coordinates(n), strict=True):
-            out |= component.prior.parameter_sets(z).values
-        return out
+        return self.values_at(self.coordinates(n))
+
+    def values_at(self, coordinates: Sequence[Floats]) -> dict[str, Floats]:
+        """Return every number, (n,) each, at coordinates (n, d) of each component."""
+        values: dict[str, Floats] = {}
+        for component, z in zip(self.components, coordinates, strict=True):
+            values |= component.prior.parameter_sets(z).values
+        return values
 
 
 @dataclass(frozen=True, eq=False)

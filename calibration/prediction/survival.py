@@ -102,8 +102,7 @@ def _closed(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
 
 def _curves(reading: ReadingFit) -> dict[str, SurvivalOf]:
     """Return the closed curve of each stratum. Raises NoClosedForm."""
-    calibrated = [path for component in reading.components for path in component.prior.parameters]
-    return ClosedForms(reading.experiment, frozenset(calibrated)).survival()
+    return ClosedForms(reading.experiment, frozenset(reading.parameters)).survival()
 
 
 def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
@@ -140,7 +139,7 @@ def simulated_draws(
     be declared), and what each brings.
     """
     experiment = reading.experiment
-    paths = [path for component in reading.components for path in component.prior.parameters]
+    paths = reading.parameters
     group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
     study = {**experiment.config["study"], "replicates": studies}
     config = {**experiment.config, GROUP: published_with(group, paths), "study": study}

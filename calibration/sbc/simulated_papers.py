@@ -115,9 +115,8 @@ class SimulatedPapers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeclarationWarning)
             for reading in self.fitted.readings:
-                paths = [path for component in reading.components for path in component.prior.parameters]
                 config = reading.experiment.config
-                config = {**config, "parameters": published_with(config["parameters"], paths)}
+                config = {**config, "parameters": published_with(config["parameters"], reading.parameters)}
                 found.append(declare(config, overrides=reading.experiment.overrides))
         return found
 
