@@ -22,14 +22,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import special
 
-from calibration.diagnostics.identifiability import REFITTED, percentile, without
+from calibration.diagnostics.identifiability import REFITTED, percentile, refitted
 from calibration.likelihoods.closed_forms import ClosedForms, NoClosedForm, SurvivalOf, Value, statistic_of
 from calibration.likelihoods.printed_curves import PrintedCurves
 from calibration.likelihoods.terms import Term
-from calibration.posterior import feasibility
 from calibration.posterior.components import components, searched
 from calibration.posterior.draws import prior_draws
-from calibration.posterior.fit import Fit, ReadingFit, fit
+from calibration.posterior.fit import Fit, ReadingFit
 from calibration.prediction.predictive import Predictive, distance, normal_scores, predictive
 from calibration.prediction.survival import simulated_draws
 from calibration.priors.parameters import Pooled, Prior, Single
@@ -129,8 +128,7 @@ def check_blocks(fitted: Fit, progress: Callable[[str], None] | None = None) -> 
 
 def _checked(fitted: Fit, block: TargetBlock, before: Predictive | None) -> BlockCheck:
     try:
-        others = fit(fitted.config, without(fitted, *block.targets), overrides=fitted.overrides, known=fitted)
-        again = feasibility.truncate(others, REFITTED, studies=feasibility.STUDIES)
+        others, again = refitted(fitted, *block.targets, known=fitted)
     except ConfigError as refusal:
         return BlockCheck(block, why=str(refusal.problems[0]))
     predicted = predictive(again)

@@ -157,8 +157,7 @@ def check(container: Mapping[str, Any], declared: Calibration, overrides: Sequen
         other, more = with_choices(container, one.chosen)
         try:
             if targets is None:  # simulated terms take long to prepare
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", DeclarationWarning)
+                with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
                     declare(other, overrides=(*overrides, *more))
             else:
                 _refuse_other_targets(one, targets, prepare(other, declared, (*overrides, *more)).targets)

@@ -423,17 +423,6 @@ def percentile(predicted: Predictive, target: str, weights: Floats | None = None
     return float(np.sum((weight * rank)[known]) / np.sum(weight[known])) if known.any() else math.nan
 
 
-def informed(fitted: Fit, reading: ReadingFit) -> list[tuple[Component, list[str]]]:
-    """Return the components that targets inform, each with its parameters whose posterior is not the prior."""
-    rows = {row.name: row for row in fitted.rows_of(reading)}
-    found = []
-    for component in reading.components:
-        names = [n for n in component.prior.parameters if rows[n].informed]
-        if component.terms:
-            found.append((component, names))
-    return found
-
-
 # --------------------------------------------------------------------------------------------------------- all of them
 
 
@@ -452,8 +441,10 @@ def diagnose(fitted: Fit, predicted: Predictive | None, *, full: bool = False) -
     profiles: list[Profile] = []
     collinear: list[Collinearity] = []
     several: list[tuple[Mode, ...]] = []
-    for component, names in informed(fitted, fitted.readings[fitted.default]):
-        found, indices = likelihood_shape(component, names)
+    reading = fitted.readings[fitted.default]
+    informed = {row.name for row in fitted.rows_of(reading) if row.informed}
+    for component in (component for component in reading.components if component.terms):
+        found, indices = likelihood_shape(component, [n for n in component.prior.parameters if n in informed])
         profiles += found
         collinear += indices
         if len(hills := modes(component)) > 1:
@@ -464,11 +455,19 @@ def diagnose(fitted: Fit, predicted: Predictive | None, *, full: bool = False) -
     return Diagnostics(tuple(profiles), tuple(collinear), tuple(several), tuple(left_out))
 
 
+def refitted(fitted: Fit, *targets: str, known: Fit | None = None) -> tuple[Fit, Fit]:
+    """Calibrate without some targets; return the fit, and that truncated, with simulated studies. Raises ConfigError.
+
+    ``known`` : as for `fit`.
+    """
+    others = fit(fitted.config, without(fitted, *targets), overrides=fitted.overrides, known=known)
+    return others, feasibility.truncate(others, REFITTED, studies=feasibility.STUDIES)
+
+
 def _fitted_anew(fitted: Fit, one: LeftOut) -> LeftOut:
     """Return the percentile of a target under a posterior that is searched without it."""
     try:
-        again = fit(fitted.config, without(fitted, one.target), overrides=fitted.overrides)
-        again = feasibility.truncate(again, REFITTED, studies=feasibility.STUDIES)
+        _, again = refitted(fitted, one.target)
     except ConfigError as refusal:
         return replace(one, why=str(refusal.problems[0]))
     predicted = predictive(again)

@@ -1,6 +1,6 @@
 """A fit as one self-describing tree, in the layout of ArviZ.
 
-With `comparison_tree` the only place of this package that builds xarray objects. Groups `posterior`, `prior`,
+Groups `posterior`, `prior`,
 `sample_stats` and `log_likelihood` have the dimensions (chain, draw) first: one chain of equally weighted draws.
 `observed_data` is what was reported, `parameters` and `readings` what was found of each. A study of ranks has `papers`
 and `checks`. Every variable has ``long_name`` and ``units``; times are days. ArviZ is needed neither to write nor to

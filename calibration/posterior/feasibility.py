@@ -26,7 +26,6 @@ from calibration.posterior.draws import allotted
 from calibration.posterior.feasible import Truncation
 from calibration.posterior.fit import Fit, ReadingFit
 from calibration.schema import ROOT
-from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import ConfigError, DeclarationWarning, Problem
 from simulator.experiment.batches import declare_possible
 from simulator.experiment.schema import Experiment
@@ -102,8 +101,7 @@ def truncate(
         If the model can produce none of the draws, or too few to find n of them.
     """
     works = [_Work(reading, studies, processors(threads)) for reading in fitted.readings]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the cohort was declared
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):  # shown when the cohort was declared
         for work in works:
             work.look_at_prior()
         for number in range(MOST_BATCHES):
@@ -134,9 +132,7 @@ class _Work:
         self.undefined: dict[str, float] = {}
         self.coordinates: list[list[Floats]] = []
         self.simulated: list[Floats] = []
-        experiment = reading.experiment
-        group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
-        self.config = {**experiment.config, GROUP: published_with(group, reading.parameters)}
+        self.config = reading.config
 
     @property
     def size(self) -> int:

@@ -26,6 +26,7 @@ from calibration.posterior.readings import prepare
 from calibration.priors.parameters import Alternatives, Prior, normal_scores
 from calibration.samplers.imis import LogLikelihood, resampled
 from calibration.samplers.summary import Row, row
+from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import ConfigError, DeclarationWarning, Problem
 from simulator.evidence.evidence import EvidenceFile
 from simulator.experiment.schema import Experiment
@@ -82,6 +83,13 @@ class ReadingFit:
     def parameters(self) -> tuple[str, ...]:
         """Names of the model's parameters that have a prior."""
         return tuple(path for component in self.components for path in component.prior.parameters)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Configuration in which a draw's parameters are declared: its published study has what the draw has."""
+        config = self.experiment.config
+        group = {key: value for key, value in config[GROUP].items() if key not in KEYS}
+        return {**config, GROUP: published_with(group, self.parameters)}
 
     @property
     def effective_size(self) -> float:
@@ -250,8 +258,8 @@ def fit(
             if (prior, terms) not in there:
                 asked = (one.experiment.config, declared, alternatives, prior.names)
                 wanted.append(_Search(prior, terms, None if journal is None else partial(journal.remembered, asked)))
-    with warnings.catch_warnings():  # here, since threads share what is ignored
-        warnings.simplefilter("ignore", DeclarationWarning)
+    # Here, since threads share what is ignored.
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
         for component in _side_by_side(wanted, declared.search, seed, processors(threads)):
             made.append(component)
             if progress is not None and component.terms:

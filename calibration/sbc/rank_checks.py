@@ -41,11 +41,6 @@ class Coverage:
     upper: float
     p_value: float
 
-    @property
-    def within(self) -> bool:
-        """Whether the share lies within the bounds."""
-        return self.lower <= self.share <= self.upper
-
 
 @dataclass(frozen=True)
 class QuantityChecks:

@@ -24,7 +24,7 @@ import numpy as np
 from calibration.posterior.components import Component
 from calibration.posterior.fit import Fit, ReadingFit, fit
 from calibration.priors.parameters import ParameterSets
-from calibration.sbc.simulated_papers import Paper, SimulatedPapers, Truth
+from calibration.sbc.simulated_papers import SimulatedPapers, Truth
 from calibration.schema import ROOT, Calibration, Search
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.rng import stream_number, uniforms
@@ -125,8 +125,7 @@ def ranks(
     """
     light = declared if search is None else declared.model_copy(update={"search": search})
     rows = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
         fitted = fit(container, light, overrides=overrides)
         study = _Study(SimulatedPapers(fitted), draws, control)
         for done, (_, row) in enumerate(in_order(study.ranked, range(papers), processors(threads)), start=1):
@@ -157,13 +156,13 @@ class _Study:
     def ranked(self, paper: int) -> PaperRanks:
         """Do one paper."""
         truth = self.papers.truth(paper)
-        found = self._fitted(paper, truth, self.papers.paper(paper, truth))
+        found = self._fitted(paper, truth)
         values, reading, tried = self._posterior(paper, found)
         of_reading = found[truth.reading]
         assert of_reading is not None
         true = {**truth.values, LOG_LIKELIHOOD: _log_likelihood(of_reading, truth.values)}
         quantities, fits = self.quantities, [one for one in found if one is not None]
-        u = uniforms(self.papers.seed, paper, np.arange(2)[:, None], stream_number("calibration.sbc.ties"),
+        u = uniforms(self.papers.fitted.seed, paper, np.arange(2)[:, None], stream_number("calibration.sbc.ties"),
                      np.arange(len(quantities))[None, :])  # fmt: skip
         below = np.array([np.sum(values[name] < true[name]) for name in quantities])
         ties = np.array([np.sum(values[name] == true[name]) for name in quantities])
@@ -181,15 +180,16 @@ class _Study:
             effective_size=min(one.effective_size for one in fits),
         )
 
-    def _fitted(self, paper: int, truth: Truth, printed: Paper) -> list[ReadingFit | None]:
+    def _fitted(self, paper: int, truth: Truth) -> list[ReadingFit | None]:
         """Fit a paper under every reading; None under one that it cannot have been printed under."""
-        seed = int(uniforms(self.papers.seed, paper, 0, stream_number("calibration.sbc.search"), 0) * 2.0**53)
+        printed, declared = self.papers.paper(paper, truth)
+        seed = int(uniforms(self.papers.fitted.seed, paper, 0, stream_number("calibration.sbc.search"), 0) * 2.0**53)
         found: list[ReadingFit | None] = []
         for number, reading in enumerate(self.papers.fitted.readings):
-            study = {**printed.container["study"], "reading": list(reading.chosen.values()) or None}
-            container = {**printed.container, "study": study, "seed": seed}
+            study = {**printed["study"], "reading": list(reading.chosen.values()) or None}
+            container = {**printed, "study": study, "seed": seed}
             try:
-                (one,) = fit(container, printed.declared, overrides=self.papers.fitted.overrides, threads=1).readings
+                (one,) = fit(container, declared, overrides=self.papers.fitted.overrides, threads=1).readings
             except ConfigError as refusal:
                 if number == truth.reading:
                     said = [replace(p, allowed=f"{p.allowed} (simulated paper {paper})") for p in refusal.problems]
@@ -198,7 +198,7 @@ class _Study:
                 continue
             if self.control is not None:
                 wrong = CONTROLS[self.control]
-                parts = (wrong(c, printed.declared.search, seed) for c in one.components)
+                parts = (wrong(c, declared.search, seed) for c in one.components)
                 one = replace(one, components=tuple(parts))
             found.append(one)
         return found
@@ -215,7 +215,7 @@ class _Study:
                 raise ConfigError(Problem(f"{ROOT}.parameters", MISSING, allowed))
             numbers = np.arange(tried, tried + self.draws - have)
             values, reading = self._drawn(paper, numbers, found, chances)
-            possible = self._possible(values, reading)
+            possible = self.papers.possible(reading, values)
             kept.append(({name: column[possible] for name, column in values.items()}, reading[possible]))
             have, tried = have + int(possible.sum()), tried + len(numbers)
         values = {name: np.concatenate([part[name] for part, _ in kept]) for name in self.quantities}
@@ -227,7 +227,7 @@ class _Study:
         """Return the posterior draws of these numbers, each from an address of its own."""
 
         def uniform_of(stream: str) -> Floats:
-            return uniforms(self.papers.seed, paper, numbers, stream_number(f"calibration.sbc.draw.{stream}"), 0)
+            return uniforms(self.papers.fitted.seed, paper, numbers, stream_number(f"calibration.sbc.draw.{stream}"), 0)
 
         reading = np.searchsorted(chances, uniform_of("reading"), side="right").clip(0, len(found) - 1)
         values = {name: np.zeros(len(numbers)) for name in self.quantities}
@@ -243,15 +243,6 @@ class _Study:
                     values[name][of_reading] = column[rows]
                 values[LOG_LIKELIHOOD][of_reading] += component.draws.log_likelihood[rows]
         return values, reading
-
-    def _possible(self, values: Mapping[str, Floats], reading: Integers) -> Flags:
-        """Return which draws the model can produce."""
-        out = np.zeros(len(reading), dtype=bool)
-        for number in np.unique(reading).tolist():
-            of_reading = reading == number
-            some = {name: column[of_reading] for name, column in values.items()}
-            out[of_reading] = self.papers.possible(number, some)
-        return out
 
 
 def _log_likelihood(reading: ReadingFit, values: Mapping[str, float]) -> float:
