@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import simulator
 from calibration.schema import Calibration, load
@@ -24,6 +24,9 @@ from simulator.errors import MISSING, ConfigError, Problem, unknown
 from simulator.experiment.preparation import Prepared, open_library, prepare
 
 if TYPE_CHECKING:
+    from xarray import DataTree
+
+    from calibration.diagnostics.calibrated import Calibrated
     from calibration.posterior.fit import Fit
     from calibration.posterior.journal import Journal
 
@@ -93,67 +96,23 @@ def refuse_other_commands(arguments: Arguments) -> None:
 def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostics: str = DEPTHS[0]) -> Path:
     """Calibrate, print what was found, write it into a folder of its own. Returns the folder."""
     assert prepared.folder is not None  # prepared with an output folder
-    with claimed(prepared.folder, PARAMETERS) as folder, ExitStack() as held:
-        from calibration.diagnostics.blocks import check_blocks
-        from calibration.diagnostics.comparison import check, compare
-        from calibration.diagnostics.identifiability import diagnose
-        from calibration.diagnostics.wider import wider
-        from calibration.output.comparison_tree import comparison_nodes
-        from calibration.output.parameter_file import draws_table, parameters_of
-        from calibration.output.report import blocks_checked, compared, diagnosed, joint, report, widened
-        from calibration.output.results import blocks_node, predictive_tree, tree_of, units_of, wider_node
-        from calibration.posterior.draws import posterior_draws, prior_draws
-        from calibration.posterior.feasibility import STUDIES, draws_of, truncate
+    with claimed(prepared.folder, PARAMETERS) as folder:
+        from calibration.diagnostics.calibrated import calibrated
+        from calibration.diagnostics.comparison import check
+        from calibration.output.results import tree_of
         from calibration.posterior.fit import fit
         from calibration.posterior.journal import journal_of
-        from calibration.prediction.predictive import predictive
-        from simulator.results.store import save
 
+        container, overrides = prepared.container, prepared.overrides
         progress = say if sys.stderr.isatty() else None
         if diagnostics != "none":
-            check(prepared.container, declared, prepared.overrides)
-        journal = held.enter_context(_kept(journal_of(folder, prepared.container, declared, prepared.overrides)))
-        fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress, journal=journal)
-        n = draws_of(fitted)
-        fitted = truncate(fitted, n, studies=STUDIES, progress=progress)
-        draws = posterior_draws(fitted, n)
-        content = parameters_of(fitted, start=prepared.parameters, draws=DRAWS)
-        predicted = predictive(fitted)
-        identified = None if diagnostics == "none" else diagnose(fitted, predicted, full=diagnostics == "full")
-        before = prior_draws(fitted, n)
-        sides = compare(fitted, draws, depth=diagnostics, progress=progress, journal=journal)
-        more = dict(comparison_nodes(sides))
-        blocks = check_blocks(fitted, progress) if diagnostics == "full" else []
-        doubled = wider(fitted, progress) if diagnostics == "full" else None
-        if blocks:
-            more["blocks"] = blocks_node(blocks)
-        if doubled is not None:
-            more["wider_priors"] = wider_node(fitted, doubled)
-        tree = tree_of(fitted, draws, before, fitted.rows(), predicted, identified, more)
-        save(tree, folder / RESULTS)
-        (folder / DRAWS).write_text(draws_table(fitted, draws), encoding="utf-8")
-        title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
-        (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
-        pictures = {}
-        if predicted is not None:
-            from calibration.output import figures
-
-            shown = predictive_tree(fitted, predicted)
-            pictures = figures.write(folder, fitted, fitted.rows(), before, draws, units_of(fitted), shown, sides)
-    print(report(fitted), end="")
-    print("\n" + compared(sides), end="")
-    if predicted is not None:
-        from simulator.views.tables import targets_table
-
-        print()
-        show(targets_table(predictive_tree(fitted, predicted), spreads=False))
-        print(joint(predicted), end="")
-    if identified is not None:
-        print("\n" + diagnosed(identified), end="")
-    if blocks:
-        print("\n" + blocks_checked(blocks), end="")
-    if doubled is not None:
-        print("\n" + widened(doubled), end="")
+            check(container, declared, overrides)
+        with _kept(journal_of(folder, container, declared, overrides)) as journal:
+            fitted = fit(container, declared, overrides=overrides, progress=progress, journal=journal)
+            found = calibrated(fitted, depth=diagnostics, progress=progress, journal=journal)
+            tree = tree_of(found)
+            pictures = _write(folder, prepared, found, tree)
+    _show(found, tree)
     files = {
         RESULTS: f'draws and diagnostics: simulator.open_results("{(folder / RESULTS).as_posix()}")',
         PARAMETERS: f"point values for the simulator: parameters={folder.as_posix()}",
@@ -162,6 +121,37 @@ def calibrate_and_write(prepared: Prepared, declared: Calibration, *, diagnostic
     }
     tell_files(folder, files)
     return folder
+
+
+def _write(folder: Path, prepared: Prepared, found: Calibrated, tree: DataTree) -> dict[str, str]:
+    """Write every file; return what each picture shows."""
+    from calibration.output.parameter_file import draws_table, parameters_of
+    from simulator.results.store import save
+
+    content = parameters_of(found.fitted, start=prepared.parameters, draws=DRAWS)
+    save(tree, folder / RESULTS)
+    (folder / DRAWS).write_text(draws_table(found.fitted, found.posterior), encoding="utf-8")
+    title = f"# Calibrated parameters of {prepared.cohort}, by python -m calibration; times in days.\n"
+    (folder / PARAMETERS).write_text(title + dump(content, compact=True), encoding="utf-8")
+    if found.predicted is None:
+        return {}
+    from calibration.output import figures
+
+    return figures.write(folder, found, tree)
+
+
+def _show(found: Calibrated, tree: DataTree) -> None:
+    """Print the report, and the table of targets where it belongs."""
+    from calibration.output.report import compared, diagnosis, joint, report
+    from simulator.views.tables import targets_table
+
+    print(report(found.fitted), compared(found.compared), sep="\n", end="")
+    if found.predicted is not None:
+        print()
+        show(targets_table(tree, spreads=False))
+        print(joint(found.predicted), end="")
+    for section in diagnosis(found):
+        print("\n" + section, end="")
 
 
 @contextmanager
@@ -196,14 +186,23 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     ConfigError
         With every problem of the input.
     """
-    from calibration.posterior.feasibility import draws_of, truncate
-    from calibration.posterior.fit import fit
-
     with compilation(overrides) as first_run:
         prepared, declared = preparation(overrides, config_dir)
         first_run.finish(prepared.experiment)
-    progress = say if sys.stderr.isatty() else None
-    fitted = fit(prepared.container, declared, overrides=prepared.overrides, progress=progress)
+    return _truncated(prepared.container, declared, prepared.overrides, say if sys.stderr.isatty() else None)
+
+
+def _truncated(
+    container: Mapping[str, Any],
+    declared: Calibration,
+    overrides: Sequence[str],
+    progress: Callable[[str], None] | None = None,
+) -> Fit:
+    """Calibrate, and truncate the posterior to what the model can produce."""
+    from calibration.posterior.feasibility import draws_of, truncate
+    from calibration.posterior.fit import fit
+
+    fitted = fit(container, declared, overrides=overrides, progress=progress)
     return truncate(fitted, draws_of(fitted), progress=progress)
 
 
@@ -215,8 +214,6 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
     ConfigError
         If there is no calibration at the path, or what it records is no valid one for this version.
     """
-    from calibration.posterior.feasibility import draws_of, truncate
-    from calibration.posterior.fit import fit
     from simulator.results.provenance import config_of
     from simulator.sweep.opening import open_results
 
@@ -226,8 +223,7 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
         raise ConfigError(
             Problem("results", os.fspath(path), f"must be a {RESULTS}: these are results of a simulation")
         )
-    fitted = fit(config, load(json.loads(tree.attrs[GROUP])), overrides=overrides)
-    return truncate(fitted, draws_of(fitted))
+    return _truncated(config, load(json.loads(tree.attrs[GROUP])), overrides)
 
 
 def preparation(

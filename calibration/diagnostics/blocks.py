@@ -22,14 +22,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import special
 
-from calibration.diagnostics.identifiability import REFITTED, percentile, without
+from calibration.diagnostics.identifiability import REFITTED, percentile, refitted
 from calibration.likelihoods.closed_forms import ClosedForms, NoClosedForm, SurvivalOf, Value, statistic_of
 from calibration.likelihoods.printed_curves import PrintedCurves
 from calibration.likelihoods.terms import Term
-from calibration.posterior import feasibility
 from calibration.posterior.components import components, searched
 from calibration.posterior.draws import prior_draws
-from calibration.posterior.fit import Fit, ReadingFit, fit
+from calibration.posterior.fit import Fit, ReadingFit
 from calibration.prediction.predictive import Predictive, distance, normal_scores, predictive
 from calibration.prediction.survival import simulated_draws
 from calibration.priors.parameters import Pooled, Prior, Single
@@ -85,8 +84,7 @@ class BlockCheck:
 def blocks_of(fitted: Fit) -> list[TargetBlock]:
     """Return the blocks of a calibration: groups of fitted survival targets without which others remain."""
     reading = fitted.readings[0]
-    used = {name for component in reading.components for name in component.targets}
-    entries = [e for e in reading.experiment.selection.targets if e.id in used]
+    entries = [e for e in reading.experiment.selection.targets if e.id in reading.targets]
     found = [*_groups("stratum", entries), *_groups("arm", entries)]
     found.append(TargetBlock("all medians", _ids(e for e in entries if statistic_of(e).record.point == "median")))
     landmarks = [(float(statistic_of(e).time or 0.0), e) for e in entries if statistic_of(e).record.point == "landmark"]
@@ -130,8 +128,7 @@ def check_blocks(fitted: Fit, progress: Callable[[str], None] | None = None) -> 
 
 def _checked(fitted: Fit, block: TargetBlock, before: Predictive | None) -> BlockCheck:
     try:
-        others = fit(fitted.config, without(fitted, *block.targets), overrides=fitted.overrides, known=fitted)
-        again = feasibility.truncate(others, REFITTED, studies=feasibility.STUDIES)
+        others, again = refitted(fitted, *block.targets, known=fitted)
     except ConfigError as refusal:
         return BlockCheck(block, why=str(refusal.problems[0]))
     predicted = predictive(again)
@@ -264,7 +261,7 @@ def _terms(
     problems = Problems()
     survivors = {name: given.count for name, given in fitted.declared.survivors.items() if name not in left_out}
     printed = PrintedCurves(closed.sizes, survivors, closed.follow_up, problems)
-    used = {name for component in reading.components for name in component.targets} - set(left_out)
+    used = set(reading.targets) - set(left_out)
     for entry in reading.experiment.selection.targets:
         if entry.id in used and statistic_of(entry).endpoint.curve is not None:
             printed.add(entry)

@@ -157,8 +157,7 @@ def check(container: Mapping[str, Any], declared: Calibration, overrides: Sequen
         other, more = with_choices(container, one.chosen)
         try:
             if targets is None:  # simulated terms take long to prepare
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", DeclarationWarning)
+                with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
                     declare(other, overrides=(*overrides, *more))
             else:
                 _refuse_other_targets(one, targets, prepare(other, declared, (*overrides, *more)).targets)
@@ -212,8 +211,7 @@ def _side(fitted: Fit, one: Combination, progress: Callable[[str], None] | None,
     container, more = with_choices(fitted.config, one.chosen)
     overrides = (*fitted.overrides, *more)
     other = fit(container, fitted.declared, overrides=overrides, progress=progress, journal=journal, known=fitted)
-    targets = [frozenset(n for c in each.readings[0].components for n in c.targets) for each in (fitted, other)]
-    _refuse_other_targets(one, *targets)
+    _refuse_other_targets(one, *(frozenset(each.readings[0].targets) for each in (fitted, other)))
     n = min(DRAWS, fitted.declared.search.draws)
     other = truncate(other, n, progress=progress)
     drawn = posterior_draws(other, n)

@@ -22,7 +22,7 @@ from calibration.likelihoods.simulated import Simulated
 from calibration.likelihoods.targets import simulated_ids, terms_of
 from calibration.likelihoods.terms import Term
 from calibration.posterior import feasibility
-from calibration.posterior.components import Component
+from calibration.posterior.components import Component, log_likelihood_of
 from calibration.posterior.fit import Fit, ReadingFit, fit
 from calibration.prediction.predictive import Predictive, predictive
 from calibration.priors.parameters import Dirichlet, ParameterSets, Pooled, standard_normal_log_density
@@ -92,16 +92,6 @@ class LeftOut:
 # ------------------------------------------------------------------------------------------------------ one component
 
 
-def log_likelihood_of(component: Component) -> Callable[[Floats], Floats]:
-    """Return the log likelihood as a function of coordinates (n, d)."""
-
-    def log_likelihood(z: Floats) -> Floats:
-        sets = component.prior.parameter_sets(z)
-        return np.asarray(sum(term.log_density(sets) for term in component.terms))
-
-    return log_likelihood
-
-
 def likelihood_shape(component: Component, names: Sequence[str]) -> tuple[list[Profile], list[Collinearity]]:
     """Return the profile of every parameter among the names, and how nearly they make up for each other.
 
@@ -113,7 +103,7 @@ def likelihood_shape(component: Component, names: Sequence[str]) -> tuple[list[P
     chosen = [name for name in names if name in columns]
     if not chosen or any(isinstance(term, Simulated) for term in component.terms):
         return [], []
-    log_likelihood = log_likelihood_of(component)
+    log_likelihood = log_likelihood_of(component.prior, component.terms)
     free = np.array(list(columns.values()))
     cloud = _cloud(component, list(columns.values()))
     start = cloud[int(np.argmax(component.draws.log_likelihood))]
@@ -302,7 +292,7 @@ def modes(component: Component) -> list[Mode]:
     rows = np.unique(resampled(component.draws.weights, POINTS))
     z = component.draws.coordinates[rows]
     height = component.draws.log_likelihood[rows] + standard_normal_log_density(z)
-    log_likelihood = log_likelihood_of(component)
+    log_likelihood = log_likelihood_of(component.prior, component.terms)
     hill, saddle = _hills(z, height)
     tops = list(dict.fromkeys(hill.tolist()))
     merged = {top: top for top in tops}
@@ -372,8 +362,7 @@ def leave_one_out(fitted: Fit, predicted: Predictive) -> list[LeftOut]:
     together it is built anew without the one, so that the rest of it stays. Below an effective size of 200 the draws
     do not stand for that posterior, and no percentile is given.
     """
-    targets = list(dict.fromkeys(name for c in fitted.readings[0].components for name in c.targets))
-    return [_left_out(fitted, predicted, target) for target in targets]
+    return [_left_out(fitted, predicted, target) for target in fitted.readings[0].targets]
 
 
 def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
@@ -386,7 +375,8 @@ def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
         changed = _without(fitted, reading, target)
         if changed is None:
             return LeftOut(target, math.nan, math.nan, "cannot be left out alone")
-        sets = _sets(reading, int(of_reading.sum()))
+        n_drawn = int(of_reading.sum())
+        sets = ParameterSets(reading.draws(n_drawn), n_drawn)
         log_weight[of_reading] = sum(term.log_density(sets) for term in changed[1]) - sum(
             term.log_density(sets) for term in changed[0]
         )
@@ -400,8 +390,7 @@ def _left_out(fitted: Fit, predicted: Predictive, target: str) -> LeftOut:
 def _without(fitted: Fit, reading: ReadingFit, target: str) -> tuple[list[Term], list[Term]] | None:
     """Return the terms that have the target, and what takes their place without it; None where that is refused."""
     declared = without(fitted, target)
-    calibrated = frozenset(path for c in reading.components for path in c.prior.parameters)
-    terms, problems = terms_of(declared, ClosedForms(reading.experiment, calibrated))
+    terms, problems = terms_of(declared, ClosedForms(reading.experiment, frozenset(reading.parameters)))
     if problems:
         return None
     old = [term for c in reading.components for term in c.terms if target in term.targets]
@@ -413,13 +402,6 @@ def without(fitted: Fit, *targets: str) -> Calibration:
     """Return the calibration file with more targets left out."""
     left_out = {**fitted.declared.left_out, **dict.fromkeys(targets, "in turn")}
     return fitted.declared.without(set(targets)).model_copy(update={"left_out": left_out})
-
-
-def _sets(reading: ReadingFit, n: int) -> ParameterSets:
-    values: dict[str, Floats] = {}
-    for component, z in zip(reading.components, reading.coordinates(n), strict=True):
-        values |= component.prior.parameter_sets(z).values
-    return ParameterSets(values, n)
 
 
 def percentile(predicted: Predictive, target: str, weights: Floats | None = None) -> float:
@@ -441,17 +423,6 @@ def percentile(predicted: Predictive, target: str, weights: Floats | None = None
     return float(np.sum((weight * rank)[known]) / np.sum(weight[known])) if known.any() else math.nan
 
 
-def informed(fitted: Fit, reading: ReadingFit) -> list[tuple[Component, list[str]]]:
-    """Return the components that targets inform, each with its parameters whose posterior is not the prior."""
-    rows = {row.name: row for row in fitted.rows_of(reading)}
-    found = []
-    for component in reading.components:
-        names = [n for n in component.prior.parameters if rows[n].informed]
-        if component.terms:
-            found.append((component, names))
-    return found
-
-
 # --------------------------------------------------------------------------------------------------------- all of them
 
 
@@ -470,8 +441,10 @@ def diagnose(fitted: Fit, predicted: Predictive | None, *, full: bool = False) -
     profiles: list[Profile] = []
     collinear: list[Collinearity] = []
     several: list[tuple[Mode, ...]] = []
-    for component, names in informed(fitted, fitted.readings[fitted.default]):
-        found, indices = likelihood_shape(component, names)
+    reading = fitted.readings[fitted.default]
+    informed = {row.name for row in fitted.rows_of(reading) if row.informed}
+    for component in (component for component in reading.components if component.terms):
+        found, indices = likelihood_shape(component, [n for n in component.prior.parameters if n in informed])
         profiles += found
         collinear += indices
         if len(hills := modes(component)) > 1:
@@ -482,11 +455,19 @@ def diagnose(fitted: Fit, predicted: Predictive | None, *, full: bool = False) -
     return Diagnostics(tuple(profiles), tuple(collinear), tuple(several), tuple(left_out))
 
 
+def refitted(fitted: Fit, *targets: str, known: Fit | None = None) -> tuple[Fit, Fit]:
+    """Calibrate without some targets; return the fit, and that truncated, with simulated studies. Raises ConfigError.
+
+    ``known`` : as for `fit`.
+    """
+    others = fit(fitted.config, without(fitted, *targets), overrides=fitted.overrides, known=known)
+    return others, feasibility.truncate(others, REFITTED, studies=feasibility.STUDIES)
+
+
 def _fitted_anew(fitted: Fit, one: LeftOut) -> LeftOut:
     """Return the percentile of a target under a posterior that is searched without it."""
     try:
-        again = fit(fitted.config, without(fitted, one.target), overrides=fitted.overrides)
-        again = feasibility.truncate(again, REFITTED, studies=feasibility.STUDIES)
+        _, again = refitted(fitted, one.target)
     except ConfigError as refusal:
         return replace(one, why=str(refusal.problems[0]))
     predicted = predictive(again)

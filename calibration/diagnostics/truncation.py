@@ -46,32 +46,24 @@ def truncated(fitted: Fit, reading: ReadingFit | None = None) -> Mapping[str, Tr
     truncated.
     """
     readings = fitted.readings if reading is None else (reading,)
-    if all(
-        one.truncation is None or (one.truncation.share == 1.0 and not one.truncation.undefined) for one in readings
-    ):
+    looked_at = [one.truncation for one in readings if one.truncation is not None]
+    if all(one.share == 1.0 and not one.undefined for one in looked_at):
         return {}
     if reading is None:
         joint, alone = fitted.rows(), fitted.uncut.rows()
     else:
         place = next(i for i, one in enumerate(fitted.readings) if one is reading)
         joint, alone = fitted.rows_of(reading), fitted.uncut.rows_of(fitted.uncut.readings[place])
-    before = {row.name: row for row in alone}
-    found = {}
+    before, found = {row.name: row for row in alone}, {}
     for row in joint:
-        old, targets = before[row.name], _targets(readings, row.name)
+        old, components = before[row.name], [c for one in readings for c in one.components if row.name in c.prior.names]
+        targets = tuple(dict.fromkeys(n for c in components for t in c.looking_at(row.name) for n in t.targets))
+        without: CredibleInterval | None = old.posterior
+        distance = (row.middle - old.middle) / old.spread if old.spread > 0.0 else 0.0
         if _undefined(readings, row.name):
-            found[row.name] = Truncated(row.name, None, math.nan, row.posterior, targets)
-        else:
-            distance = (row.middle - old.middle) / old.spread if old.spread > 0.0 else 0.0
-            found[row.name] = Truncated(row.name, old.posterior, distance, row.posterior, targets)
+            without, distance = None, math.nan
+        found[row.name] = Truncated(row.name, without, distance, row.posterior, targets)
     return found
-
-
-def _targets(readings: tuple[ReadingFit, ...], name: str) -> tuple[str, ...]:
-    """Return the targets that look at a number."""
-    components = [c for one in readings for c in one.components if name in c.prior.names]
-    terms = [term for component in components for term in component.looking_at(name)]
-    return tuple(dict.fromkeys(target for term in terms for target in term.targets))
 
 
 def _undefined(readings: tuple[ReadingFit, ...], name: str) -> bool:

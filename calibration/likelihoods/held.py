@@ -38,8 +38,7 @@ Move = Mapping[str, float]
 def possible(experiment: Experiment, values: Mapping[str, Floats]) -> Possible:
     """Declare n parameter sets, ``values`` (n,) of each parameter in internal units; what is tiny counts as 0."""
     columns = {name: np.where(np.abs(column) < SMALLEST, 0.0, column).tolist() for name, column in values.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the experiment was declared
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):  # shown once already
         return declare_possible(experiment.config, columns, overrides=experiment.overrides)
 
 

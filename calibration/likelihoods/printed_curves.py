@@ -35,11 +35,17 @@ class PrintedCurves:
     landmarks: dict[str | None, list[Cut]] = field(default_factory=dict)
     medians: dict[str | None, OrderStatistic] = field(default_factory=dict)
     ids: dict[str | None, list[str]] = field(default_factory=dict)
-    sound: bool = True
+
+    def __post_init__(self) -> None:
+        self._before = len(self.problems.found)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was refused so far."""
+        return len(self.problems.found) == self._before
 
     def _wrong(self, entry: EvidenceEntry, allowed: str) -> None:
         wrong(self.problems, entry, allowed)
-        self.sound = False
 
     def _size(self, stratum: str | None) -> int:
         return sum(self.sizes.values()) if stratum is ALL else self.sizes[stratum]
@@ -55,7 +61,6 @@ class PrintedCurves:
             of = f"those of `where.{narrower}`" if narrower else f"population {statistic.population}"
             why = "only that of all treated, or of a stratum, is known"
             no_closed_form(self.problems, entry, f"{statistic.variable} of {of}", why)
-            self.sound = False
             return
         stratum = self._place(statistic.where.stratum)
         size = self._size(stratum)
@@ -70,10 +75,9 @@ class PrintedCurves:
         if statistic.record.point == "landmark":
             self._landmark(entry, stratum, size, float(statistic.time or 0.0))
             return
-        if statistic.estimator == "kaplan_meier_median_midpoint" and size % 2 == 0:
+        if statistic.record.midpoint and size % 2 == 0:
             why = f"of {size}, an even number, it is the middle of two deaths"
             no_closed_form(self.problems, entry, "the midpoint median", why)
-            self.sound = False
             return
         limits = entry.limits
         if limits is None:
@@ -93,7 +97,6 @@ class PrintedCurves:
         elif not alive:
             why = f"no count of {size} prints it, so someone was censored before"
             no_closed_form(self.problems, entry, "a censored curve", f"{why} (or name the count it stands for: {here})")
-            self.sound = False
         self.landmarks.setdefault(stratum, []).append(Cut(time, tuple(sorted(size - count for count in alive))))
         self.ids.setdefault(stratum, []).append(entry.id)
         if stratum is ALL and len({cut.time for cut in self.landmarks[ALL]}) > 1:
@@ -110,7 +113,6 @@ class PrintedCurves:
         if time >= self.follow_up:
             why = f"patients are censored before day {time:g}; complete follow-up ends at day {self.follow_up:g}"
             no_closed_form(self.problems, entry, "a censored curve", why)
-            self.sound = False
 
     def terms(self, curves: Mapping[str, SurvivalTerm]) -> Iterator[Term]:
         """Yield one term a stratum, or one for all where something was printed of all."""
@@ -152,4 +154,3 @@ class PrintedCurves:
         self.problems.add(
             f"evidence.entries.{names[0]}", MISSING, f"contradicts {listed(names[1:]) or 'itself'}: {why}"
         )
-        self.sound = False

@@ -134,8 +134,7 @@ def with_seed(experiment: Experiment, name: str, number: int = 0, **study: Any) 
     stream = stream_number(f"calibration.simulated.{name}")
     u = float(uniforms(int(config.get("seed", 0)), 0, number, stream, 0))
     container = {**config, "seed": int(u * 2.0**53), "study": {**config["study"], **study}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the experiment was declared
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):  # shown once already
         return declare(container, overrides=experiment.overrides)
 
 

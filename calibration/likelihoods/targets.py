@@ -173,34 +173,24 @@ class _Targets:
 
     def _known(self, entries: dict[str, EvidenceEntry]) -> None:
         """Refuse names in the calibration file that no fitted entry has, and notes that would have no effect."""
-        for key, given in (("left_out", self.declared.left_out), ("survivors", self.declared.survivors)):
-            for name in given:
-                here = f"{ROOT}.{key}.{name}"
-                if name not in entries:
-                    self.problems.unknown(here, name, entries, what="entry of the evidence")
-                elif entries[name].role != "fitted":
-                    self.problems.add(here, entries[name].role or entries[name].kind, "is no fitted target anyway")
-                elif key == "survivors" and statistic_of(entries[name]).record.point != "landmark":
-                    self.problems.add(here, statistic_of(entries[name]).estimator, "must be a kaplan_meier_landmark")
-                elif key == "survivors" and name in self.declared.left_out:
-                    self.problems.add(here, name, f"stands under {ROOT}.left_out too; keep one")
-        self._known_simulated(entries)
-
-    def _known_simulated(self, entries: dict[str, EvidenceEntry]) -> None:
+        declared = self.declared
+        places = {f"left_out.{name}": name for name in declared.left_out}
+        places |= {f"survivors.{name}": name for name in declared.survivors}
+        for term, given in declared.simulated.items():
+            places |= {f"simulated.{term}.targets.{name}": name for name in given.targets}
         owner: dict[str, str] = {}
-        for term, given in self.declared.simulated.items():
-            for name in given.targets:
-                here = f"{ROOT}.simulated.{term}.targets.{name}"
-                if name not in entries:
-                    self.problems.unknown(here, name, entries, what="entry of the evidence")
-                elif entries[name].role != "fitted":
-                    self.problems.add(here, entries[name].role or entries[name].kind, "is no fitted target")
-                elif name in self.declared.left_out or name in self.declared.survivors:
-                    other = "left_out" if name in self.declared.left_out else "survivors"
-                    self.problems.add(here, name, f"stands under {ROOT}.{other} too; keep one")
-                elif name in owner:
-                    self.problems.add(here, name, f"stands under {ROOT}.simulated.{owner[name]} too; keep one")
-                owner.setdefault(name, term)
+        for place, name in places.items():
+            here, key = f"{ROOT}.{place}", place.partition(".")[0]
+            above = owner.setdefault(name, place.partition(".targets.")[0] if key == "simulated" else key)
+            if name not in entries:
+                self.problems.unknown(here, name, entries, what="entry of the evidence")
+            elif entries[name].role != "fitted":
+                anyway = "" if key == "simulated" else " anyway"
+                self.problems.add(here, entries[name].role or entries[name].kind, f"is no fitted target{anyway}")
+            elif key == "survivors" and statistic_of(entries[name]).record.point != "landmark":
+                self.problems.add(here, statistic_of(entries[name]).estimator, "must be a kaplan_meier_landmark")
+            elif not place.startswith(f"{above}."):
+                self.problems.add(here, name, f"stands under {ROOT}.{above} too; keep one")
 
     # ---------------------------------------------------------------------------------------------- survival
 

@@ -6,21 +6,20 @@ evidence and probability of each, and its numbers; only where several were fitte
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-import numpy as np
 import xarray as xr
 
 from calibration.diagnostics.comparison import Comparison
-from calibration.output.results import described, units_of
+from calibration.output.columns import ENDS, Column, Variable, described, interval, variables
 from calibration.posterior.fit import Fit
-from calibration.samplers.summary import LEVELS
+from calibration.samplers.summary import Row
 
-_ENDS = ("lower", "median", "upper")
 ALONE = "calibration"
 """Name of the only side where nothing is compared."""
-
-DataColumn = tuple[tuple[str, ...], Any, str, str]
+CONVERGED = "ended before its stages ran out, and the random numbers move it little"
 
 
 def comparison_nodes(found: Comparison) -> dict[str, xr.Dataset]:
@@ -31,95 +30,72 @@ def comparison_nodes(found: Comparison) -> dict[str, xr.Dataset]:
     return nodes
 
 
-def labels(found: Comparison) -> list[str]:
-    """Return what the sides are called."""
-    return [name or ALONE for name in found.names]
+def _names(found: Comparison) -> tuple[list[str], str, str]:
+    return [name or ALONE for name in found.names], "choices of the model", "1"
 
 
 def _survival(found: Comparison) -> xr.Dataset:
     first = found.sides[0].survival
     one, each, at = ("alternative",), ("alternative", "group"), ("alternative", "group", "time")
     to = f"mean survival time within {first.restricted_to:g} days"
-    columns: dict[str, DataColumn] = {}
-    for level, (end, share) in enumerate(zip(_ENDS, LEVELS, strict=True)):
-        over = f"{100 * share:g} % quantile of draws"
+    columns: dict[str, Variable] = {}
+    for k, (end, level) in enumerate(ENDS.items()):
+        over = f"{100 * level:g} % quantile of draws"
         both = f"{over} of all alternatives, each weighing its probability"
         columns |= {
-            f"survival_{end}": (at, found.share[:, level], f"share alive, {over}", "1"),
-            f"averaged_survival_{end}": (at[1:], found.averaged_share[level], f"share alive, {both}", "1"),
-            f"restricted_mean_{end}": (each, found.mean[:, level], f"{to}, {over}", "d"),
-            f"averaged_restricted_mean_{end}": (each[1:], found.averaged_mean[level], f"{to}, {both}", "d"),
+            f"survival_{end}": (at, found.share[:, k], f"share alive, {over}", "1"),
+            f"averaged_survival_{end}": (at[1:], found.averaged_share[k], f"share alive, {both}", "1"),
+            f"restricted_mean_{end}": (each, found.mean[:, k], f"{to}, {over}", "d"),
+            f"averaged_restricted_mean_{end}": (each[1:], found.averaged_mean[k], f"{to}, {both}", "d"),
         }
     until = [found.informed[group] for group in first.groups]
+    last = "last time at which a fitted target looks at survival; 0: never"
     beyond = "whether it is beyond the last informative time: extrapolated by the family of hazards"
     columns |= {
-        "last_informative_time": (
-            each[1:],
-            until,
-            "last time at which a fitted target looks at survival; 0: never",
-            "d",
-        ),
+        "last_informative_time": (each[1:], until, last, "d"),
         "extrapolated": (at[1:], found.extrapolated, beyond, "1"),
         "restricted_mean_extrapolated": (each[1:], found.mean_extrapolated, beyond, "1"),
         "probability": (one, found.probabilities, "probability after the data", "1"),
         "closed_form": (one, [side.survival.closed for side in found.sides], "whether by closed forms", "1"),
     }
-    coordinates = {
-        "alternative": (labels(found), "choices of the model"),
-        "group": (first.groups, "group of patients"),
-    }
-    dataset = described(columns, **coordinates)
-    return dataset.assign_coords(time=("time", first.times, {"long_name": "time since entry", "units": "d"}))
+    groups, times = (first.groups, "group of patients", "1"), (first.times, "time since entry", "d")
+    return described(columns, alternative=_names(found), group=groups, time=times)
 
 
 def _alternatives(found: Comparison) -> xr.Dataset:
-    names = found.differing
-    rows = [{row.name: row for row in side.rows} for side in found.sides]
-    units = units_of(found.sides[0].fitted)
-    each, of = ("alternative",), ("alternative", "parameter")
+    names, units = found.differing, found.sides[0].fitted.units
+    numbers = [{row.name: row for row in side.rows} for side in found.sides]
+    possible = "share of the posterior that the model can produce, least of the readings"
+    error = "Monte-Carlo standard error of the log evidence, at most"
+    sides = {
+        "log_evidence": Column("log_evidence", "log probability of all fitted targets, readings summed out"),
+        "log_evidence_standard_error": Column("log_evidence_error", error),
+        "possible_share": Column(lambda side: _possible(side.fitted), possible),
+        "converged": Column("fitted.converged", f"whether every search {CONVERGED}"),
+    }
+    quantiles = {
+        name: Column(partial(_values, names, column), column.long_name, column.units, "parameter")
+        for when in ("prior", "posterior")
+        for name, column in interval(when, when, f"the {when}").items()
+    }
+    one = ("alternative",)
+    columns: dict[str, Variable] = {
+        "prior_probability": (one, found.weighing.probabilities(), "probability before the data", "1"),
+        "probability": (one, found.probabilities, "probability after the data", "1"),
+        **variables("alternative", found.sides, sides),
+        "unit": (("parameter",), [units.get(name, "1") for name in names], "unit of the quantiles", ""),
+        **variables("alternative", numbers, quantiles),
+    }
+    said = "number that differs between alternatives; it may mean another thing under each"
+    return described(columns, alternative=_names(found), parameter=(names, said, "1"))
 
-    def quantiles(when: str, end: str) -> Any:
-        return [
-            [getattr(getattr(side[name], when), end) if name in side else np.nan for name in names] for side in rows
-        ]
 
-    columns: dict[str, DataColumn] = {
-        "prior_probability": (each, found.weighing.probabilities(), "probability before the data", "1"),
-        "probability": (each, found.probabilities, "probability after the data", "1"),
-        "log_evidence": (
-            each, [side.log_evidence for side in found.sides],
-            "log probability of all fitted targets, readings summed out", "1",
-        ),
-        "log_evidence_standard_error": (
-            each, [side.log_evidence_error for side in found.sides],
-            "Monte-Carlo standard error of the log evidence, at most", "1",
-        ),
-        "possible_share": (
-            each, [_possible(side.fitted) for side in found.sides],
-            "share of the posterior that the model can produce, least of the readings", "1",
-        ),
-        "converged": (
-            each, [all(reading.converged for reading in side.fitted.readings) for side in found.sides],
-            "whether every search ended before its stages ran out, and the random numbers move it little", "1",
-        ),
-        "unit": (of[1:], [units.get(name, "1") for name in names], "unit of the quantiles", ""),
-    }  # fmt: skip
-    for when in ("prior", "posterior"):
-        for end, share in zip(_ENDS, LEVELS, strict=True):
-            columns[f"{when}_{end}"] = (
-                of,
-                quantiles(when, end),
-                f"{100 * share:g} % quantile of the {when}",
-                "see unit",
-            )
-    return described(
-        columns,
-        alternative=(labels(found), "choices of the model"),
-        parameter=(names, "number that differs between alternatives; it may mean another thing under each"),
-    )
+def _values(names: Sequence[str], column: Column, rows: Mapping[str, Row]) -> list[float]:
+    """Return what a column says of each number of one side; NaN of those that it has not."""
+    return [column.value(rows[name]) if name in rows else math.nan for name in names]
 
 
 def _possible(fitted: Fit) -> float:
     return min(
-        (reading.truncation.share for reading in fitted.readings if reading.truncation is not None), default=np.nan
+        (reading.truncation.share for reading in fitted.readings if reading.truncation is not None), default=math.nan
     )

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from calibration.diagnostics.calibrated import Calibrated
 from calibration.diagnostics.comparison import Comparison
 from calibration.output.report import ASSUMPTION
 from calibration.posterior.draws import Draws
@@ -162,26 +163,23 @@ def simulated(fitted: Fit, posterior: Draws) -> xr.DataTree:
     return tree_of(reading.experiment, DeclaredDraws(numbers, (experiment,), numbers, {}), brought)
 
 
-def write(
-    folder: Path,
-    fitted: Fit,
-    rows: list[Row],
-    prior: Draws,
-    posterior: Draws,
-    units: dict[str, str],
-    tree: xr.DataTree,
-    compared: Comparison,
-) -> dict[str, str]:
-    """Write all figures into a folder; return what each file shows. ``tree``: the targets, as of a simulation."""
-    figures.save(parameters(rows, prior, posterior, units), folder / PARAMETERS)
-    figures.save(survival(fitted, posterior, tree, compared.informed), folder / SURVIVAL)
-    figures.save(figures.targets(tree), folder / TARGETS)
+def write(folder: Path, found: Calibrated, tree: xr.DataTree) -> dict[str, str]:
+    """Write all figures of a calibration and its tree into a folder; return what each file shows."""
+    fitted, compared = found.fitted, found.compared
     shown = {
-        PARAMETERS: "densities before and after the data",
-        SURVIVAL: "survival of draws of the posterior, and reported",
-        TARGETS: "percentile of every reported value",
+        PARAMETERS: (
+            parameters(fitted.rows(), found.prior, found.posterior, fitted.units),
+            "densities before and after the data",
+        ),
+        SURVIVAL: (
+            survival(fitted, found.posterior, tree, compared.informed),
+            "survival of draws of the posterior, and reported",
+        ),
+        TARGETS: (figures.targets(tree), "percentile of every reported value"),
     }
     if len(compared.sides) > 1:
-        figures.save(alternatives(compared), folder / ALTERNATIVES)
-        shown[ALTERNATIVES] = f"survival by {', '.join(compared.sides[0].combination.chosen)}, side by side"
-    return shown
+        what = ", ".join(compared.sides[0].combination.chosen)
+        shown[ALTERNATIVES] = alternatives(compared), f"survival by {what}, side by side"
+    for name, (figure, _) in shown.items():
+        figures.save(figure, folder / name)
+    return {name: said for name, (_, said) in shown.items()}

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from calibration.diagnostics.truncation import Truncated, truncated
-from calibration.output.results import varied
 from calibration.posterior import feasibility
 from calibration.posterior.choices import taken
 from calibration.posterior.draws import Draws
@@ -53,10 +52,9 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
     base = {key: value for key, value in copy.deepcopy(dict(fitted.config["parameters"])).items() if key not in KEYS}
     points = _points(fitted, default)
     under = {}
-    for reading in fitted.readings if varied(fitted) else ():
+    for reading in fitted.readings if fitted.varied else ():
         others = {path: said for path, said in _points(fitted, reading).items() if said != points[path]}
-        name = "+".join(reading.chosen[question] for question in varied(fitted))
-        under[name] = _with_published(_nested(others), others, base)
+        under[fitted.name_of(reading)] = _with_published(_nested(others), others, base)
     head: Nested = {"start": start} if start else {}
     head["posterior"] = draws
     head[CALIBRATED_ON] = _origin(fitted, default)
@@ -69,8 +67,7 @@ def parameters_of(fitted: Fit, *, start: str | None, draws: str) -> Nested:
 
 def _origin(fitted: Fit, reading: ReadingFit) -> Nested:
     """Return what the calibration was of: names of cohort and evidence, and the targets that it fitted as printed."""
-    names = {name for component in reading.components for name in component.targets}
-    targets = {entry.id: entry.printed for entry in fitted.evidence.entries if entry.id in names}
+    targets = {entry.id: entry.printed for entry in fitted.evidence.entries if entry.id in reading.targets}
     return {"cohort": reading.experiment.name, "evidence": fitted.evidence.name, "targets": targets}
 
 
@@ -80,7 +77,7 @@ def draws_table(fitted: Fit, draws: Draws, n: int = DRAWS) -> str:
     Times are days. Nine significant digits.
     """
     paths = [path for path in _leaves(fitted) if path in draws.values]
-    questions = varied(fitted)
+    questions = fitted.varied
     rows: list[list[str]] = [[*(READING + question for question in questions), *paths]]
     for i in range(min(n, draws.size)):
         chosen = fitted.readings[int(draws.reading[i])].chosen
@@ -91,7 +88,7 @@ def draws_table(fitted: Fit, draws: Draws, n: int = DRAWS) -> str:
 
 def _leaves(fitted: Fit) -> Iterator[str]:
     """Yield the calibrated parameters of the model, in declared order."""
-    parameters = {path for r in fitted.readings for c in r.components for path in c.prior.parameters}
+    parameters = {path for reading in fitted.readings for path in reading.parameters}
     yield from (path for path in fitted.readings[fitted.default].experiment.parameters if path in parameters)
 
 

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from calibration.diagnostics.blocks import BlockCheck
+from calibration.diagnostics.calibrated import Calibrated
 from calibration.diagnostics.comparison import Comparison
 from calibration.diagnostics.identifiability import COLLINEAR, Diagnostics
 from calibration.diagnostics.sensitivity import pressed, sensitivities
 from calibration.diagnostics.truncation import MUCH, Truncated, conflict, truncated
 from calibration.diagnostics.wider import Wider
 from calibration.likelihoods.simulated import LARGEST_ERROR, LARGEST_SHIFT, Simulated
+from calibration.output.columns import aligned, figure, shown
 from calibration.posterior import feasibility
 from calibration.posterior.choices import taken
 from calibration.posterior.fit import Fit
@@ -47,6 +49,16 @@ def report(fitted: Fit) -> str:
     return "\n\n".join(text for part in parts if (text := "\n".join(part))) + "\n"
 
 
+def diagnosis(found: Calibrated) -> Iterator[str]:
+    """Yield a section for each diagnostic beside comparison and prediction."""
+    if found.identified is not None:
+        yield diagnosed(found.identified)
+    if found.blocks:
+        yield blocks_checked(found.blocks)
+    if found.wider:
+        yield widened(found.wider)
+
+
 def joint(predicted: Predictive) -> str:
     """Return what the joint check found, in a sentence or two."""
     found = [f"{each.what} ({len(each.targets)}) p = {_chance(each.p, each.p_error)}" for each in predicted.joint]
@@ -63,15 +75,15 @@ def diagnosed(found: Diagnostics) -> str:
         lines.append(f"Likelihood alone, without the prior: {said}")
     width = max((len(one.parameter) for one in found.profiles), default=0)
     for one in found.profiles:
-        low, high = ("open" if math.isinf(end) else _figure(end) for end in (one.lower, one.upper))
-        lines.append(f"  {one.parameter.ljust(width)}  {_figure(one.best)} ({low}–{high})")
+        low, high = ("open" if math.isinf(end) else figure(end) for end in (one.lower, one.upper))
+        lines.append(f"  {one.parameter.ljust(width)}  {figure(one.best)} ({low}–{high})")
     for index in found.collinear:
         much = " and more: they make up for each other" if index.index >= COLLINEAR else ""
-        lines += _wrapped(f"Collinearity index {_figure(index.index)} of {', '.join(index.parameters)} (from 10{much})")
+        lines += _wrapped(f"Collinearity index {figure(index.index)} of {', '.join(index.parameters)} (from 10{much})")
     for hills in found.modes:
         lines += _wrapped("SEVERAL MODES: the posterior has separate places; its median may lie in none of them")
         for hill in hills:
-            values = ", ".join(f"{name} {_figure(value)}" for name, value in hill.values.items())
+            values = ", ".join(f"{name} {figure(value)}" for name, value in hill.values.items())
             lines += _wrapped(f"  {100 * hill.mass:.0f} % around {values}")
     if not found.modes:
         lines.append("One mode")
@@ -110,8 +122,8 @@ def _share(value: float) -> str:
 def widened(rows: Sequence[Wider]) -> str:
     """Return the posterior under the declared priors beside that under priors twice as wide."""
     cells = [("median (95 %)", "declared priors", "twice as wide")]
-    cells += [(row.name, _shown(row.declared), _shown(row.wider)) for row in rows]
-    return "\n".join(_aligned(cells)) + "\n"
+    cells += [(row.name, shown(row.declared), shown(row.wider)) for row in rows]
+    return "\n".join(aligned(cells)) + "\n"
 
 
 def compared(found: Comparison) -> str:
@@ -134,8 +146,8 @@ def _survival(found: Comparison) -> Iterator[str]:
             lines.append((f"{group}, {_time(time)}{mark}", *(_shares(each[:, g, t]) for each in share)))
         mark = EXTRAPOLATED if found.mean_extrapolated[g] else ""
         what = f"{group}, mean days within {_time(first.restricted_to)}{mark}"
-        lines.append((what, *(_shown(CredibleInterval(*each[:, g])) for each in mean)))
-    yield from _aligned(lines)
+        lines.append((what, *(shown(CredibleInterval(*each[:, g])) for each in mean)))
+    yield from aligned(lines)
     if not first.closed:
         yield from _wrapped(f"Survival is that of {len(first.share)} draws, simulated")
     if found.extrapolated.any() or found.mean_extrapolated.any():
@@ -153,7 +165,7 @@ def _alternatives(found: Comparison) -> Iterator[str]:
     yield f"Side by side: {', '.join(found.sides[0].combination.chosen)}"
     for side, before, after in zip(found.sides, found.weighing.probabilities(), found.probabilities, strict=True):
         evidence = f"log evidence {side.log_evidence:.2f} ± {side.log_evidence_error:.2f}"
-        unsure = "" if all(reading.converged for reading in side.fitted.readings) else "; NOT CONVERGED"
+        unsure = "" if side.fitted.converged else "; NOT CONVERGED"
         yield f"{side.combination.name}: {evidence}, probability {before:.2f} before, {after:.2f} after{unsure}"
     if not found.differing:
         return
@@ -161,8 +173,8 @@ def _alternatives(found: Comparison) -> Iterator[str]:
     lines = [("times in days; median (95 %)", *found.names)]
     rows = [{row.name: row for row in side.rows} for side in found.sides]
     for name in found.differing:
-        lines.append((name, *(_shown(side[name].posterior) if name in side else "" for side in rows)))
-    yield from _aligned(lines)
+        lines.append((name, *(shown(side[name].posterior) if name in side else "" for side in rows)))
+    yield from aligned(lines)
     yield from _wrapped(
         "A number may mean another thing under another alternative, such as a shape; survival always means the same"
     )
@@ -189,25 +201,16 @@ def _shares(quantiles: Floats) -> str:
     return f"{median:.3f} ({lower:.3f}–{upper:.3f})"
 
 
-def _aligned(lines: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as they must be, the first to the left, a rule beneath the head."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for number, (name, *others) in enumerate(lines):
-        yield "  ".join([name.ljust(widths[0]), *(o.rjust(w) for o, w in zip(others, widths[1:], strict=True))])
-        if number == 0:
-            yield "─" * (sum(widths) + 2 * (len(widths) - 1))
-
-
 def _chance(p: float, error: float) -> str:
     return f"{p:.2f} ± {error:.1g}" if error > 0.0 else f"{p:.2f}"
 
 
 def _columns(rows: Sequence[Row], truncation: Mapping[str, Truncated]) -> Iterator[str]:
     marks = {name: TRUNCATED if one.much else "" for name, one in truncation.items()}
-    after = [marks.get(row.name, "") + _shown(row.posterior) for row in rows]
-    cells = [(row.name, _shown(row.prior), a, _contraction(row)) for row, a in zip(rows, after, strict=True)]
+    after = [marks.get(row.name, "") + shown(row.posterior) for row in rows]
+    cells = [(row.name, shown(row.prior), a, _contraction(row)) for row, a in zip(rows, after, strict=True)]
     cells.insert(0, ("times in days; median (95 %)", "prior", "posterior", "contraction"))
-    yield from _aligned(cells)
+    yield from aligned(cells)
     yield "contraction: 1 − variance after/before, on a scale where the prior is normal"
     if any(not row.informed for row in rows):
         yield f"{ASSUMPTION}: the data say next to nothing; this is the prior"
@@ -259,10 +262,10 @@ def _truncated(fitted: Fit, truncation: Mapping[str, Truncated]) -> Iterator[str
     )
     cells = [("", "without", "with", "distance")]
     for one in much:
-        without = "not defined" if one.without is None else _shown(one.without)
+        without = "not defined" if one.without is None else shown(one.without)
         distance = "" if math.isnan(one.distance) else f"{one.distance:+.2f}".replace("-", "−")
-        cells.append((one.name, without, _shown(one.joint), distance))
-    yield from _aligned(cells)
+        cells.append((one.name, without, shown(one.joint), distance))
+    yield from aligned(cells)
     yield from _wrapped(conflict(much))
     undefined = {
         name: s for r in fitted.readings if r.truncation is not None for name, s in r.truncation.undefined.items()
@@ -281,7 +284,7 @@ def _alarms(fitted: Fit) -> Iterator[str]:
         days = " d" if reading.kinds.get(one.name) == "time" else ""
         yield from _wrapped(
             f"PRESSED AGAINST A BOUND: {one.name}, {100 * one.share:.0f} % of the posterior lies close to "
-            f"{_figure(one.bound)}{days}, where its prior, or the model, ends"
+            f"{figure(one.bound)}{days}, where its prior, or the model, ends"
         )
     said: dict[str, list[str]] = {}
     for name, answer in sensitivities(reading).items():
@@ -292,8 +295,7 @@ def _alarms(fitted: Fit) -> Iterator[str]:
 
 
 def _targets(fitted: Fit) -> Iterator[str]:
-    names = dict.fromkeys(name for c in fitted.readings[0].components for name in c.targets)
-    yield from _wrapped(f"Fitted: {', '.join(sorted(names))}")
+    yield from _wrapped(f"Fitted: {', '.join(sorted(fitted.readings[0].targets))}")
     for name, reason in fitted.declared.left_out.items():
         yield from _wrapped(f"Left out: {name}, {reason}")
     others = [e.id for e in fitted.evidence.entries if e.role not in (None, "fitted")]
@@ -307,7 +309,7 @@ def _targets(fitted: Fit) -> Iterator[str]:
 
 
 def _search(fitted: Fit) -> Iterator[str]:
-    least = min(c.draws.effective_size for reading in fitted.readings for c in reading.components if c.terms)
+    least = min(reading.effective_size for reading in fitted.readings)
     yield f"Importance sampling: effective size at least {least:,.0f}"
     components = [c for reading in fitted.readings for c in reading.components]
     if not all(c.draws.converged for c in components):
@@ -329,20 +331,6 @@ def _search(fitted: Fit) -> Iterator[str]:
     if not all(error.converged for _, error in simulated.values()):
         cure = "raise replicates or recombined under calibration.simulated, or its tolerances"
         yield from _wrapped(f"NOT CONVERGED: they must be below {LARGEST_SHIFT:g} and {LARGEST_ERROR:g}; {cure}")
-
-
-def _shown(interval: CredibleInterval) -> str:
-    return f"{_figure(interval.median)} ({_figure(interval.lower)}–{_figure(interval.upper)})"
-
-
-def _figure(value: float) -> str:
-    """Three significant digits: the third is about the Monte-Carlo error of an effective size of some thousands."""
-    if value == 0.0 or not math.isfinite(value):
-        return f"{value:g}"
-    if not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.3g}"
-    places = max(2 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:.{min(places, 4)}f}"
 
 
 def _wrapped(text: str) -> list[str]:

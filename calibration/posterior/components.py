@@ -102,6 +102,16 @@ def components(prior: Prior, terms: Sequence[Term]) -> Iterator[tuple[Prior, tup
         yield Prior(blocks), own
 
 
+def log_likelihood_of(prior: Prior, terms: Sequence[Term]) -> LogLikelihood:
+    """Return the log likelihood of terms, (n,), as a function of coordinates (n, d)."""
+
+    def log_likelihood(z: Floats) -> Floats:
+        sets = prior.parameter_sets(z)
+        return np.asarray(sum(term.log_density(sets) for term in terms))
+
+    return log_likelihood
+
+
 def searched(
     prior: Prior,
     terms: tuple[Term, ...],
@@ -117,10 +127,7 @@ def searched(
         z = prior.draw(n, seed=seed, stream=stream)
         return Component(prior, (), WeightedDraws(z, np.full(n, 1.0 / n), np.zeros(n), 0.0, n, 0, True), z)
 
-    def log_likelihood(z: Floats) -> Floats:
-        sets = prior.parameter_sets(z)
-        return np.asarray(sum(term.log_density(sets) for term in terms))
-
+    log_likelihood = log_likelihood_of(prior, terms)
     settings = {name: getattr(search, name) for name in ("initial", "step", "draws", "stages", "batch")}
     if any(isinstance(term, Simulated) for term in terms):  # each point costs milliseconds
         for name, each in (("initial", PRIOR_DRAWS), ("step", STAGE_DRAWS)):

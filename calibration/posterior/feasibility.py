@@ -26,7 +26,6 @@ from calibration.posterior.draws import allotted
 from calibration.posterior.feasible import Truncation
 from calibration.posterior.fit import Fit, ReadingFit
 from calibration.schema import ROOT
-from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import ConfigError, DeclarationWarning, Problem
 from simulator.experiment.batches import declare_possible
 from simulator.experiment.schema import Experiment
@@ -102,8 +101,7 @@ def truncate(
         If the model can produce none of the draws, or too few to find n of them.
     """
     works = [_Work(reading, studies, processors(threads)) for reading in fitted.readings]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the cohort was declared
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):  # shown when the cohort was declared
         for work in works:
             work.look_at_prior()
         for number in range(MOST_BATCHES):
@@ -134,10 +132,7 @@ class _Work:
         self.undefined: dict[str, float] = {}
         self.coordinates: list[list[Floats]] = []
         self.simulated: list[Floats] = []
-        experiment = reading.experiment
-        paths = [path for component in reading.components for path in component.prior.parameters]
-        group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
-        self.config = {**experiment.config, GROUP: published_with(group, paths)}
+        self.config = reading.config
 
     @property
     def size(self) -> int:
@@ -180,11 +175,8 @@ class _Work:
 
         ``simulated``: of this many draws, the first, studies are simulated.
         """
-        values: dict[str, Floats] = {}
-        for component, scores in zip(self.reading.components, z, strict=True):
-            sets = component.prior.parameter_sets(scores)
-            values |= {path: sets[path] for path in component.prior.parameters}
-        n = len(z[0])
+        numbers, n = self.reading.values_at(z), len(z[0])
+        values = {path: numbers[path] for path in self.reading.parameters}
 
         def work(rows: range) -> tuple[tuple[int, ...], Floats, list[str]]:
             some = {path: column[rows.start : rows.stop].tolist() for path, column in values.items()}

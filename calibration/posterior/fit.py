@@ -26,11 +26,13 @@ from calibration.posterior.readings import prepare
 from calibration.priors.parameters import Alternatives, Prior, normal_scores
 from calibration.samplers.imis import LogLikelihood, resampled
 from calibration.samplers.summary import Row, row
+from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import ConfigError, DeclarationWarning, Problem
 from simulator.evidence.evidence import EvidenceFile
 from simulator.experiment.schema import Experiment
 from simulator.running.workers import processors
 from simulator.tables import Floats
+from simulator.units import DIMENSIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,28 @@ class ReadingFit:
     def converged(self) -> bool:
         """Whether all components have converged."""
         return all(component.converged for component in self.components)
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Ids of the targets that are fitted."""
+        return tuple(dict.fromkeys(name for component in self.components for name in component.targets))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the model's parameters that have a prior."""
+        return tuple(path for component in self.components for path in component.prior.parameters)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Configuration in which a draw's parameters are declared: its published study has what the draw has."""
+        config = self.experiment.config
+        group = {key: value for key, value in config[GROUP].items() if key not in KEYS}
+        return {**config, GROUP: published_with(group, self.parameters)}
+
+    @property
+    def effective_size(self) -> float:
+        """Least effective size of the components that a target informs; NaN without any."""
+        return min((c.draws.effective_size for c in self.components if c.terms), default=math.nan)
 
     @cached_property
     def summed(self) -> list[Summed]:
@@ -116,10 +140,14 @@ class ReadingFit:
 
     def draws(self, n: int) -> dict[str, Floats]:
         """Return n equally weighted draws of every number, (n,) each, dependence between parameters kept."""
-        out: dict[str, Floats] = {}
-        for component, z in zip(self.components, self.coordinates(n), strict=True):
-            out |= component.prior.parameter_sets(z).values
-        return out
+        return self.values_at(self.coordinates(n))
+
+    def values_at(self, coordinates: Sequence[Floats]) -> dict[str, Floats]:
+        """Return every number, (n,) each, at coordinates (n, d) of each component."""
+        values: dict[str, Floats] = {}
+        for component, z in zip(self.components, coordinates, strict=True):
+            values |= component.prior.parameter_sets(z).values
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +176,31 @@ class Fit:
     def probabilities(self) -> Floats:
         """Posterior probability of each reading."""
         return self.alternatives.probabilities([reading.log_evidence for reading in self.readings])
+
+    @property
+    def converged(self) -> bool:
+        """Whether all readings have converged."""
+        return all(reading.converged for reading in self.readings)
+
+    @property
+    def varied(self) -> list[str]:
+        """Questions whose answers are part of a draw."""
+        return [question for question in self.declared.readings if question in self.readings[0].chosen]
+
+    def name_of(self, reading: ReadingFit) -> str:
+        """Return the name of a reading: its answers to what varies; empty where nothing does."""
+        return "+".join(reading.chosen[question] for question in self.varied)
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """Unit of every number that is not plain."""
+        units: dict[str, str] = {}
+        for reading in self.readings:
+            for component in reading.components:
+                for block in component.prior.blocks:
+                    unit = DIMENSIONS[reading.kinds.get(block.parameters[0], "real")].unit
+                    units |= {name: unit for name in block.names if not name.endswith("(between)")}
+        return units
 
     @property
     def uncut(self) -> Fit:
@@ -205,8 +258,8 @@ def fit(
             if (prior, terms) not in there:
                 asked = (one.experiment.config, declared, alternatives, prior.names)
                 wanted.append(_Search(prior, terms, None if journal is None else partial(journal.remembered, asked)))
-    with warnings.catch_warnings():  # here, since threads share what is ignored
-        warnings.simplefilter("ignore", DeclarationWarning)
+    # Here, since threads share what is ignored.
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
         for component in _side_by_side(wanted, declared.search, seed, processors(threads)):
             made.append(component)
             if progress is not None and component.terms:

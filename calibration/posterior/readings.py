@@ -146,8 +146,8 @@ def _prepared(
 ) -> PreparedReading:
     """Return prior and likelihood under one reading, or refuse with everything that is wrong."""
     study = {**container["study"], "reading": list(alternatives.values()) or None}
-    with warnings.catch_warnings():  # of a reading that nobody chose: what is inert in it is no news
-        warnings.simplefilter("ignore", DeclarationWarning)
+    # Of a reading that nobody chose: what is inert in it is no news.
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
         experiment = declare({**container, "study": study}, overrides=overrides)
         keys, wrong = schema.expanded(declared, experiment.parameters)
         paths = [path for paths in keys.values() for path in paths]

@@ -20,7 +20,6 @@ def informed_until(fitted: Fit, groups: Sequence[str]) -> dict[str, float]:
     (``all``, strata, arms).
     """
     reading = fitted.readings[fitted.default]
-    names = {name for component in reading.components for name in component.targets}
     others = tuple(role for role in INFORMING if role != "fitted")
-    informing = [e for e in reading.experiment.selection.targets if e.id in names or e.role in others]
+    informing = [e for e in reading.experiment.selection.targets if e.id in reading.targets or e.role in others]
     return last_looks([look for entry in informing if (look := look_of(entry)) is not None], groups)

@@ -72,7 +72,7 @@ def predictive(fitted: Fit) -> Predictive | None:
     if n == 0:
         return None
     simulated = np.stack([truncations[r].simulated[k] for r, k in zip(reading[:n], place[:n], strict=True)])
-    used = {name for component in fitted.readings[0].components for name in component.targets}
+    used = fitted.readings[0].targets
     entries = tuple([_as_used(e, used) for e in one.experiment.selection.targets] for one in fitted.readings)
     return Predictive(reading[:n], simulated, entries, tuple(_joint(simulated, reading[:n], entries)))
 

@@ -16,7 +16,6 @@ from calibration.likelihoods.closed_forms import ClosedForms, NoClosedForm, Surv
 from calibration.posterior.draws import Draws
 from calibration.posterior.fit import Fit, ReadingFit
 from calibration.priors.parameters import ParameterSets
-from simulator.configuration.draws import GROUP, KEYS, published_with
 from simulator.errors import DeclarationWarning
 from simulator.experiment.batches import declare_possible
 from simulator.experiment.schema import Experiment
@@ -102,8 +101,7 @@ def _closed(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
 
 def _curves(reading: ReadingFit) -> dict[str, SurvivalOf]:
     """Return the closed curve of each stratum. Raises NoClosedForm."""
-    calibrated = [path for component in reading.components for path in component.prior.parameters]
-    return ClosedForms(reading.experiment, frozenset(calibrated)).survival()
+    return ClosedForms(reading.experiment, frozenset(reading.parameters)).survival()
 
 
 def _simulated(fitted: Fit, draws: Draws, times: Floats, end: float) -> Survival:
@@ -140,14 +138,10 @@ def simulated_draws(
     be declared), and what each brings.
     """
     experiment = reading.experiment
-    paths = [path for component in reading.components for path in component.prior.parameters]
-    group = {key: value for key, value in experiment.config[GROUP].items() if key not in KEYS}
-    study = {**experiment.config["study"], "replicates": studies}
-    config = {**experiment.config, GROUP: published_with(group, paths), "study": study}
+    config = {**reading.config, "study": {**experiment.config["study"], "replicates": studies}}
     others = [text for text in experiment.overrides if not text.startswith("study.replicates=")]
-    values = {path: draws.values[path][chosen].tolist() for path in paths}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)  # shown when the cohort was declared
+    values = {path: draws.values[path][chosen].tolist() for path in reading.parameters}
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):  # shown when the cohort was declared
         found = declare_possible(config, values, overrides=others)
     if found.experiment is None:
         raise RuntimeError("no draw of the posterior can be produced, and all of them could")

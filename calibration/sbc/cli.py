@@ -39,8 +39,7 @@ Usage
 
   papers=200          simulated papers; the first are the same whatever their number
   draws=99            draws of each posterior
-  control=NAME        a wrong posterior on purpose: prior (ignores the data), gaussian (normal approximation of
-                      medians and landmarks of survival); the checks must fail
+  control=prior       a wrong posterior on purpose, the prior, which ignores the data; the checks must fail
   false_alarm=0.001   probability that any check fails although all is well; also of the bounds of one coverage
   search.KEY=VALUE    how hard each paper is searched, as in the calibration file; the defaults are lighter
                       ({light})
@@ -57,7 +56,7 @@ class Settings(Declared):
 
     papers: int = Field(default=200, ge=10, le=1_000_000)
     draws: int = Field(default=99, ge=9, le=9_999)
-    control: Literal["prior", "gaussian"] | None = None
+    control: Literal["prior"] | None = None
     false_alarm: float = Field(default=0.001, gt=0.0, lt=0.5)
     search: Search = Field(default=Search(**LIGHT))
 
@@ -132,17 +131,7 @@ def check_and_write(prepared: Prepared, declared: Calibration, settings: Setting
         except KeyboardInterrupt:
             print(f"{progress.done:,} of {settings.papers:,} papers were done; nothing is written", file=sys.stderr)
             raise
-        result = verdict(
-            found.quantities,
-            found.rank,
-            found.position,
-            found.draws,
-            level=settings.false_alarm,
-            bounds=settings.false_alarm,
-            alternatives=found.readings,
-            true=found.reading,
-            shares=found.share,
-        )
+        result = verdict(found, settings.false_alarm)
         save(ranks_tree(found, result), folder / RESULTS)
     print(rank_report(found, result), end="")
     tell_files(folder, {RESULTS: f'ranks and checks: simulator.open_results("{(folder / RESULTS).as_posix()}")'})

@@ -23,12 +23,8 @@ from simulator.evidence.statistic import Statistic
 from simulator.study.estimators import counts, estimate, members
 from simulator.study.observe import StudyData
 
-
-@dataclass(frozen=True)
-class Printing:
-    """What an entry says instead: its ``keys``, None for those that it has no longer."""
-
-    keys: Mapping[str, Any]
+Keys = Mapping[str, Any]
+"""Keys that an entry of the evidence has instead, None for those that it has no longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +37,7 @@ class Printed:
     data: StudyData
     follow_up: float
 
-    def target(self, entry: EvidenceEntry, statistic: Statistic) -> Printing | None:
+    def target(self, entry: EvidenceEntry, statistic: Statistic) -> Keys | None:
         """Print a target with its statistic; None where the study says nothing of it.
 
         Raises
@@ -56,7 +52,7 @@ class Printed:
         if math.isnan(value):
             return None
         if entry.bound is not None and entry.reported is not None:
-            return Printing({"bound": "below" if value <= entry.reported else "above"})
+            return {"bound": "below" if value <= entry.reported else "above"}
         unit = entry.scaled(1.0)
         if statistic.closed_form == "curve" and statistic.record.point == "median":
             return self._median(statistic, value, unit, decimals, entry)
@@ -71,9 +67,9 @@ class Printed:
         if count is not None and entry.numerator is not None:
             sizes["numerator"] = int(count.count[0])
         figure = float(count.count[0]) if count is not None and entry.unit == "patients" else value / unit
-        return Printing({**_figure(figure, decimals), **sizes})
+        return {**_figure(figure, decimals), **sizes}
 
-    def _median(self, statistic: Statistic, value: float, unit: float, decimals: int, entry: EvidenceEntry) -> Printing:
+    def _median(self, statistic: Statistic, value: float, unit: float, decimals: int, entry: EvidenceEntry) -> Keys:
         """Print a median of ``value`` days in a unit of so many days, or that it is not reached."""
         step, limit = 10.0**-decimals * unit, self.follow_up
         if limit > 0.0:
@@ -83,16 +79,16 @@ class Printed:
         elif math.isinf(value):
             return self._not_reached_at_all()
         size = {"denominator": int(members(self.data, statistic).sum())} if entry.denominator is not None else {}
-        return Printing({**_figure(value / unit, decimals), **size})
+        return {**_figure(value / unit, decimals), **size}
 
-    def _not_reached_at_all(self) -> Printing:
+    def _not_reached_at_all(self) -> Keys:
         return self._not_reached(math.floor(float(self.data.end.max())), 0, "d")
 
     @staticmethod
-    def _not_reached(by: float, decimals: int, unit: str) -> Printing:
+    def _not_reached(by: float, decimals: int, unit: str) -> Keys:
         figure = _figure(by, decimals)
         printed = f"not reached by {figure['printed']} {unit}"
-        return Printing({**figure, "printed": printed, "unit": unit, "bound": "above", "denominator": None})
+        return {**figure, "printed": printed, "unit": unit, "bound": "above", "denominator": None}
 
 
 def _figure(figure: float, decimals: int) -> dict[str, Any]:

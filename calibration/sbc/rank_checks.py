@@ -10,12 +10,13 @@ kept to whatever the number of papers; χ² is the usual approximation, in bins 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special, stats
 
+from calibration.sbc.ranks import Ranks
 from simulator.tables import Flags, Floats, Integers
 
 BINS = 20
@@ -39,11 +40,6 @@ class Coverage:
     lower: float
     upper: float
     p_value: float
-
-    @property
-    def within(self) -> bool:
-        """Whether the share lies within the bounds."""
-        return self.lower <= self.share <= self.upper
 
 
 @dataclass(frozen=True)
@@ -70,13 +66,12 @@ class AlternativeCheck:
 class Verdict:
     """All checks of a study of ranks, at a family-wise false-alarm probability ``level`` (Bonferroni).
 
-    ``bounds``: false-alarm probability of the bounds of one coverage.
+    That is also the false-alarm probability of the bounds of one coverage.
     """
 
     quantities: tuple[QuantityChecks, ...]
     alternatives: tuple[AlternativeCheck, ...]
     level: float
-    bounds: float
 
     def checks(self) -> Iterator[tuple[str, float]]:
         """Yield the name and the p-value of every check."""
@@ -104,42 +99,27 @@ class Verdict:
         return not self.failed
 
 
-def verdict(
-    names: Sequence[str],
-    ranks: Integers,
-    positions: Floats,
-    draws: int,
-    *,
-    level: float,
-    bounds: float,
-    alternatives: Sequence[str] = (),
-    true: Integers | None = None,
-    shares: Floats | None = None,
-) -> Verdict:
-    """Return every check of a study.
+def verdict(found: Ranks, level: float) -> Verdict:
+    """Return every check of a study, at a family-wise false-alarm probability ``level``.
 
-    Parameters
-    ----------
-    names : of the quantities. ``ranks``, ``positions``: of every paper, (papers, quantities).
-    draws : L, number of draws that a rank is among.
-    level : family-wise false-alarm probability. ``bounds``: that of the bounds of one coverage.
-    alternatives : names of discrete alternatives of which one is true. ``true``: its number in every paper,
-        (papers,). ``shares``: of each among the draws, (papers, alternatives). Of two, one is checked.
+    Of two readings one is checked, since the other says the same.
     """
+    papers = found.papers
     quantities = tuple(
         QuantityChecks(
             name,
-            chi_square_p_value(ranks[:, q], draws),
-            ecdf_p_value(ranks[:, q], draws),
-            tuple(coverage(positions[:, q], of, bounds=bounds) for of in LEVELS),
+            chi_square_p_value(papers.rank[:, q], found.draws),
+            ecdf_p_value(papers.rank[:, q], found.draws),
+            tuple(coverage(papers.position[:, q], of, bounds=level) for of in LEVELS),
         )
-        for q, name in enumerate(names)
+        for q, name in enumerate(found.quantities)
     )
-    others = []
-    if true is not None and shares is not None and len(alternatives) > 1:
-        checked = range(1 if len(alternatives) == 2 else len(alternatives))
-        others = [alternative(alternatives[a], true == a, shares[:, a], draws) for a in checked]
-    return Verdict(quantities, tuple(others), level, bounds)
+    n = len(found.readings)
+    checked = () if n < 2 else found.readings[:1] if n == 2 else found.readings
+    others = tuple(
+        alternative(name, papers.reading == a, papers.share[:, a], found.draws) for a, name in enumerate(checked)
+    )
+    return Verdict(quantities, others, level)
 
 
 def chi_square_p_value(ranks: Integers, draws: int, bins: int = BINS) -> float:
@@ -147,24 +127,28 @@ def chi_square_p_value(ranks: Integers, draws: int, bins: int = BINS) -> float:
 
     1 where there are too few papers for two bins.
     """
-    n = len(ranks)
-    bins = min(bins, draws + 1, int(n // LEAST_EXPECTED))
-    if bins < 2:
+    n, values = len(ranks), draws + 1
+    bins = min(bins, values, int(n // LEAST_EXPECTED))
+    while bins >= 2:
+        sizes = np.array([len(part) for part in np.array_split(np.arange(values), bins)])
+        if n * sizes.min() / values >= LEAST_EXPECTED:
+            break
+        bins -= 1  # bins of different numbers of ranks
+    else:
         return 1.0
-    sizes = np.array([len(part) for part in np.array_split(np.arange(draws + 1), bins)])
-    while n * sizes.min() / (draws + 1) < LEAST_EXPECTED:  # bins of different numbers of ranks
-        bins -= 1
-        if bins < 2:
-            return 1.0
-        sizes = np.array([len(part) for part in np.array_split(np.arange(draws + 1), bins)])
     ends = np.cumsum(sizes)
     seen = np.bincount(np.searchsorted(ends, ranks, side="right"), minlength=bins)
-    return float(stats.chisquare(seen, n * sizes / (draws + 1)).pvalue)
+    return float(stats.chisquare(seen, n * sizes / values).pvalue)
 
 
 def points_of(draws: int) -> Integers:
     """Return the ranks at which ECDFs are looked at: all but the last, at which it is 1, or 100 of them."""
     return np.unique(np.linspace(0, draws - 1, min(draws, MOST_POINTS)).astype(np.int64))
+
+
+def uniform(draws: int) -> Floats:
+    """Return the share of ranks at most as great as each of `points_of` that is expected, (points,)."""
+    return np.asarray((points_of(draws) + 1) / (draws + 1))
 
 
 def ecdf(ranks: Integers, draws: int) -> Floats:
@@ -179,11 +163,9 @@ def ecdf_p_value(ranks: Integers, draws: int) -> float:
     binomial distribution function of that count (Säilynoja, Bürkner & Vehtari 2022, Statistics and Computing 32:32,
     section 2.2). Its distribution is computed by following the count from point to point.
     """
-    n, levels = len(ranks), (points_of(draws) + 1) / (draws + 1)
-    counts = np.rint(ecdf(ranks, draws) * n)
-    tails = np.minimum(stats.binom.cdf(counts, n, levels), stats.binom.sf(counts - 1, n, levels))
-    gamma = float(min(1.0, 2.0 * tails.min()))
-    bound = gamma * len(levels)
+    n = len(ranks)
+    gamma = float(_tails(np.rint(ecdf(ranks, draws) * n), n, draws).min())
+    bound = gamma * len(points_of(draws))
     return bound if bound < HOPELESS else _probability_of_leaving(n, draws, gamma, beyond=False)
 
 
@@ -200,11 +182,15 @@ def ecdf_band(n: int, draws: int, level: float) -> tuple[Floats, Floats]:
     return first / n, last / n
 
 
+def _tails(counts: Floats | Integers, n: int, draws: int) -> Floats:
+    """Return the two-sided tail of a count of n papers at each point, 2·min(F(k), 1 − F(k − 1)) but 1 at most."""
+    of = stats.binom(n, uniform(draws))
+    return np.asarray(np.minimum(2.0 * np.minimum(of.cdf(counts), of.sf(counts - 1)), 1.0))
+
+
 def _pointwise(n: int, draws: int, gamma: float, *, beyond: bool) -> tuple[Integers, Integers]:
     """Return the least and the greatest count at each point with a γ greater than this; ``beyond``: or as great."""
-    levels = (points_of(draws) + 1) / (draws + 1)
-    counts = np.arange(n + 1)[:, None]
-    tails = 2.0 * np.minimum(stats.binom.cdf(counts, n, levels), stats.binom.sf(counts - 1, n, levels)).clip(0.0, 0.5)
+    tails = _tails(np.arange(n + 1)[:, None], n, draws)
     inside = tails >= gamma * (1.0 - 1e-12) if beyond else tails > gamma * (1.0 + 1e-12)
     first = np.argmax(inside, axis=0)
     last = n - np.argmax(inside[::-1], axis=0)
@@ -220,10 +206,9 @@ def _probability_of_leaving(n: int, draws: int, gamma: float, *, beyond: bool) -
     first, last = _pointwise(n, draws, gamma, beyond=beyond)
     if np.any(first > last):
         return 1.0
-    levels = (points_of(draws) + 1) / (draws + 1)
     log_factorial = special.gammaln(np.arange(n + 1) + 1.0)
     at, mass, before = np.zeros(1, dtype=np.int64), np.ones(1), 0.0
-    for level, low, high in zip(levels.tolist(), first.tolist(), last.tolist(), strict=True):
+    for level, low, high in zip(uniform(draws).tolist(), first.tolist(), last.tolist(), strict=True):
         share = (level - before) / (1.0 - before)
         now = np.arange(low, high + 1)
         more, left = now[None, :] - at[:, None], n - at[:, None]
@@ -240,9 +225,10 @@ def coverage(positions: Floats, level: float, *, bounds: float) -> Coverage:
     """Return how often central intervals of a level hold the truth: positions (n,) within level/2 of one half."""
     n = len(positions)
     inside = int(np.sum(np.abs(positions - 0.5) < 0.5 * level))
-    low, high = stats.binom.ppf(0.5 * bounds, n, level), stats.binom.ppf(1.0 - 0.5 * bounds, n, level)
-    p_value = 2.0 * min(stats.binom.cdf(inside, n, level), stats.binom.sf(inside - 1, n, level))
-    return Coverage(level, inside / n, float(low) / n, float(high) / n, float(min(1.0, p_value)))
+    of = stats.binom(n, level)
+    low, high = of.ppf([0.5 * bounds, 1.0 - 0.5 * bounds]) / n
+    p_value = 2.0 * min(of.cdf(inside), of.sf(inside - 1))
+    return Coverage(level, inside / n, float(low), float(high), float(min(1.0, p_value)))
 
 
 def alternative(name: str, true: Flags, share: Floats, draws: int) -> AlternativeCheck:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from calibration.output.columns import aligned
 from calibration.sbc.rank_checks import Coverage, QuantityChecks, Verdict
 from calibration.sbc.ranks import Ranks
 
@@ -19,7 +20,7 @@ def rank_report(found: Ranks, verdict: Verdict) -> str:
         _papers(found),
         _table(verdict),
         _notes(verdict),
-        _readings(verdict, len(found.rank)),
+        _readings(verdict, len(found.papers.rank)),
         _search(found),
         _said(verdict),
     )
@@ -27,13 +28,15 @@ def rank_report(found: Ranks, verdict: Verdict) -> str:
 
 
 def _papers(found: Ranks) -> Iterator[str]:
-    yield f"{len(found.rank):,} simulated papers, truths drawn from the prior; ranks among {found.draws} draws each"
+    papers = found.papers
+    n = len(papers.rank)
+    yield f"{n:,} simulated papers, truths drawn from the prior; ranks among {found.draws} draws each"
     if found.control is not None:
         yield f"NEGATIVE CONTROL {found.control}: the posteriors are wrong on purpose, and checks must fail"
-    if found.redrawn.any():
-        share = found.redrawn.sum() / (found.redrawn.sum() + len(found.rank))
+    if papers.redrawn.any():
+        share = papers.redrawn.sum() / (papers.redrawn.sum() + n)
         yield f"{share:.0%} of draws of the prior were drawn again, since the model cannot produce them;"
-        yield f"  so were {np.mean(found.left_out):.0%} of those of the posteriors (mean of papers)"
+        yield f"  so were {np.mean(papers.left_out):.0%} of those of the posteriors (mean of papers)"
     yield ""
 
 
@@ -41,13 +44,7 @@ def _table(verdict: Verdict) -> Iterator[str]:
     levels = [interval.level for interval in verdict.quantities[0].coverage]
     rows = [("p-values; coverage (bounds)", "χ²", "ECDF", *(f"{level:.0%}" for level in levels))]
     rows += [_row(one, verdict.each) for one in verdict.quantities]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for number, (name, *others) in enumerate(rows):
-        yield "  ".join(
-            [name.ljust(widths[0]), *(o.rjust(w) for o, w in zip(others, widths[1:], strict=True))]
-        ).rstrip()
-        if number == 0:
-            yield "─" * (sum(widths) + 2 * len(widths) - 2)
+    yield from (line.rstrip() for line in aligned(rows))
 
 
 def _row(one: QuantityChecks, each: float) -> tuple[str, ...]:
@@ -66,7 +63,7 @@ def _covered(found: Coverage, each: float) -> str:
 
 
 def _notes(verdict: Verdict) -> Iterator[str]:
-    yield f"coverage: central intervals; exact binomial bounds, false-alarm probability {verdict.bounds:g} each"
+    yield f"coverage: central intervals; exact binomial bounds, false-alarm probability {verdict.level:g} each"
     n = len(list(verdict.checks()))
     yield f"{FAILS} fails: p < {verdict.each:.1g} = {verdict.level:g} over {n} checks (family-wise, Bonferroni)"
 
@@ -80,11 +77,11 @@ def _readings(verdict: Verdict, papers: int) -> Iterator[str]:
 
 def _search(found: Ranks) -> Iterator[str]:
     for number, name in enumerate(found.readings):
-        refused = float(np.mean(found.refused[:, number]))
+        refused = float(np.mean(found.papers.refused[:, number]))
         if refused > 0.0:
             yield f"{name}: {refused:.0%} of papers cannot have been printed so, and are not fitted under it"
-    yield f"Importance sampling: effective size at least {found.effective_size.min():,.0f}"
-    left = int(np.sum(~found.converged))
+    yield f"Importance sampling: effective size at least {found.papers.effective_size.min():,.0f}"
+    left = int(np.sum(~found.papers.converged))
     if left:
         yield f"NOT CONVERGED in {left:,} papers: raise search.initial, search.step or search.stages"
 

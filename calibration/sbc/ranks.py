@@ -17,68 +17,81 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from calibration.posterior.components import Component
 from calibration.posterior.fit import Fit, ReadingFit, fit
 from calibration.priors.parameters import ParameterSets
-from calibration.sbc.controls import CONTROLS
-from calibration.sbc.simulated_papers import Paper, SimulatedPapers, Truth
+from calibration.sbc.simulated_papers import SimulatedPapers, Truth
 from calibration.schema import ROOT, Calibration, Search
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.workers import in_order, processors
 from simulator.tables import Flags, Floats, Integers
 
+Control = Callable[[Component, Search, int], Component]
+"""From a component with its posterior, settings of the search, and a seed, to the component with a wrong posterior."""
 LOG_LIKELIHOOD = "log likelihood"
 MOST_TRIED = 50
 """Draws of a posterior that are tried for one that the model can produce."""
 
 
+def prior_only(component: Component, search: Search, seed: int) -> Component:
+    """Return the component with draws of its prior for its posterior, and a log evidence of 0: its data are ignored.
+
+    Ranks of parameters stay uniform; only the rank of the log likelihood shows it (Modrák et al. 2023).
+    """
+    n, draws = component.draws.n_prior, component.draws
+    alone = replace(
+        draws,
+        coordinates=draws.coordinates[:n],
+        weights=np.full(n, 1.0 / n),
+        log_likelihood=draws.log_likelihood[:n],
+        log_evidence=0.0,
+    )
+    return replace(component, draws=alone)
+
+
+CONTROLS: dict[str, Control] = {"prior": prior_only}
+"""Negative controls by name: what a check must find out."""
+
+
+class PaperRanks(NamedTuple):
+    """One paper; or n of them, with a leading dimension. q quantities, r readings.
+
+    ``rank`` (q,): draws below the truth. ``position`` (q,): (rank + uniform)/(draws + 1). ``truth`` (q,): times in
+    days. ``reading``: which is true. ``share`` (r,): of the draws. ``refused`` (r,): readings that cannot have printed
+    it. ``redrawn``: draws of the prior that the model could not produce. ``left_out``: share of draws of the posterior
+    that it could not. ``converged``, ``effective_size``: of the search, the least of its parts.
+    """
+
+    rank: Integers
+    position: Floats
+    truth: Floats
+    reading: Any
+    share: Floats
+    refused: Flags
+    redrawn: Any
+    left_out: Any
+    converged: Any
+    effective_size: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """n papers, q quantities (numbers with a prior, and the log likelihood, which is the last), r readings.
+    """Ranks among ``draws`` of each posterior; the last of the quantities is the log likelihood.
 
-    ``rank`` (n, q): draws below the truth, of ``draws``. ``position`` (n, q): (rank + uniform)/(draws + 1).
-    ``truth`` (n, q): times in days. ``reading`` (n,): which is true. ``share`` (n, r): of the draws. ``refused``
-    (n, r): readings that cannot have printed it. ``redrawn`` (n,): draws of the prior that the model could not
-    produce. ``left_out`` (n,): share of draws of the posterior that it could not. ``converged`` (n,),
-    ``effective_size`` (n,): of the search, the least of its parts. ``fitted``: the cohort itself, for its readings and
-    priors. ``control``: name of the negative control, if it is one.
+    ``fitted``: the cohort itself, for its readings and priors. ``control``: name of the negative control, if it is one.
     """
 
     quantities: tuple[str, ...]
     readings: tuple[str, ...]
     draws: int
-    rank: Integers
-    position: Floats
-    truth: Floats
-    reading: Integers
-    share: Floats
-    refused: Flags
-    redrawn: Integers
-    left_out: Floats
-    converged: Flags
-    effective_size: Floats
+    papers: PaperRanks
     fitted: Fit
     control: str | None
-
-
-@dataclass(frozen=True, eq=False)
-class RankedPapers:
-    """One paper's row of `Ranks`."""
-
-    rank: Integers
-    position: Floats
-    truth: Floats
-    reading: int
-    share: Floats
-    refused: Flags
-    redrawn: int
-    left_out: float
-    converged: bool
-    effective_size: float
 
 
 def ranks(
@@ -101,7 +114,7 @@ def ranks(
     papers : their number; the first are the same whatever it is.
     draws : of the posterior of each, L.
     search : settings of the search; those of ``declared`` if None.
-    control : name of a wrong posterior in place of the right one, one of `controls.CONTROLS`.
+    control : name of a wrong posterior in place of the right one, one of `CONTROLS`.
     threads : that work, see `workers.processors`; they change no bit.
     progress : is called with the number of papers that are done.
 
@@ -112,17 +125,15 @@ def ranks(
     """
     light = declared if search is None else declared.model_copy(update={"search": search})
     rows = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeclarationWarning)
+    with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
         fitted = fit(container, light, overrides=overrides)
         study = _Study(SimulatedPapers(fitted), draws, control)
         for done, (_, row) in enumerate(in_order(study.ranked, range(papers), processors(threads)), start=1):
             rows.append(row)
             if progress is not None:
                 progress(done)
-    columns = {name: np.stack([getattr(row, name) for row in rows]) for name in RankedPapers.__dataclass_fields__}
     return Ranks(
-        quantities=study.quantities, readings=study.readings, draws=draws, fitted=fitted, control=control, **columns
+        study.quantities, study.readings, draws, PaperRanks(*map(np.stack, zip(*rows, strict=True))), fitted, control
     )
 
 
@@ -140,25 +151,23 @@ class _Study:
     @property
     def readings(self) -> tuple[str, ...]:
         fitted = self.papers.fitted
-        several = [q for q in fitted.declared.readings if q in fitted.readings[0].chosen]
-        return tuple("+".join(reading.chosen[q] for q in several) for reading in fitted.readings)
+        return tuple(map(fitted.name_of, fitted.readings))
 
-    def ranked(self, paper: int) -> RankedPapers:
+    def ranked(self, paper: int) -> PaperRanks:
         """Do one paper."""
         truth = self.papers.truth(paper)
-        found = self._fitted(paper, truth, self.papers.paper(paper, truth))
+        found = self._fitted(paper, truth)
         values, reading, tried = self._posterior(paper, found)
         of_reading = found[truth.reading]
         assert of_reading is not None
         true = {**truth.values, LOG_LIKELIHOOD: _log_likelihood(of_reading, truth.values)}
-        quantities = self.quantities
-        u = uniforms(self.papers.seed, paper, np.arange(2)[:, None], stream_number("calibration.sbc.ties"),
+        quantities, fits = self.quantities, [one for one in found if one is not None]
+        u = uniforms(self.papers.fitted.seed, paper, np.arange(2)[:, None], stream_number("calibration.sbc.ties"),
                      np.arange(len(quantities))[None, :])  # fmt: skip
         below = np.array([np.sum(values[name] < true[name]) for name in quantities])
         ties = np.array([np.sum(values[name] == true[name]) for name in quantities])
         rank = below + np.floor(u[0] * (ties + 1)).astype(np.int64)
-        parts = [c.draws for one in found if one is not None for c in one.components if c.terms]
-        return RankedPapers(
+        return PaperRanks(
             rank=rank,
             position=(rank + u[1]) / (self.draws + 1),
             truth=np.array([true[name] for name in quantities]),
@@ -167,19 +176,20 @@ class _Study:
             refused=np.array([one is None for one in found]),
             redrawn=truth.redrawn,
             left_out=1.0 - self.draws / tried,
-            converged=all(draws.converged for draws in parts),
-            effective_size=min(draws.effective_size for draws in parts),
+            converged=all(c.draws.converged for one in fits for c in one.components),
+            effective_size=min(one.effective_size for one in fits),
         )
 
-    def _fitted(self, paper: int, truth: Truth, printed: Paper) -> list[ReadingFit | None]:
+    def _fitted(self, paper: int, truth: Truth) -> list[ReadingFit | None]:
         """Fit a paper under every reading; None under one that it cannot have been printed under."""
-        seed = int(uniforms(self.papers.seed, paper, 0, stream_number("calibration.sbc.search"), 0) * 2.0**53)
+        printed, declared = self.papers.paper(paper, truth)
+        seed = int(uniforms(self.papers.fitted.seed, paper, 0, stream_number("calibration.sbc.search"), 0) * 2.0**53)
         found: list[ReadingFit | None] = []
         for number, reading in enumerate(self.papers.fitted.readings):
-            study = {**printed.container["study"], "reading": list(reading.chosen.values()) or None}
-            container = {**printed.container, "study": study, "seed": seed}
+            study = {**printed["study"], "reading": list(reading.chosen.values()) or None}
+            container = {**printed, "study": study, "seed": seed}
             try:
-                (one,) = fit(container, printed.declared, overrides=self.papers.fitted.overrides, threads=1).readings
+                (one,) = fit(container, declared, overrides=self.papers.fitted.overrides, threads=1).readings
             except ConfigError as refusal:
                 if number == truth.reading:
                     said = [replace(p, allowed=f"{p.allowed} (simulated paper {paper})") for p in refusal.problems]
@@ -188,7 +198,7 @@ class _Study:
                 continue
             if self.control is not None:
                 wrong = CONTROLS[self.control]
-                parts = (wrong(c, printed.declared.search, seed) for c in one.components)
+                parts = (wrong(c, declared.search, seed) for c in one.components)
                 one = replace(one, components=tuple(parts))
             found.append(one)
         return found
@@ -205,7 +215,7 @@ class _Study:
                 raise ConfigError(Problem(f"{ROOT}.parameters", MISSING, allowed))
             numbers = np.arange(tried, tried + self.draws - have)
             values, reading = self._drawn(paper, numbers, found, chances)
-            possible = self._possible(values, reading)
+            possible = self.papers.possible(reading, values)
             kept.append(({name: column[possible] for name, column in values.items()}, reading[possible]))
             have, tried = have + int(possible.sum()), tried + len(numbers)
         values = {name: np.concatenate([part[name] for part, _ in kept]) for name in self.quantities}
@@ -217,7 +227,7 @@ class _Study:
         """Return the posterior draws of these numbers, each from an address of its own."""
 
         def uniform_of(stream: str) -> Floats:
-            return uniforms(self.papers.seed, paper, numbers, stream_number(f"calibration.sbc.draw.{stream}"), 0)
+            return uniforms(self.papers.fitted.seed, paper, numbers, stream_number(f"calibration.sbc.draw.{stream}"), 0)
 
         reading = np.searchsorted(chances, uniform_of("reading"), side="right").clip(0, len(found) - 1)
         values = {name: np.zeros(len(numbers)) for name in self.quantities}
@@ -233,15 +243,6 @@ class _Study:
                     values[name][of_reading] = column[rows]
                 values[LOG_LIKELIHOOD][of_reading] += component.draws.log_likelihood[rows]
         return values, reading
-
-    def _possible(self, values: Mapping[str, Floats], reading: Integers) -> Flags:
-        """Return which draws the model can produce."""
-        out = np.zeros(len(reading), dtype=bool)
-        for number in np.unique(reading).tolist():
-            of_reading = reading == number
-            some = {name: column[of_reading] for name, column in values.items()}
-            out[of_reading] = self.papers.possible(number, some)
-        return out
 
 
 def _log_likelihood(reading: ReadingFit, values: Mapping[str, float]) -> float:

@@ -22,7 +22,7 @@ from scipy import special
 from calibration.likelihoods.closed_forms import ClosedForms
 from calibration.likelihoods.targets import simulated_ids
 from calibration.posterior.fit import Fit, ReadingFit
-from calibration.sbc.printed_figures import Printed, Printing
+from calibration.sbc.printed_figures import Keys, Printed
 from calibration.schema import ROOT, Calibration
 from simulator.configuration.draws import published_with
 from simulator.errors import MISSING, ConfigError, DeclarationWarning, Problem
@@ -31,7 +31,7 @@ from simulator.experiment.schema import Experiment, declare
 from simulator.kernels.rng import stream_number, uniforms
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.observe import observe
-from simulator.tables import Flags, Floats
+from simulator.tables import Flags, Floats, Integers
 
 MOST_ATTEMPTS = 1000
 FIGURES = ("printed", "normalised", "value", "numerator", "denominator", "unit", "interval", "bound")
@@ -52,22 +52,10 @@ class Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class Paper:
-    """A simulated paper: what `fit` takes, but for the reading and the seed."""
-
-    container: Mapping[str, Any]
-    declared: Calibration
-
-
-@dataclass(frozen=True, eq=False)
 class SimulatedPapers:
     """Papers by their numbers, of the cohort of a fit; what was found there of its posterior is not looked at."""
 
     fitted: Fit
-
-    @property
-    def seed(self) -> int:
-        return self.fitted.seed
 
     # ------------------------------------------------------------------------------------------------ truth
 
@@ -82,11 +70,12 @@ class SimulatedPapers:
         weights = np.cumsum(self.fitted.alternatives.probabilities())[:-1]
         reason = ""
         for attempt in range(MOST_ATTEMPTS):
-            u = float(uniforms(self.seed, paper, attempt, stream_number("calibration.sbc.reading"), 0))
+            u = float(uniforms(self.fitted.seed, paper, attempt, stream_number("calibration.sbc.reading"), 0))
             reading = int(np.searchsorted(weights, u, side="right"))
             values = self._drawn(self.fitted.readings[reading], paper, attempt)
             try:
-                experiment = self._with(reading, {name: [value] for name, value in values.items()})
+                known = self._known(reading, {name: np.array([value]) for name, value in values.items()})
+                experiment = declare_many(self._experiments[reading], known)
             except ConfigError as refusal:
                 reason = str(refusal.problems[0])
                 continue
@@ -94,30 +83,28 @@ class SimulatedPapers:
         allowed = f"the model can produce none of {MOST_ATTEMPTS} draws of paper {paper}: {reason}"
         raise ConfigError(Problem(f"{ROOT}.parameters", MISSING, allowed))
 
-    def possible(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Flags:
-        """Return which of n parameter sets the model can produce under a reading, (n,)."""
-        experiment = self._experiments[reading]
-        made = declare_possible(experiment.config, self._known(reading, values), overrides=experiment.overrides)
-        return np.isin(np.arange(len(_any(values))), made.rows)
+    def possible(self, reading: Integers, values: Mapping[str, Floats]) -> Flags:
+        """Return which of n parameter sets, (n,) of each number, the model can produce under their readings, (n,)."""
+        possible = np.zeros(len(reading), dtype=bool)
+        for number in np.unique(reading).tolist():
+            rows, experiment = np.flatnonzero(reading == number), self._experiments[number]
+            known = self._known(number, {name: column[rows] for name, column in values.items()})
+            possible[rows[list(declare_possible(experiment.config, known, overrides=experiment.overrides).rows)]] = True
+        return possible
 
-    def _with(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> Experiment:
-        return declare_many(self._experiments[reading], self._known(reading, values))
-
-    def _known(self, reading: int, values: Mapping[str, Sequence[float] | Floats]) -> dict[str, list[float]]:
+    def _known(self, reading: int, values: Mapping[str, Floats]) -> dict[str, list[float]]:
         """Return the numbers that are parameters of the model, not of the prior alone."""
         parameters = self._experiments[reading].parameters
-        return {name: np.asarray(column).tolist() for name, column in values.items() if name in parameters}
+        return {name: column.tolist() for name, column in values.items() if name in parameters}
 
     @cached_property
     def _experiments(self) -> list[Experiment]:
         """The experiment under each reading; what has a prior has the same value in the published study."""
         found = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeclarationWarning)
+        with warnings.catch_warnings(action="ignore", category=DeclarationWarning):
             for reading in self.fitted.readings:
-                paths = [path for component in reading.components for path in component.prior.parameters]
                 config = reading.experiment.config
-                config = {**config, "parameters": published_with(config["parameters"], paths)}
+                config = {**config, "parameters": published_with(config["parameters"], reading.parameters)}
                 found.append(declare(config, overrides=reading.experiment.overrides))
         return found
 
@@ -125,24 +112,28 @@ class SimulatedPapers:
         values: dict[str, float] = {}
         for component in reading.components:
             prior = component.prior
-            stream, columns = (
-                stream_number(f"calibration.sbc.truth.{prior.names[0]}"),
-                np.arange(len(prior.coordinates)),
-            )
-            z = special.ndtri(uniforms(self.seed, paper, attempt, stream, columns))[None, :]
+            stream = stream_number(f"calibration.sbc.truth.{prior.names[0]}")
+            columns = np.arange(len(prior.coordinates))
+            z = special.ndtri(uniforms(self.fitted.seed, paper, attempt, stream, columns))[None, :]
             values |= {name: float(column[0]) for name, column in prior.parameter_sets(z).values.items()}
         return values
 
     # ------------------------------------------------------------------------------------------------ study
 
-    def paper(self, paper: int, truth: Truth) -> Paper:
-        """Simulate one study with the truth, and print it. Raises ConfigError where readings set other figures."""
+    def paper(self, paper: int, truth: Truth) -> tuple[Mapping[str, Any], Calibration]:
+        """Simulate one study with the truth, and print it: what `fit` takes, but for the reading and the seed.
+
+        Raises
+        ------
+        ConfigError
+            Where readings set other figures.
+        """
         experiment, declared = truth.experiment, self.fitted.declared
         histories = trajectories_of(experiment, range(paper, paper + 1), parameter_sets=range(1))
-        data = observe(histories, design_of(experiment), seed=self.seed)
+        data = observe(histories, design_of(experiment), seed=self.fitted.seed)
         closed, open_ended = Printed(data, ClosedForms(experiment, ()).follow_up), Printed(data, 0.0)
         simulated = simulated_ids(declared)
-        said: dict[str, Printing | None] = {}
+        said: dict[str, Keys | None] = {}
         for entry in experiment.selection.entries:
             if entry.statistic is not None:
                 fitted = entry.role == "fitted" and entry.id not in declared.left_out
@@ -151,7 +142,7 @@ class SimulatedPapers:
         self._refuse_other_figures([name for name, printing in said.items() if printing is not None])
         kept = declared.without({name for name, printing in said.items() if printing is None})
         declared = kept.model_copy(update={"left_out": {}, "survivors": {}})
-        return Paper({**self.fitted.config, "evidence": _copied(self.fitted.config["evidence"], said)}, declared)
+        return {**self.fitted.config, "evidence": _copied(self.fitted.config["evidence"], said)}, declared
 
     def _refuse_other_figures(self, names: Sequence[str]) -> None:
         for question, reading in self.fitted.evidence.readings.items():
@@ -164,22 +155,18 @@ class SimulatedPapers:
                         raise ConfigError(Problem(here, MISSING, allowed))
 
 
-def _any(values: Mapping[str, Sequence[float] | Floats]) -> Sequence[float] | Floats:
-    return next(iter(values.values()))
-
-
-def _copied(evidence: Mapping[str, Any], said: Mapping[str, Printing | None]) -> dict[str, Any]:
+def _copied(evidence: Mapping[str, Any], said: Mapping[str, Keys | None]) -> dict[str, Any]:
     """Return the evidence with what was said of entries (None: nothing, so that there is no such entry)."""
     made = copy.deepcopy(dict(evidence))
     kept = []
     for item in made["entries"]:
         printing = said.get(item["id"])
         if printing is not None:
-            kept.append({key: value for key, value in {**item, **printing.keys}.items() if value is not None})
+            kept.append({key: value for key, value in {**item, **printing}.items() if value is not None})
         elif item["id"] not in said:
             kept.append(item)
     made["entries"], made["checks"] = kept, []
-    plain = {name for name, printing in said.items() if printing is None or "statistic" in printing.keys}
+    plain = {name for name, printing in said.items() if printing is None or "statistic" in printing}
     for question in (made.get("readings") or {}).values():
         for alternative in question["alternatives"].values():
             patches = alternative.get("entries") or {}

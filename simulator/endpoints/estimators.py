@@ -30,6 +30,7 @@ class Estimator:
     time : whether it is of, or until, a time that must be given.
     value : whether it is of a value that must be given.
     point : which point of a survival curve it is, if any: its median, or its value at a time.
+    midpoint : whether it is the middle of two times where the curve is ½ between them.
     censoring : whether it allows for censoring.
     closed_form : which closed form of an endpoint gives its likelihood, if any.
     """
@@ -44,6 +45,7 @@ class Estimator:
     time: bool = False
     value: bool = False
     point: Literal["", "median", "landmark"] = ""
+    midpoint: bool = False
     censoring: bool = True
     closed_form: Literal["", "curve", "share"] = ""
 
@@ -51,7 +53,7 @@ class Estimator:
 _ALL = (
     Estimator("proportion", ("share", "event"), share=True, counted=True, closed_form="share"),
     Estimator("kaplan_meier_median", _TIMES, interval=True, point="median", closed_form="curve"),
-    Estimator("kaplan_meier_median_midpoint", _TIMES, point="median", closed_form="curve"),
+    Estimator("kaplan_meier_median_midpoint", _TIMES, point="median", midpoint=True, closed_form="curve"),
     Estimator(
         "kaplan_meier_landmark", _TIMES, share=True, interval=True, time=True, point="landmark", closed_form="curve"
     ),

@@ -15,6 +15,7 @@ import pytest
 from calibration import schema
 from calibration.cli import preparation
 from calibration.posterior.fit import Fit, ReadingFit, fit
+from calibration.priors.parameters import normal_scores, standard_normal_log_density
 from calibration.samplers.summary import weighted_quantiles
 from simulator.study.survival import kaplan_meier_median, landmark
 
@@ -174,10 +175,31 @@ def test_the_posterior_predicts_what_was_reported(fitted):
             assert 0.025 < rank < 0.975
 
 
+def ensemble(log_likelihood, d: int, *, seed: int, stream: str, walkers: int, steps: int, burn_in: int):
+    """Affine-invariant ensemble sampling (Goodman & Weare 2010), another algorithm than `imis`.
+
+    Return draws (walkers·(steps − burn_in), d) in order of time, and the longest autocorrelation time, in steps.
+
+    Walkers begin at draws from the prior that have some likelihood.
+    """
+    import emcee
+
+    start = normal_scores(50 * walkers, d, seed=seed, stream=stream)
+    start = start[log_likelihood(start) > -np.inf][:walkers]
+
+    def log_posterior(z):
+        return standard_normal_log_density(z) + log_likelihood(z)
+
+    sampler = emcee.EnsembleSampler(walkers, d, log_posterior, vectorize=True)
+    sampler.random_state = np.random.RandomState(seed % 2**32).get_state()  # emcee's own generator
+    sampler.run_mcmc(start, steps)
+    time = float(np.max(sampler.get_autocorr_time(discard=burn_in, quiet=True)))
+    return np.asarray(sampler.get_chain(discard=burn_in, flat=True)), time
+
+
 @pytest.mark.slow
 def test_importance_sampling_and_an_ensemble_of_walkers_agree(fitted):
     pytest.importorskip("emcee", reason="the cross-check by emcee needs the extra `calibration`")
-    from calibration.samplers.emcee import ensemble
 
     component = survival(reading(fitted, "split_49_17_15"))
     prior, (term,) = component.prior, component.terms

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import pytest
 
-from calibration.sbc.rank_checks import Verdict, verdict
-from calibration.sbc.ranks import LOG_LIKELIHOOD, Ranks, ranks
+from calibration.sbc.rank_checks import verdict
+from calibration.sbc.ranks import CONTROLS, LOG_LIKELIHOOD, Ranks, ranks
 from calibration.schema import Search
+from tests.normal_curves import gaussian
 from tests.two_strata import WEIGHTS, priors, two_strata
 
 PAPERS, SEED, LEVEL = 100, 20240917, 1e-3
@@ -26,40 +27,27 @@ def ranked(control: str | None) -> Ranks:
     return ranks(container, priors(readings=WEIGHTS), papers=PAPERS, search=SEARCH, control=control)
 
 
-def judged(found: Ranks) -> Verdict:
-    return verdict(
-        found.quantities,
-        found.rank,
-        found.position,
-        found.draws,
-        level=LEVEL,
-        bounds=LEVEL,
-        alternatives=found.readings,
-        true=found.reading,
-        shares=found.share,
-    )
-
-
 def test_truths_from_the_prior_have_uniform_ranks_in_their_posteriors():
     found = ranked(None)
     assert found.quantities == (
         *("survival.median.large", "survival.shape.large", "survival.median.small", "survival.shape.small"),
         *("fever", LOG_LIKELIHOOD),
     )
-    assert found.converged.all()
-    assert not found.redrawn.any()  # nothing is solved here: the model can produce every draw
+    assert found.papers.converged.all()
+    assert not found.papers.redrawn.any()  # nothing is solved here: the model can produce every draw
     # Both readings are true in some papers, and both are refused in some: what is printed tells them apart.
-    assert 0 < found.reading.sum() < PAPERS
-    assert found.refused.any(axis=0).all()
-    assert not found.refused[range(PAPERS), found.reading].any()
-    result = judged(found)
+    assert 0 < found.papers.reading.sum() < PAPERS
+    assert found.papers.refused.any(axis=0).all()
+    assert not found.papers.refused[range(PAPERS), found.papers.reading].any()
+    result = verdict(found, LEVEL)
     assert result.failed == ()
     assert result.each == LEVEL / (6 * 4 + 1)
 
 
 @pytest.mark.parametrize("control", ["prior", "gaussian"])
-def test_wrong_posteriors_fail_the_same_check(control):
-    result = judged(ranked(control))
+def test_wrong_posteriors_fail_the_same_check(control, monkeypatch):
+    monkeypatch.setitem(CONTROLS, "gaussian", gaussian)
+    result = verdict(ranked(control), LEVEL)
     assert {f"χ² of {LOG_LIKELIHOOD}", f"ECDF of {LOG_LIKELIHOOD}"} <= set(result.failed)
     if control == "prior":  # the posterior is the prior: parameters alone would never show it
         assert all(name.endswith(LOG_LIKELIHOOD) for name in result.failed)

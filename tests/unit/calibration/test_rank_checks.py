@@ -19,6 +19,7 @@ from calibration.sbc.rank_checks import (
     points_of,
     verdict,
 )
+from calibration.sbc.ranks import PaperRanks, Ranks
 
 PAPERS, DRAWS = 5, 4
 
@@ -77,8 +78,9 @@ def test_coverage_has_exact_binomial_bounds():
         stats.binom.ppf(0.9995, 100, 0.95) / 100,
         pytest.approx(2 * stats.binom.cdf(93, 100, 0.95)),
     )
-    assert found.within
-    assert not coverage(np.full(100, 0.01), 0.8, bounds=0.001).within
+    assert found.lower <= found.share <= found.upper
+    never = coverage(np.full(100, 0.01), 0.8, bounds=0.001)
+    assert never.share < never.lower
     assert coverage(np.array([0.1, 0.1 + 1e-9, 0.9 - 1e-9]), 0.8, bounds=0.5).share == pytest.approx(2 / 3)
 
 
@@ -94,18 +96,24 @@ def test_alternatives_are_checked_by_the_law_that_exchangeability_gives():
     assert alternative("one", np.ones(60, dtype=bool), np.full(60, 0.5), 99).p_value < 1e-15
 
 
+def made(quantities, readings, ranks, positions, true, share):
+    """A study of ranks among 99 draws, with what checks look at."""
+    none = np.zeros(len(ranks))
+    papers = PaperRanks(ranks, positions, none, true, share, none, none, none, none, none)
+    return Ranks(quantities, readings, 99, papers, None, None)
+
+
 def test_a_verdict_shares_its_level_among_all_checks_and_names_what_fails():
     rng = np.random.default_rng(3)
     ranks = np.stack([rng.integers(0, 100, 400), rng.integers(30, 70, 400)], axis=1)
     positions = (ranks + rng.random(ranks.shape)) / 100
     true, share = rng.integers(0, 3, 400), np.full((400, 3), 1 / 3)
     names = ("a", "b", "c")
-    found = verdict(("right", "wide"), ranks, positions, 99, level=0.01, bounds=0.001,
-                    alternatives=names, true=true, shares=share)  # fmt: skip
+    found = verdict(made(("right", "wide"), names, ranks, positions, true, share), 0.01)
     assert found.each == 0.01 / (2 * 4 + 3)
     assert not found.passed
     assert found.failed == ("χ² of wide", "ECDF of wide", "80% intervals of wide", "95% intervals of wide")
-    two = verdict(("right",), ranks[:, :1], positions[:, :1], 99, level=0.01, bounds=0.001, alternatives=names[:2],
-                  true=(true > 0).astype(int), shares=np.tile([1 / 3, 2 / 3], (400, 1)))  # fmt: skip
+    two_shares = np.tile([1 / 3, 2 / 3], (400, 1))
+    two = verdict(made(("right",), names[:2], ranks[:, :1], positions[:, :1], (true > 0).astype(int), two_shares), 0.01)
     assert [one.name for one in two.alternatives] == ["a"]
     assert two.passed

@@ -77,7 +77,7 @@ def test_a_negative_control_fails_and_exits_with_1(here, own, tmp_path, capsys):
         (["papers=5"], "papers = 5: must be >= 10"),
         (["papers=many"], "papers = many: must be a whole number"),
         (["draws=1"], "draws = 1: must be >= 9"),
-        (["control=normal"], "control = normal: must be one of: prior, gaussian"),
+        (["control=normal"], "control = normal: must be one of: prior"),
         (["false_alarm=0"], "false_alarm = 0: must be > 0"),
         (["search.initials=9"], "search.initials = 9: unknown key"),
         (["papers=20", "papers=30"], "papers = 30: is given twice; keep one"),

@@ -10,7 +10,6 @@ import pytest
 
 from calibration.cli import preparation
 from calibration.posterior.fit import Fit, fit
-from calibration.sbc.controls import NormalCurves
 from calibration.sbc.printed_figures import Printed, _figure
 from calibration.sbc.ranks import ranks
 from calibration.sbc.simulated_papers import SimulatedPapers
@@ -21,6 +20,7 @@ from simulator.evidence.statistic import Statistic
 from simulator.running.experiment import design_of, trajectories_of
 from simulator.study.estimators import counts, estimate
 from simulator.study.observe import observe
+from tests.normal_curves import NormalCurves
 from tests.two_strata import WEIGHTS, priors, two_strata
 
 LIGHT = Search(initial=500, step=100, draws=200)
@@ -69,10 +69,10 @@ def test_a_paper_prints_what_the_study_found(papers):
     sizes = set()
     for i in range(12):
         truth = papers.truth(i)
-        paper = papers.paper(i, truth)
+        container, _ = papers.paper(i, truth)
         experiment = truth.experiment
         data = observe(trajectories_of(experiment, range(i, i + 1)), design_of(experiment), seed=SEED)
-        printed = entries_of(paper.container)
+        printed = entries_of(container)
         assert list(printed) == ["M.large", "L.large", "M.small", "L.small", "P"]
         for name, item in printed.items():
             statistic = Statistic.model_validate(item["statistic"])
@@ -87,7 +87,7 @@ def test_a_paper_prints_what_the_study_found(papers):
                 sizes.add(item["denominator"])
             else:
                 assert "denominator" not in item
-        checks = evidence_file.load(paper.container["evidence"]).verify()
+        checks = evidence_file.load(container["evidence"]).verify()
         assert all(check.passed for check in checks)
     assert len(sizes) > 4  # of those examined: they differ from study to study
     assert min(sizes) < 44 < max(sizes)
@@ -104,11 +104,11 @@ def test_what_is_not_fitted_or_is_about_the_real_figures_is_not_in_a_paper():
     container["evidence"]["entries"][0]["role"] = "held_out"
     container["evidence"]["checks"] = [{"order": ["M.small.value", "M.large.value"]}]
     papers = SimulatedPapers(fitted(container, left_out={"L.small": "to see what happens"}))
-    paper = papers.paper(0, papers.truth(0))
-    assert list(entries_of(paper.container)) == ["L.large", "M.small", "P"]
-    assert paper.container["evidence"]["checks"] == []
-    assert paper.declared.left_out == {}
-    fit(paper.container, paper.declared)
+    paper, declared = papers.paper(0, papers.truth(0))
+    assert list(entries_of(paper)) == ["L.large", "M.small", "P"]
+    assert paper["evidence"]["checks"] == []
+    assert declared.left_out == {}
+    fit(paper, declared)
 
 
 def test_a_reading_that_sets_another_figure_is_refused():
@@ -150,23 +150,23 @@ def test_a_median_is_printed_if_its_interval_of_rounding_ends_within_follow_up(m
     Curve(monkeypatch, median)
     entry = median_entry()
     said = Printed(None, 599.0).target(entry, entry.statistic)
-    assert (said.keys["printed"], said.keys.get("bound")) == (printed, None if reached else "above")
+    assert (said["printed"], said.get("bound")) == (printed, None if reached else "above")
     if not reached:
-        assert said.keys["value"] == 598.5
+        assert said["value"] == 598.5
 
 
 @pytest.mark.parametrize(("median", "printed"), [(11.4 * 30.4375, "11"), (13.0 * 30.4375, "not reached by 11.5 mo")])
 def test_a_median_in_months_is_printed_in_months(monkeypatch, median, printed):
     Curve(monkeypatch, median)
     entry = median_entry(printed="8 months", value=8, unit="mo")
-    assert Printed(None, 12.0 * 30.4375).target(entry, entry.statistic).keys["printed"] == printed
+    assert Printed(None, 12.0 * 30.4375).target(entry, entry.statistic)["printed"] == printed
 
 
 @pytest.mark.parametrize(("median", "bound"), [(300.2, "below"), (800.0, "above"), (np.inf, "above")])
 def test_where_the_real_paper_prints_a_bound_so_does_a_study_or_the_other_way_round(monkeypatch, median, bound):
     Curve(monkeypatch, median)
     entry = median_entry(printed="not reached by 2 years", value=2, unit="y", bound="above")
-    assert Printed(None, 5000.0).target(entry, entry.statistic).keys == {"bound": bound}
+    assert Printed(None, 5000.0).target(entry, entry.statistic) == {"bound": bound}
 
 
 @pytest.mark.parametrize(
@@ -196,33 +196,35 @@ def test_ranks_do_not_depend_on_the_number_of_papers_or_threads():
 
     few, more = found(3, 1), found(8, 3)
     for name in ("rank", "position", "truth", "reading", "share", "refused", "effective_size"):
-        np.testing.assert_array_equal(getattr(few, name), getattr(more, name)[:3])
+        np.testing.assert_array_equal(getattr(few.papers, name), getattr(more.papers, name)[:3])
     assert few.quantities == more.quantities
     assert few.readings == ("split_49_17", "split_47_19")
-    assert np.all((more.position * 20 > more.rank) & (more.position * 20 < more.rank + 1))
-    assert np.unique(more.position).size == more.position.size
+    assert np.all((more.papers.position * 20 > more.papers.rank) & (more.papers.position * 20 < more.papers.rank + 1))
+    assert np.unique(more.papers.position).size == more.papers.position.size
 
 
 def test_draws_that_the_model_cannot_produce_are_left_out_of_prior_and_posterior():
     # A response seen in nearly all patients is more than progression and death leave room for.
     prepared, declared = preparation(["cohort=il2_hai_unresectable", "parameters=start", "seed=3"], None)
     found = ranks(prepared.container, declared, papers=12, draws=9, search=LIGHT, overrides=prepared.overrides)
-    assert found.redrawn.sum() > 0
-    assert found.left_out.max() > 0.0
+    assert found.papers.redrawn.sum() > 0
+    assert found.papers.left_out.max() > 0.0
     papers = SimulatedPapers(found.fitted)
-    for number in np.flatnonzero(found.redrawn)[:2].tolist():
+    for number in np.flatnonzero(found.papers.redrawn)[:2].tolist():
         truth = papers.truth(number)
-        assert truth.redrawn == found.redrawn[number]
-        assert papers.possible(truth.reading, {k: [v] for k, v in truth.values.items()}).tolist() == [True]
+        assert truth.redrawn == found.papers.redrawn[number]
+        values = {name: np.array([value]) for name, value in truth.values.items()}
+        assert papers.possible(np.array([truth.reading]), values).tolist() == [True]
         lost = papers._drawn(found.fitted.readings[0], number, truth.redrawn - 1)
-        both = {name: [lost[name], truth.values[name]] for name in lost}
-        assert papers.possible(0, both).tolist() == [False, True]
+        both = {name: np.array([lost[name], truth.values[name]]) for name in lost}
+        assert papers.possible(np.zeros(2, int), both).tolist() == [False, True]
 
 
 def test_a_number_out_of_range_is_one_that_the_model_cannot_produce(papers):
-    values = {name: [value] * 3 for name, value in papers.truth(0).values.items()}
-    assert papers.possible(0, values).tolist() == [True, True, True]
-    assert papers.possible(0, {**values, "fever": [0.2, 1e-13, 0.3]}).tolist() == [True, False, True]
+    values = {name: np.full(3, value) for name, value in papers.truth(0).values.items()}
+    first = np.zeros(3, int)
+    assert papers.possible(first, values).tolist() == [True, True, True]
+    assert papers.possible(first, {**values, "fever": np.array([0.2, 1e-13, 0.3])}).tolist() == [True, False, True]
 
 
 def test_a_normal_approximation_is_near_the_exact_likelihood_in_large_studies():

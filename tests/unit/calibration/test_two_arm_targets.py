@@ -292,6 +292,6 @@ def test_a_simulated_paper_prints_comparisons(
         assert said is None
         return
     assert said is not None
-    assert {key: said.keys[key] for key in keys} == keys
-    again = EvidenceEntry.model_validate(given(name, **said.keys))
+    assert {key: said[key] for key in keys} == keys
+    again = EvidenceEntry.model_validate(given(name, **said))
     assert all(check.passed for check in again.verify())

@@ -1,10 +1,6 @@
-"""Wrong posteriors, which a check of posteriors must find out: its negative controls.
+"""A wrong posterior that a check of posteriors must find out: survival printed in a paper, taken as normal.
 
-`prior`: the likelihood ignores its data, so the posterior is the prior. Ranks of parameters stay uniform; only the rank
-of the log likelihood shows it (Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková, Gelman & Vehtari 2023, Bayesian
-Analysis, doi:10.1214/23-BA1404).
-
-`gaussian`: what is usually done with a printed median and landmarks of survival: log median and survival are taken as
+It is what is usually done with a printed median and landmarks of survival: log median and survival are taken as
 normal, with asymptotic variances and covariances from the printed numbers. At 17 and at 49 patients the intervals are
 too narrow (EVIDENCE B3). Numbers of all strata together are taken as independent of those of the strata.
 """
@@ -12,8 +8,8 @@ too narrow (EVIDENCE B3). Numbers of all strata together are taken as independen
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -32,30 +28,11 @@ USUAL_SHAPE = 1.3
 AROUND = np.exp(np.linspace(-5.0, 5.0, 61))
 """Times, as multiples of a printed median, between which medians of parameter sets are found by interpolation."""
 
-Control = Callable[[Component, Search, int], Component]
-"""From a component with its posterior, settings of the search, and a seed, to the component with a wrong posterior."""
-
-
-def prior_only(component: Component, search: Search, seed: int) -> Component:
-    """Return the component with draws of its prior for its posterior, and a log evidence of 0."""
-    n, draws = component.draws.n_prior, component.draws
-    alone = replace(
-        draws,
-        coordinates=draws.coordinates[:n],
-        weights=np.full(n, 1.0 / n),
-        log_likelihood=draws.log_likelihood[:n],
-        log_evidence=0.0,
-    )
-    return replace(component, draws=alone)
-
 
 def gaussian(component: Component, search: Search, seed: int) -> Component:
     """Return the component searched again with normal approximations for terms of medians and landmarks."""
     terms = tuple(NormalCurves(term) if isinstance(term, DeathCounts) else term for term in component.terms)
     return searched(component.prior, terms, search, seed) if terms != component.terms else component
-
-
-CONTROLS: dict[str, Control] = {"prior": prior_only, "gaussian": gaussian}
 
 
 @dataclass(frozen=True)
