@@ -244,17 +244,7 @@ class Job:
     more_studies: bool = False  # the store that is extended has fewer studies of its scenarios
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **{
-                key: self.__dict__[key]
-                for key in ("open_scenarios", "folder", "extended", "places", "summed", "more_studies")
-            },
-            "layout": self.layout.bare,
-            "known": {},
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        return vars(replace(self, layout=self.layout.bare, known={}))
 
     @cached_property
     def store(self) -> SweepStore:

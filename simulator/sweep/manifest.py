@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ MOST_NAMED = 3
 """Scenarios that a message shows with the overrides of each."""
 
 MENDED = "the sweep's command, given again, mends it"
+DESCRIPTION = "sweep.json"
 DIFFERS, MISSING = "is not as it was written", "is missing"
 
 
@@ -88,22 +90,14 @@ class Manifest:
 def manifest(store: SweepStore) -> Manifest:
     """Read every record of a store."""
     found = Manifest(store.folder, None)
-    try:
-        frame = store.record(FRAME)
-    except ValueError:
-        frame = None
-        found.damaged[f"{MANIFEST}/{FRAME}"] = DIFFERS
+    frame = _record(store, found, FRAME)
     if frame is not None:
         found.blocks = Blocks(tuple(frame["shape"]), tuple(frame["block"]))
         found.listed |= {path: Listed(checksum, None) for path, checksum in frame["files"].items()}
-    try:
-        described = store.record("sweep.json") is not None
-    except ValueError:
-        described = True
-        found.damaged[f"{MANIFEST}/sweep.json"] = DIFFERS
+    described = _record(store, found, DESCRIPTION) is not None
     for path in sorted(store.manifest.glob("block-*.json")):
         if not described:  # it is written before any block
-            found.damaged[f"{MANIFEST}/sweep.json"] = MISSING
+            found.damaged.setdefault(f"{MANIFEST}/{DESCRIPTION}", MISSING)
         _read_block(store, found, path.name)
     _compare_with_seal(store, found)
     return found
@@ -115,29 +109,35 @@ def number_of(path: str) -> int | None:
     return int(number) if number.isdecimal() else None
 
 
-def _read_block(store: SweepStore, found: Manifest, name: str) -> None:
-    number, place = number_of(name), f"{MANIFEST}/{name}"
+def damage(path: Path, checksum: str) -> str | None:
+    """Return what is wrong with a file that has a checksum; None where it is as it was written."""
+    here = checksum_of(path)
+    return None if here == checksum else MISSING if here is None else DIFFERS
+
+
+def _record(store: SweepStore, found: Manifest, name: str) -> dict[str, Any] | None:
+    """Return the content of a record, None where there is none or it is damaged, which is noted."""
     try:
-        record = store.record(name)
+        return store.record(name)
     except ValueError:
-        found.damaged[place] = DIFFERS
-        return
+        found.damaged[f"{MANIFEST}/{name}"] = DIFFERS
+        return None
+
+
+def _read_block(store: SweepStore, found: Manifest, name: str) -> None:
+    number = number_of(name)
+    record = _record(store, found, name)
     if record is None or record["sweep"] != store.sweep:
         return
     if number is None or any(found.block_at(path) != number for path in record["files"]):
-        found.damaged[place] = "is the record of another block"
+        found.damaged[f"{MANIFEST}/{name}"] = "is the record of another block"
         return
     found.committed[number] = block_of(number, record)
     found.listed |= {path: Listed(checksum, number) for path, checksum in record["files"].items()}
 
 
 def _compare_with_seal(store: SweepStore, found: Manifest) -> None:
-    place = f"{MANIFEST}/{SEAL}"
-    try:
-        seal = store.record(SEAL)
-    except ValueError:
-        found.damaged[place] = DIFFERS
-        return
+    seal = _record(store, found, SEAL)
     if seal is None:
         return
     found.sealed = seal["files"]
@@ -148,6 +148,5 @@ def _compare_with_seal(store: SweepStore, found: Manifest) -> None:
 
 def _differences(store: SweepStore, sealed: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name, checksum in sealed.items():
-        here = checksum_of(store.manifest / name)
-        if here != checksum:
-            yield f"{MANIFEST}/{name}", MISSING if here is None else DIFFERS
+        if what := damage(store.manifest / name, checksum):
+            yield f"{MANIFEST}/{name}", what

@@ -366,38 +366,41 @@ def encoded(layout: Layout, number: int, runs: Sequence[Mapping[str, xr.Dataset]
 def _empty(
     group: zarr.Group, layout: Layout, node: str, name: str, dims: tuple[str, ...], attrs: Mapping[str, Any]
 ) -> zarr.Array[Any]:
-    from zarr.codecs import ZstdCodec
-
     sizes = tuple(layout.nodes[node].coordinates[dim].values.size for dim in dims)
-    return group.create_array(
-        name,
-        shape=(*layout.shape, *sizes),
-        chunks=(*layout.block, *(max(size, 1) for size in sizes)),
-        dtype="float64",
-        fill_value=np.nan,
-        dimension_names=(*layout.names, *dims),
-        attributes=_plain(attrs),
-        compressors=ZstdCodec(level=1),
-    )
+    shape, chunks = (*layout.shape, *sizes), (*layout.block, *sizes)
+    return _array(group, name, shape, chunks, np.dtype("float64"), (*layout.names, *dims), attrs)
 
 
 def _write_whole(group: zarr.Group, name: str, coordinate: Coordinate) -> None:
+    values = np.asarray(coordinate.values)
+    array = _array(group, name, values.shape, values.shape, values.dtype, coordinate.dims, coordinate.attrs)
+    array[...] = values
+
+
+def _array(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: np.dtype[Any],
+    dims: tuple[str, ...],
+    attrs: Mapping[str, Any],
+) -> zarr.Array[Any]:
+    """Make an array; text is of dtype object. What is not written reads as NaN, "" or the least integer."""
     from zarr.codecs import ZstdCodec
 
-    values = np.asarray(coordinate.values)
-    text = values.dtype == object
-    fill: Any = "" if text else np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
-    array = group.create_array(
+    text = dtype.kind == "O"
+    fill: Any = "" if text else np.nan if dtype.kind == "f" else np.iinfo(dtype).min
+    return group.create_array(
         name,
-        shape=values.shape,
-        chunks=tuple(max(size, 1) for size in values.shape),
-        dtype=str if text else values.dtype,
+        shape=shape,
+        chunks=tuple(max(size, 1) for size in chunks),
+        dtype=str if text else dtype,
         fill_value=fill,
-        dimension_names=coordinate.dims,
-        attributes=_plain(coordinate.attrs),
+        dimension_names=dims,
+        attributes=_plain(attrs),
         compressors=ZstdCodec(level=1),
     )
-    array[...] = values
 
 
 def _plain(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import xarray as xr
 from simulator.errors import ConfigError, Problem
 from simulator.results.provenance import is_recorded
 from simulator.results.store import CONTRAST, FILES, located, open_file, sweep_at
-from simulator.sweep.manifest import DIFFERS, MISSING, Manifest, manifest, number_of
-from simulator.sweep.store import ARRAYS, EXTENDED, MANIFEST, SEAL, SUMMARY, SUMS, SweepStore, checksum_of
+from simulator.sweep.manifest import MISSING, Manifest, damage, manifest, number_of
+from simulator.sweep.store import ARRAYS, EXTENDED, MANIFEST, SEAL, SUMMARY, SUMS, SweepStore
 
 _CONFIG = "config.yaml"
 _RECORDS = ("sweep.json", "frame.json", SEAL)
@@ -134,9 +134,8 @@ _Damage = tuple[str, int | None, str]
 
 def _arrays(store: SweepStore, records: Manifest) -> Iterator[_Damage]:
     for path, listed in records.listed.items():
-        here = checksum_of(store.arrays / path)
-        if here != listed.checksum:
-            yield f"{ARRAYS}/{path}", listed.block, MISSING if here is None else DIFFERS
+        if what := damage(store.arrays / path, listed.checksum):
+            yield f"{ARRAYS}/{path}", listed.block, what
     for path in _files(store.arrays):
         block = records.block_at(path)
         unfinished = block is not None and block not in records.committed
@@ -147,9 +146,8 @@ def _arrays(store: SweepStore, records: Manifest) -> Iterator[_Damage]:
 def _sums(store: SweepStore, records: Manifest) -> Iterator[_Damage]:
     kept = {f"block-{number}": block.sums for number, block in records.committed.items() if block.sums}
     for name, checksum in kept.items():
-        here = checksum_of(store.kept_sums / name)
-        if here != checksum:
-            yield f"{SUMS}/{name}", number_of(name), MISSING if here is None else DIFFERS
+        if what := damage(store.kept_sums / name, checksum):
+            yield f"{SUMS}/{name}", number_of(name), what
     for name in _files(store.kept_sums):
         number = number_of(name)
         if name not in kept and (number is None or number in records.committed):
@@ -162,9 +160,8 @@ def _beside(store: SweepStore, records: Manifest) -> Iterator[_Damage]:
         if name not in _RECORDS and not of_block:
             yield f"{MANIFEST}/{name}", None, "is not of this sweep and is never read"
     for name, checksum in (records.sealed or {}).items():
-        here = checksum_of(store.folder / name)
-        if here != checksum:
-            yield name, None, MISSING if here is None else DIFFERS
+        if what := damage(store.folder / name, checksum):
+            yield name, None, what
     seal = f"{MANIFEST}/{SEAL}"
     if records.complete and records.sealed is None and seal not in records.damaged and store.expects_seal():
         yield seal, None, MISSING
