@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 
 from simulator.engines import compiled
+from simulator.engines.compiled.early import compile_after_race
 from simulator.experiment.schema import Experiment
 from simulator.kernels.compilation import cache_folder, n_cached
 from simulator.running.batch import rehearse
@@ -68,6 +69,7 @@ class FirstRun:
         """Compile what the study of an experiment needs, and wait for its engine; what failed is compiled later."""
         rehearse(experiment)
         if self._engine is not None and engine_of(experiment) == "compiled":
+            compile_after_race()  # which the process beside comes to last
             self._engine.wait()
 
     def _count(self) -> None:

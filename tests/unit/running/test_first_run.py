@@ -1,6 +1,7 @@
 """The first run on a machine: what is compiled beside it, and what it says meanwhile."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -8,8 +9,10 @@ import pytest
 
 from simulator.cli import commands, progress
 from simulator.engines import compiled
-from simulator.engines.compiled.__main__ import smallest_model
 from simulator.engines.compiled.blocks import run_blocks
+from simulator.engines.compiled.early import compile_after_race, smallest_model
+from simulator.engines.compiled.output import summarise_block, write_block
+from simulator.engines.compiled.visits import count_visits
 from simulator.experiment.preparation import prepare
 from simulator.running import first_run
 
@@ -26,6 +29,21 @@ def test_the_smallest_model_compiles_the_engine_for_every_model():
     compiled.simulate(tables, seed=1, replicates=range(1))
     compiled.simulate(smallest_model(), seed=1, replicates=range(1))
     assert len(run_blocks.overloads) == 1
+
+
+def test_a_part_that_is_compiled_beforehand_is_the_one_that_the_engine_calls():
+    if not run_blocks.overloads:
+        compiled.simulate(smallest_model(), seed=1, replicates=range(1))
+    compile_after_race()
+
+    def symbol(name):  # of a function and its types, without numba's number of it
+        return re.sub(r"B\d+v\d+", "", name)
+
+    [caller] = run_blocks.overloads.values()
+    called = {symbol(function.name) for function in caller.library._get_module_for_linking().functions}
+    for kernel in (count_visits, summarise_block, write_block):
+        [callee] = kernel.overloads.values()
+        assert symbol(callee.fndesc.llvm_func_name) in called
 
 
 def test_the_engine_is_compiled_in_a_process_that_ends_with_it(monkeypatch):
