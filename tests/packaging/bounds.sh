@@ -13,7 +13,9 @@ TESTS=(
     tests/packaging/test_metadata.py
     tests/unit/configuration/test_compose.py
     tests/unit/configuration/test_hydra_adapter.py
+    tests/unit/kernels/test_compilation.py
     tests/unit/results/test_store.py
+    tests/unit/running
     tests/unit/sweep/test_store.py
     tests/unit/sweep/test_verification.py
     tests/golden
