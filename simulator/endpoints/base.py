@@ -165,7 +165,11 @@ def number(value: NDArray[np.generic]) -> Column:
 
 
 def occurrence(data: Observed, *codes: int, of: Flags | None = None) -> Column:
-    """Return when one of some log codes was first seen, in the patients flagged; in all if None."""
+    """Return when one of some log codes was first seen, in the patients flagged; in all if None.
+
+    Patients in whom none was seen have no value: this is the time of an event in those who have it. A time to event in
+    all patients, censored where it was not seen, has all of them (`survival`).
+    """
     event = np.zeros(data.all_patients.shape, dtype=bool)
     for code in codes:
         event |= data.was_seen(code)

@@ -15,14 +15,19 @@ EVENT = "event"
 """The endpoint whose variables are named after the model's events."""
 
 
-def found() -> dict[str, Endpoint]:
-    """Return the endpoints that files of this folder declare, by name."""
-    modules = sorted(found.name for found in pkgutil.iter_modules(endpoints.__path__) if found.name != "registry")
-    records = [getattr(import_module(f"{endpoints.__name__}.{name}"), "ENDPOINTS", ()) for name in modules]
-    return {record.name: record for each in records for record in each}
+def declared() -> dict[str, Endpoint]:
+    """Return the endpoints that files of this folder declare, by name; ValueError where two have one name."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(endpoints.__path__) if module.name != "registry")
+    by_name: dict[str, Endpoint] = {}
+    for module in modules:
+        for record in getattr(import_module(f"{endpoints.__name__}.{module}"), "ENDPOINTS", ()):
+            if record.name in by_name:
+                raise ValueError(f"two endpoints are called {record.name!r}, one of them in {module}.py")
+            by_name[record.name] = record
+    return by_name
 
 
-ENDPOINTS = found()
+ENDPOINTS = declared()
 """Every endpoint by its name."""
 
 

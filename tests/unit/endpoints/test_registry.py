@@ -39,16 +39,25 @@ def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Declare an endpoint, twice the time to death, in a file of its own."""
 
     def declare_it(closed_form: str = "") -> None:
+        for earlier in tmp_path.glob("scratch_*.py"):
+            earlier.unlink()
         name = f"scratch_{len(closed_form)}"
         (tmp_path / f"{name}.py").write_text(FILE.format(closed_form), encoding="utf-8")
         monkeypatch.setattr(endpoints, "__path__", [*endpoints.__path__, str(tmp_path)])
-        monkeypatch.setitem(registry.ENDPOINTS, "double_time", registry.found()["double_time"])
+        monkeypatch.setitem(registry.ENDPOINTS, "double_time", registry.declared()["double_time"])
 
     return declare_it
 
 
 def doubled(days: int = 600) -> dict[str, object]:
     return median("K", days) | {"statistic": {"estimator": "kaplan_meier_median", "variable": "double_time"}}
+
+
+def test_two_endpoints_of_one_name_are_refused(declared, tmp_path):
+    declared()
+    (tmp_path / "second.py").write_text(FILE.format(""), encoding="utf-8")
+    with pytest.raises(ValueError, match="two endpoints are called 'double_time'"):
+        registry.declared()
 
 
 def test_without_its_file_a_name_is_an_event_that_the_model_lacks():
