@@ -22,7 +22,7 @@ Variable = tuple[tuple[str, ...], Any, str, str]
 """Dimensions, values, long name and units."""
 
 
-class Column(NamedTuple):
+class RowValue(NamedTuple):
     """One variable of a table.
 
     ``of``: attribute of a row, dots allowed, or a function of it; what is None anywhere on that path is NaN.
@@ -43,15 +43,15 @@ class Column(NamedTuple):
         return math.nan if row is None else row
 
 
-def interval(name: str, of: str, said: str) -> dict[str, Column]:
+def interval(name: str, of: str, said: str) -> dict[str, RowValue]:
     """Return the columns of a `CredibleInterval`, the attribute ``of`` of a row: ``<name>_lower`` and so on."""
     return {
-        f"{name}_{end}": Column(f"{of}.{end}", f"{100 * level:g} % quantile of {said}", "see unit")
+        f"{name}_{end}": RowValue(f"{of}.{end}", f"{100 * level:g} % quantile of {said}", "see unit")
         for end, level in ENDS.items()
     }
 
 
-def variables(dimension: str, rows: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, Variable]:
+def variables(dimension: str, rows: Sequence[Any], columns: Mapping[str, RowValue]) -> dict[str, Variable]:
     """Return the variables of a table whose rows lie along a dimension."""
     return {
         name: ((dimension, c.across) if c.across else (dimension,), [*map(c.value, rows)], c.long_name, c.units)

@@ -13,7 +13,7 @@ from functools import partial
 import xarray as xr
 
 from calibration.diagnostics.comparison import Comparison
-from calibration.output.columns import ENDS, Column, Variable, described, interval, variables
+from calibration.output.columns import ENDS, RowValue, Variable, described, interval, variables
 from calibration.posterior.fit import Fit
 from calibration.samplers.summary import Row
 
@@ -68,13 +68,13 @@ def _alternatives(found: Comparison) -> xr.Dataset:
     possible = "share of the posterior that the model can produce, least of the readings"
     error = "Monte-Carlo standard error of the log evidence, at most"
     sides = {
-        "log_evidence": Column("log_evidence", "log probability of all fitted targets, readings summed out"),
-        "log_evidence_standard_error": Column("log_evidence_error", error),
-        "possible_share": Column(lambda side: _possible(side.fitted), possible),
-        "converged": Column("fitted.converged", f"whether every search {CONVERGED}"),
+        "log_evidence": RowValue("log_evidence", "log probability of all fitted targets, readings summed out"),
+        "log_evidence_standard_error": RowValue("log_evidence_error", error),
+        "possible_share": RowValue(lambda side: _possible(side.fitted), possible),
+        "converged": RowValue("fitted.converged", f"whether every search {CONVERGED}"),
     }
     quantiles = {
-        name: Column(partial(_values, names, column), column.long_name, column.units, "parameter")
+        name: RowValue(partial(_values, names, column), column.long_name, column.units, "parameter")
         for when in ("prior", "posterior")
         for name, column in interval(when, when, f"the {when}").items()
     }
@@ -90,7 +90,7 @@ def _alternatives(found: Comparison) -> xr.Dataset:
     return described(columns, alternative=_names(found), parameter=(names, said, "1"))
 
 
-def _values(names: Sequence[str], column: Column, rows: Mapping[str, Row]) -> list[float]:
+def _values(names: Sequence[str], column: RowValue, rows: Mapping[str, Row]) -> list[float]:
     """Return what a column says of each number of one side; NaN of those that it has not."""
     return [column.value(rows[name]) if name in rows else math.nan for name in names]
 

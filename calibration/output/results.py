@@ -23,7 +23,7 @@ from calibration.diagnostics.identifiability import Diagnostics
 from calibration.diagnostics.sensitivity import Sensitivity, pressed, sensitivities
 from calibration.diagnostics.truncation import Truncated, truncated
 from calibration.diagnostics.wider import Wider
-from calibration.output.columns import Column, Variable, described, interval, variables
+from calibration.output.columns import RowValue, Variable, described, interval, variables
 from calibration.output.comparison_tree import CONVERGED, comparison_nodes
 from calibration.posterior import feasibility
 from calibration.posterior.draws import Draws
@@ -72,10 +72,10 @@ def _profiles(fitted: Fit, found: Diagnostics) -> xr.Dataset:
     names = [one.parameter for one in found.profiles]
     end = "end of the 95 % interval by profile likelihood; infinite: open"
     columns = {
-        "unit": Column(lambda one: fitted.units.get(one.parameter, "1"), "unit of the values", ""),
-        "most_likely": Column("best", "value of the greatest likelihood, without the prior", "see unit"),
-        "lower": Column("lower", end, "see unit"),
-        "upper": Column("upper", end, "see unit"),
+        "unit": RowValue(lambda one: fitted.units.get(one.parameter, "1"), "unit of the values", ""),
+        "most_likely": RowValue("best", "value of the greatest likelihood, without the prior", "see unit"),
+        "lower": RowValue("lower", end, "see unit"),
+        "upper": RowValue("upper", end, "see unit"),
     }
     dataset = described(variables("parameter", found.profiles, columns), parameter=(names, "informed parameter", ""))
     return dataset.assign_attrs(
@@ -86,9 +86,9 @@ def _profiles(fitted: Fit, found: Diagnostics) -> xr.Dataset:
 
 def _left_out(found: Diagnostics) -> xr.Dataset:
     columns = {
-        "percentile": Column("percentile", "mid-rank of the reported value without the target"),
-        "effective_size": Column("effective_size", "effective size of the draws without the target"),
-        "why": Column("why", "why there is no percentile, or how it was found", ""),
+        "percentile": RowValue("percentile", "mid-rank of the reported value without the target"),
+        "effective_size": RowValue("effective_size", "effective size of the draws without the target"),
+        "why": RowValue("why", "why there is no percentile, or how it was found", ""),
     }
     names = [one.target for one in found.left_out]
     return described(variables("target", found.left_out, columns), target=(names, "evidence id", ""))
@@ -99,14 +99,14 @@ def blocks_node(found: Sequence[BlockCheck]) -> xr.Dataset:
     targets = list(dict.fromkeys(name for one in found for name in one.block.targets))
     error = "its Monte-Carlo standard error"
     columns = {
-        "log_density": Column("log_density", "log predictive density of the block, given the others"),
-        "log_density_standard_error": Column(lambda one: one.errors[0], "Monte-Carlo standard error of log_density"),
-        "reference_log_density": Column("reference", "the same where strata share nothing"),
-        "reference_log_density_standard_error": Column(lambda one: one.errors[1], error),
-        "share_further": Column("p", "share of studies at least as far out as what was printed"),
-        "share_further_standard_error": Column(lambda one: one.errors[2], error),
-        "alarm": Column("alarm", "whether the others do not predict the block"),
-        "why": Column("why", "what is missing", ""),
+        "log_density": RowValue("log_density", "log predictive density of the block, given the others"),
+        "log_density_standard_error": RowValue(lambda one: one.errors[0], "Monte-Carlo standard error of log_density"),
+        "reference_log_density": RowValue("reference", "the same where strata share nothing"),
+        "reference_log_density_standard_error": RowValue(lambda one: one.errors[1], error),
+        "share_further": RowValue("p", "share of studies at least as far out as what was printed"),
+        "share_further_standard_error": RowValue(lambda one: one.errors[2], error),
+        "alarm": RowValue("alarm", "whether the others do not predict the block"),
+        "why": RowValue("why", "what is missing", ""),
     }
     for k, what in enumerate(("prior", "posterior")):
 
@@ -114,7 +114,7 @@ def blocks_node(found: Sequence[BlockCheck]) -> xr.Dataset:
             return [one.percentiles.get(name, (np.nan, np.nan))[k] for name in targets]
 
         said = f"mid-rank of the reported value under the {what} without the block"
-        columns[f"{what}_percentile"] = Column(percentiles, said, across="target")
+        columns[f"{what}_percentile"] = RowValue(percentiles, said, across="target")
     names = ([one.block.name for one in found], "targets that are left out together", "")
     return described(variables("block", found, columns), block=names, target=(targets, "evidence id", ""))
 
@@ -186,22 +186,22 @@ def _parameters(fitted: Fit) -> xr.Dataset:
     moved = "what the truncation moves its mean by, standard deviations before it; NaN: not defined"
     bound = "bound of its prior or of the model that the posterior is pressed against; NaN: none"
     summary = {
-        "unit": Column(lambda row: fitted.units.get(row.name, "1"), "unit of the quantiles", ""),
-        "contraction": Column("contraction", "1 − variance after/before; NaN: fixed"),
-        "effective_size": Column("effective_size", "effective size of the posterior draws"),
-        "informed": Column("informed", "whether the targets inform it; if not, an assumption"),
+        "unit": RowValue(lambda row: fitted.units.get(row.name, "1"), "unit of the quantiles", ""),
+        "contraction": RowValue("contraction", "1 − variance after/before; NaN: fixed"),
+        "effective_size": RowValue("effective_size", "effective size of the posterior draws"),
+        "informed": RowValue("informed", "whether the targets inform it; if not, an assumption"),
         **interval("prior", "prior", "the prior"),
         **interval("posterior", "posterior", "the posterior"),
     }
     of_truncation = {
         **interval("without_truncation", "without", before),
-        "cut_distance": Column("distance", moved),
-        "bound": Column(lambda one: leaning.get(one.name, np.nan), bound, "see unit"),
+        "cut_distance": RowValue("distance", moved),
+        "bound": RowValue(lambda one: leaning.get(one.name, np.nan), bound, "see unit"),
     }
     of_scaling = {
-        "prior_sensitivity": Column("prior", "power-scaling sensitivity to the prior"),
-        "likelihood_sensitivity": Column("likelihood", "power-scaling sensitivity to the likelihood"),
-        "power_scaling": Column("said", "what the power-scaling sensitivities mean", ""),
+        "prior_sensitivity": RowValue("prior", "power-scaling sensitivity to the prior"),
+        "likelihood_sensitivity": RowValue("likelihood", "power-scaling sensitivity to the likelihood"),
+        "power_scaling": RowValue("said", "what the power-scaling sensitivities mean", ""),
     }
     scaled = [answers.get(name, Sensitivity(np.nan, np.nan)) for name in names]
     found: dict[str, Variable] = {}
@@ -225,22 +225,22 @@ def _readings(fitted: Fit) -> xr.Dataset:
     error = "Monte-Carlo standard error"
     possible = "share of the posterior that the model can produce; the rest is left out"
     columns = {
-        "log_evidence": Column("log_evidence", "log probability of all fitted targets"),
-        "log_evidence_standard_error": Column("log_evidence_error", f"{error} of the log evidence"),
-        "converged": Column("converged", f"whether the search {CONVERGED}"),
-        "simulation_shift": Column(largest_error("largest_shift"), shift),
-        "simulation_log_likelihood_error": Column(largest_error("log_likelihood"), spread),
-        "effective_size": Column("effective_size", "least effective size of the components of the posterior"),
-        "possible_share": Column("truncation.share", possible),
-        "possible_prior_share": Column("truncation.prior_share", "share of the prior that the model can produce"),
-        "draws_tried": Column("truncation.tried", "draws of the posterior that were declared"),
-        "prior_draws_tried": Column("truncation.prior_tried", "draws of the prior that were declared"),
-        "possible_log_factor": Column("truncation.log_factor", factor),
-        "possible_log_factor_standard_error": Column("truncation.log_factor_error", f"its {error}"),
-        "undefined": Column(undefined, missing, ""),
+        "log_evidence": RowValue("log_evidence", "log probability of all fitted targets"),
+        "log_evidence_standard_error": RowValue("log_evidence_error", f"{error} of the log evidence"),
+        "converged": RowValue("converged", f"whether the search {CONVERGED}"),
+        "simulation_shift": RowValue(largest_error("largest_shift"), shift),
+        "simulation_log_likelihood_error": RowValue(largest_error("log_likelihood"), spread),
+        "effective_size": RowValue("effective_size", "least effective size of the components of the posterior"),
+        "possible_share": RowValue("truncation.share", possible),
+        "possible_prior_share": RowValue("truncation.prior_share", "share of the prior that the model can produce"),
+        "draws_tried": RowValue("truncation.tried", "draws of the posterior that were declared"),
+        "prior_draws_tried": RowValue("truncation.prior_tried", "draws of the prior that were declared"),
+        "possible_log_factor": RowValue("truncation.log_factor", factor),
+        "possible_log_factor_standard_error": RowValue("truncation.log_factor_error", f"its {error}"),
+        "undefined": RowValue(undefined, missing, ""),
     }
-    before = {"prior_probability": Column(float, "probability before the data")}
-    after = {"probability": Column(float, "probability after the data")}
+    before = {"prior_probability": RowValue(float, "probability before the data")}
+    after = {"probability": RowValue(float, "probability after the data")}
     return described(
         variables("reading", fitted.alternatives.probabilities().tolist(), before)
         | variables("reading", fitted.probabilities.tolist(), after)
@@ -251,7 +251,7 @@ def _readings(fitted: Fit) -> xr.Dataset:
 
 def _wider(fitted: Fit, rows: Sequence[Wider]) -> xr.Dataset:
     columns = {
-        "unit": Column(lambda row: fitted.units.get(row.name, "1"), "unit of the quantiles", ""),
+        "unit": RowValue(lambda row: fitted.units.get(row.name, "1"), "unit of the quantiles", ""),
         **interval("declared", "declared", "the posterior under declared priors"),
         **interval("wider", "wider", "the posterior under priors twice as wide"),
     }

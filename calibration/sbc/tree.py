@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from calibration.output.columns import Column, Variable, described, variables
+from calibration.output.columns import RowValue, Variable, described, variables
 from calibration.output.results import record_of
 from calibration.sbc.rank_checks import LEVELS, Verdict, ecdf, ecdf_band, points_of, uniform
 from calibration.sbc.ranks import Ranks
@@ -62,12 +62,12 @@ def _checks(found: Ranks, verdict: Verdict) -> xr.Dataset:
     lower, upper = ecdf_band(len(found.papers.rank), found.draws, verdict.each)
     difference = np.stack([ecdf(column, found.draws) - expected for column in found.papers.rank.T])
 
-    def covered(of: str, said: str) -> Column:
-        return Column(lambda one: [getattr(interval, of) for interval in one.coverage], said, across="level")
+    def covered(of: str, said: str) -> RowValue:
+        return RowValue(lambda one: [getattr(interval, of) for interval in one.coverage], said, across="level")
 
     columns = {
-        "chi_square_p_value": Column("chi_square", "p-value of χ² of ranks in bins"),
-        "ecdf_p_value": Column("ecdf", "p-value of the ECDF of ranks"),
+        "chi_square_p_value": RowValue("chi_square", "p-value of χ² of ranks in bins"),
+        "ecdf_p_value": RowValue("ecdf", "p-value of the ECDF of ranks"),
         "coverage": covered("share", "share of papers whose central interval holds the truth"),
         "coverage_lower": covered("lower", "exact binomial bound of the share, lower"),
         "coverage_upper": covered("upper", "exact binomial bound of the share, upper"),

@@ -21,7 +21,7 @@ _Tuple = TypeVar("_Tuple", bound=type)
 _WORD = 8  # bytes of a pointer and of a number
 
 
-class Reference(types.Type):
+class ByReference(types.Type):
     """Numba's type of a pointer to the fields of a NamedTuple, which kernels only read.
 
     ``fields``: numba's type of that NamedTuple.
@@ -29,7 +29,7 @@ class Reference(types.Type):
 
     def __init__(self, fields: Any) -> None:
         self.fields = fields
-        super().__init__(name=f"Reference({fields.name})")
+        super().__init__(name=f"ByReference({fields.name})")
 
 
 def by_reference(cls: _Tuple) -> _Tuple:
@@ -38,19 +38,19 @@ def by_reference(cls: _Tuple) -> _Tuple:
     A kernel reads its attributes. It cannot make one, change an attribute, index or unpack it.
     """
 
-    def typeof(value: Any, context: Any) -> Reference:
+    def typeof(value: Any, context: Any) -> ByReference:
         of_fields = [typeof_impl(field, context) for field in value]
-        return Reference(types.NamedTuple(of_fields, cls))  # type: ignore[attr-defined]
+        return ByReference(types.NamedTuple(of_fields, cls))  # type: ignore[attr-defined]
 
     typeof_impl.register(cls)(typeof)
     return cls
 
 
-@register_model(Reference)
-class _ReferenceModel(models.PrimitiveModel):
+@register_model(ByReference)
+class _ByReferenceModel(models.PrimitiveModel):
     """A pointer to the fields, laid out as numba lays out a NamedTuple."""
 
-    def __init__(self, dmm: Any, fe_type: Reference) -> None:
+    def __init__(self, dmm: Any, fe_type: ByReference) -> None:
         fields = dmm.lookup(fe_type.fields).get_value_type()
         self._bytes = _WORD * _words(fields)
         super().__init__(dmm, fe_type, fields.as_pointer())
@@ -70,24 +70,24 @@ def _words(layout: Any) -> int:
     return 1 if isinstance(layout, ir.PointerType) or getattr(layout, "width", 0) == 64 else 0
 
 
-@unbox(Reference)  # type: ignore[untyped-decorator]
-def _unbox(reference: Reference, value: Any, c: Any) -> NativeValue:
+@unbox(ByReference)  # type: ignore[untyped-decorator]
+def _unbox(reference: ByReference, value: Any, c: Any) -> NativeValue:
     native = c.unbox(reference.fields, value)
     place = cgutils.alloca_once_value(c.builder, native.value)
     return NativeValue(place, is_error=native.is_error, cleanup=native.cleanup)
 
 
 @infer_getattr
-class _ReferenceAttributes(AttributeTemplate):
-    key = Reference
+class _ByReferenceAttributes(AttributeTemplate):
+    key = ByReference
 
-    def generic_resolve(self, reference: Reference, name: str) -> types.Type | None:
+    def generic_resolve(self, reference: ByReference, name: str) -> types.Type | None:
         names = reference.fields.instance_class._fields
         return reference.fields[names.index(name)] if name in names else None
 
 
-@lower_getattr_generic(Reference)  # type: ignore[untyped-decorator]
-def _load(context: Any, builder: Any, reference: Reference, value: Any, name: str) -> Any:
+@lower_getattr_generic(ByReference)  # type: ignore[untyped-decorator]
+def _load(context: Any, builder: Any, reference: ByReference, value: Any, name: str) -> Any:
     names = reference.fields.instance_class._fields
     place = cgutils.gep_inbounds(builder, value, 0, names.index(name))
     return _invariant(builder, place)
