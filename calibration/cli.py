@@ -17,7 +17,7 @@ import simulator
 from calibration.schema import Calibration, load
 from simulator.cli.arguments import RUN, Arguments, read_arguments
 from simulator.cli.console import claimed, exit_code_of, show, tell_files
-from simulator.cli.progress import compilation, say
+from simulator.cli.progress import Compilation, say
 from simulator.configuration.files import dump, read
 from simulator.configuration.library import shipped_folder
 from simulator.errors import MISSING, ConfigError, Problem, unknown
@@ -80,8 +80,8 @@ def _obey(argv: Sequence[str]) -> None:
     depth = depth or DEPTHS[0]
     if depth not in DEPTHS:
         raise ConfigError(unknown(DIAGNOSTICS, depth, DEPTHS, what="depth of diagnostics"))
-    with compilation(others) as first_run:
-        prepared, declared = preparation(others, arguments.config_dir, folder=FOLDER)
+    with Compilation(others) as first_run:
+        prepared, declared = preparation(others, arguments.config_dir, folder=FOLDER, composed=first_run.begin)
         first_run.finish(prepared.experiment)
     calibrate_and_write(prepared, declared, diagnostics=depth)
 
@@ -186,8 +186,8 @@ def calibrate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[st
     ConfigError
         With every problem of the input.
     """
-    with compilation(overrides) as first_run:
-        prepared, declared = preparation(overrides, config_dir)
+    with Compilation(overrides) as first_run:
+        prepared, declared = preparation(overrides, config_dir, composed=first_run.begin)
         first_run.finish(prepared.experiment)
     return _truncated(prepared.container, declared, prepared.overrides, say if sys.stderr.isatty() else None)
 
@@ -227,17 +227,23 @@ def rerun(path: str | os.PathLike[str]) -> Fit:
 
 
 def preparation(
-    overrides: Sequence[str], config_dir: str | os.PathLike[str] | None, *, folder: str | None = None
+    overrides: Sequence[str],
+    config_dir: str | os.PathLike[str] | None,
+    *,
+    folder: str | None = None,
+    composed: Callable[[], None] | None = None,
 ) -> tuple[Prepared, Calibration]:
     """Return what is calibrated: the cohort, from its starting values if nothing else is said, and its file.
 
     ``folder``: where it may be written, cohort and time to be filled in; None: nothing is written, and keys of Hydra's
-    own are refused. Raises ConfigError.
+    own are refused. ``composed``: called before anything is declared. Raises ConfigError.
     """
     chosen, others = _taken(overrides, GROUP)
     if not any(text.startswith("parameters=") for text in others):
         others.append(STARTING_VALUES)
-    prepared = prepare(others, config_dir=config_dir, output=folder or False, hydra=folder is not None)
+    prepared = prepare(
+        others, config_dir=config_dir, output=folder or False, hydra=folder is not None, composed=composed
+    )
     return prepared, declaration(chosen or prepared.cohort, config_dir=config_dir)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simulator.cli.progress import compilation
+from simulator.cli.progress import Compilation
 from simulator.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def simulate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str
     """
     from simulator.experiment.preparation import prepare
 
-    with compilation(_texts(overrides)) as first_run:
-        prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False)
+    with Compilation(_texts(overrides)) as first_run:
+        prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False, composed=first_run.begin)
         first_run.finish(prepared.experiment)
     from simulator.running.draws import run
 

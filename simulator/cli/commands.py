@@ -22,7 +22,7 @@ from simulator.cli.console import (
     show,
     tell_files,
 )
-from simulator.cli.progress import Progress, compilation
+from simulator.cli.progress import Compilation, Progress
 from simulator.configuration.files import dump
 from simulator.errors import (
     ConfigError,
@@ -63,8 +63,10 @@ def _obey(argv: Sequence[str]) -> None:
     elif arguments.command == EVIDENCE:
         _show_evidence(prepare(arguments.overrides, config_dir=arguments.config_dir))
     else:
-        with compilation(arguments.overrides) as first_run:
-            prepared = prepare(arguments.overrides, config_dir=arguments.config_dir, output=True)
+        with Compilation(arguments.overrides) as first_run:
+            prepared = prepare(
+                arguments.overrides, config_dir=arguments.config_dir, output=True, composed=first_run.begin
+            )
             first_run.finish(prepared.experiment)
         run_and_write(prepared)
 

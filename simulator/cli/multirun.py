@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from simulator.cli.console import CONTRAST, PAGE, listen, show
-from simulator.cli.progress import Progress, compilation, say
+from simulator.cli.progress import Compilation, Progress, say
 from simulator.configuration.files import dump
 from simulator.configuration.parameters import ONE_DRAW
 from simulator.errors import ConfigError, IncompleteWarning, Problem, ScenarioError
@@ -129,7 +129,8 @@ def run_sweep(
     attrs = sweep_record(description, sweep.configurations, title=sweep.title, **drawn)
     looked_at = CHECKED_DRY if dry else len(sweep)
     if not dry:
-        with compilation(overrides) as first_run:
+        with Compilation(overrides) as first_run:
+            first_run.begin()
             first_run.finish(sweep.experiment(0))
     with Progress("checking", min(looked_at, len(sweep))) as progress:
         axes = functools.partial(axes_of_results, sweep)

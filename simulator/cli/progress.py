@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from simulator.cli.terminal import raw_of
 
 if TYPE_CHECKING:
     from simulator.experiment.schema import Experiment
+    from simulator.running.first_run import FirstRun
 
 QUIET_SECONDS = 30.0
 """Time between two lines where nobody watches."""
@@ -79,28 +80,37 @@ class Progress:
             say(f"{said}, {left:,.0f} s left")
 
 
-class Compilation(Protocol):
-    """What is compiled before the first run."""
+class Compilation:
+    """What the first run on a machine compiles, shown while the context lasts; nothing where the engine is compiled.
+
+    ``overrides``: of the run; with ``engine=reference`` nothing is compiled beforehand.
+    """
+
+    def __init__(self, overrides: Sequence[str]) -> None:
+        self._wanted = "engine=reference" not in overrides
+        self._shown = ExitStack()
+        self._first_run: FirstRun | None = None
+
+    def __enter__(self) -> Compilation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.close()
+
+    def begin(self) -> None:
+        """Begin, once the input is known to be read: an error of it comes first."""
+        from simulator.engines import compiled
+
+        if not self._wanted or compiled.is_compiled():
+            return
+        from simulator.running.first_run import FirstRun
+
+        say("compiling, once on this machine: a minute or less on two processors")
+        progress = self._shown.enter_context(Progress("compiled"))
+        self._first_run = self._shown.enter_context(FirstRun(progress.at))
 
     def finish(self, experiment: Experiment) -> None:
         """Return when all that an experiment needs is compiled."""
-
-
-class _Compiled:
-    def finish(self, experiment: Experiment) -> None:
-        """Return at once."""
-
-
-@contextmanager
-def compilation(overrides: Sequence[str]) -> Iterator[Compilation]:
-    """Compile what the first run on a machine needs, and show how far that is; nothing where the engine is there."""
-    from simulator.engines import compiled
-
-    if "engine=reference" in overrides or compiled.is_compiled():
-        yield _Compiled()
-        return
-    from simulator.running.first_run import FirstRun
-
-    say("compiling, once on this machine: a minute or less on two processors")
-    with Progress("compiled") as progress, FirstRun(progress.at) as first_run:
-        yield first_run
+        if self._first_run is not None:
+            self._first_run.finish(experiment)
+        self._shown.close()

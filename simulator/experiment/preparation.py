@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,11 +39,13 @@ def prepare(
     config_dir: str | os.PathLike[str] | None = None,
     output: bool | str = False,
     hydra: bool = True,
+    composed: Callable[[], None] | None = None,
 ) -> Prepared:
     """Check everything and return the experiment.
 
     With `output`, also where it may be written: the folder that the primary configuration names, or this one, both
-    with cohort and time to be filled in. Without `hydra`, keys of Hydra's own are refused.
+    with cohort and time to be filled in. Without `hydra`, keys of Hydra's own are refused. ``composed`` is called when
+    files and overrides have been read without a problem, before anything is declared.
 
     Raises
     ------
@@ -55,18 +57,18 @@ def prepare(
     library = open_library(config_dir)
     made = read_overrides(texts, library)
     problems = [*library.problems(), *made.problems]
-    composed = None
+    composition = None
     if not misleads(problems, library):
         from simulator.configuration.parameters import composed_with_parameters
 
         try:
-            composed = composed_with_parameters(library, made)
+            composition = composed_with_parameters(library, made)
         except ConfigError as error:
             problems += error.problems
-    problems += unknown_roots(made, library, composed.container if composed else {})
-    cohort = composed.choices["cohort"] if composed else ""
+    problems += unknown_roots(made, library, composition.container if composition else {})
+    cohort = composition.choices["cohort"] if composition else ""
     folder = None
-    if output and composed:
+    if output and composition:
         template = output if isinstance(output, str) else str(library.primary["hydra"]["run"]["dir"])
         folder, refused = _output_folder(made, _filled(template, cohort))
         problems += refused
@@ -74,19 +76,21 @@ def prepare(
         problems += [Problem(key, value, "belongs to the command line; leave it out")
                      for key, value in made.hydra.items()]  # fmt: skip
     experiment = None
-    if composed:
-        experiment, refused = declared(composed, made.texts)
+    if composition:
+        if composed is not None and not problems:
+            composed()
+        experiment, refused = declared(composition, made.texts)
         problems += refused
     if problems:
         raise ConfigError(list({str(problem): problem for problem in problems}.values()))
-    if composed is None or experiment is None:
+    if composition is None or experiment is None:
         raise RuntimeError("nothing was composed and nothing was wrong")
     return Prepared(
-        container=composed.container,
+        container=composition.container,
         experiment=experiment,
         cohort=cohort,
         overrides=tuple(made.texts),
-        parameters=composed.choices.get("parameters") if "parameters" not in library.given else None,
+        parameters=composition.choices.get("parameters") if "parameters" not in library.given else None,
         folder=folder,
         verbose=made.hydra.get("hydra.verbose", "false"),
     )
