@@ -30,8 +30,9 @@ def simulate(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str
     """
     from simulator.experiment.preparation import prepare
 
-    with Compilation(_texts(overrides)) as first_run:
-        prepared = prepare(_texts(overrides), config_dir=config_dir, hydra=False, composed=first_run.begin)
+    texts = _texts(overrides)
+    with Compilation(texts) as first_run:
+        prepared = prepare(texts, config_dir=config_dir, hydra=False, composed=first_run.begin)
         first_run.finish(prepared.experiment)
     from simulator.running.draws import run
 

@@ -128,10 +128,6 @@ def run_sweep(
     drawn = {UNCERTAINTY: "draws of the posterior, dimension draw"} if ONE_DRAW in sweep.names else {}
     attrs = sweep_record(description, sweep.configurations, title=sweep.title, **drawn)
     looked_at = CHECKED_DRY if dry else len(sweep)
-    if not dry:
-        with Compilation(overrides) as first_run:
-            first_run.begin()
-            first_run.finish(sweep.experiment(0))
     with Progress("checking", min(looked_at, len(sweep))) as progress:
         axes = functools.partial(axes_of_results, sweep)
         planned = plan(sweep, axes, attrs=attrs, most=looked_at, progress=progress.at)
@@ -140,6 +136,9 @@ def run_sweep(
         return None
     planned = _recorded(sweep, planned)
     refuse_too_large(sweep, planned, folder)
+    with Compilation(overrides) as first_run:  # all that is refused has been
+        first_run.begin()
+        first_run.finish(planned.known.get(0) or sweep.experiment(0))
     own = None if config_dir is None else str(Path(config_dir).expanduser().absolute())  # a worker may stand elsewhere
     open_scenarios, place = SweepOverrides(tuple(overrides), own), folder.absolute()
     job = Job(open_scenarios, planned.layout, place, known=planned.known, summed=sweep.extendable)

@@ -1,9 +1,9 @@
 """Large kernels that other kernels call by name.
 
-Numba links a callee into each of its callers, and there optimises and translates it once more, at every level: two
-fifths of the time that the compiled engine takes to compile. What is small has to be part of its caller; a kernel that
-works on whole columns need not. Such a one is translated once; its callers hold its name, which LLVM's execution engine
-resolves. The cached form of a kernel brings along the kernels that it calls by name.
+Numba links a callee into each of its callers, and there optimises and translates it once more, at every level. What is
+small has to be part of its caller; a kernel that works on whole columns need not. Such a one is translated once; its
+callers hold its name, which LLVM's execution engine resolves. The cached form of a kernel brings along the kernels that
+it calls by name.
 """
 
 from __future__ import annotations

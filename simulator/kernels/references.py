@@ -1,9 +1,9 @@
 """Groups of arrays that kernels receive by reference.
 
-Numba passes a NamedTuple of arrays by value: each array is about seven numbers, so a kernel with two such arguments has
-three hundred, and each call and each attribute copies all of them in the intermediate code. A class decorated with
-`by_reference` is passed as one pointer to those numbers. They never change while a kernel runs, and loads say so to
-LLVM, so that loops over arrays vectorise as before.
+Numba passes a NamedTuple of arrays by value: an array of d dimensions is 5 + 2 d numbers, so a kernel with the two that
+the compiled engine hands round has 338, and each call and each attribute copies all of them in the intermediate code. A
+class decorated with `by_reference` is passed as one pointer to those numbers. They never change while a kernel runs,
+and loads say so to LLVM, so that loops over arrays vectorise as before.
 """
 
 from __future__ import annotations

@@ -43,15 +43,6 @@ def engine_of(experiment: Experiment) -> str:
     return "reference" if reason else "compiled"
 
 
-def is_compiled(experiment: Experiment) -> bool:
-    """Whether the engine of an experiment can run at once, without being compiled first."""
-    if engine_of(experiment) == "reference":
-        return True
-    from simulator.engines import compiled
-
-    return compiled.is_compiled()
-
-
 def trajectories_of(
     experiment: Experiment,
     replicates: range,

@@ -28,7 +28,7 @@ _SECONDS = 0.5
 
 
 class FirstRun:
-    """What is compiled before a run can begin. Nothing where the engine is in the cache.
+    """What is compiled before a run can begin.
 
     Within its context kernels are counted as they are compiled. On leaving it the process beside this one ends.
 

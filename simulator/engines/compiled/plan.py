@@ -61,10 +61,7 @@ N_CHOICES = 4
 
 @by_reference
 class Plan(NamedTuple):
-    """What the kernels read. Dimensions: E events, R rows, F effects, G covariate effects, the rest as in tables.
-
-    Few arrays, since a kernel that calls another hands over all of them.
-    """
+    """What the kernels read. Dimensions: E events, R rows, F effects, G covariate effects, the rest as in tables."""
 
     fact: Integers  # (N_FACTS,)
     event: Integers  # (E, N_ATTRIBUTES)

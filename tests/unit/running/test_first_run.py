@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -48,13 +49,27 @@ def test_a_part_that_is_compiled_beforehand_is_the_one_that_the_engine_calls():
 
 def test_the_engine_is_compiled_in_a_process_that_ends_with_it(monkeypatch):
     monkeypatch.setenv("LOBULE_THREADS", "2")
-    counts = []
-    with first_run.FirstRun(lambda done, total: counts.append((done, total))) as run:
+    with first_run.FirstRun(lambda done, total: None) as run:
         run.finish(prepare(SMALL).experiment)
         beside = run._engine
     assert beside is not None
     assert beside.returncode == 0
-    assert all(done <= total for done, total in counts)
+
+
+def test_kernels_are_counted_from_where_the_cache_stood(monkeypatch):
+    monkeypatch.setenv("LOBULE_THREADS", "1")
+    monkeypatch.setattr(first_run, "_SECONDS", 0.001)
+    cached, counts, enough = iter([10, 13, 500]), [], threading.Event()
+    monkeypatch.setattr(first_run, "n_cached", lambda: next(cached, 500))
+
+    def progress(done, total):
+        counts.append((done, total))
+        if len(counts) == 2:
+            enough.set()
+
+    with first_run.FirstRun(progress):
+        assert enough.wait(60)
+    assert counts[:2] == [(3, first_run.KERNELS), (490, 490)]
 
 
 def test_a_process_beside_a_run_does_not_outlive_it(tmp_path):
@@ -63,7 +78,7 @@ def test_a_process_beside_a_run_does_not_outlive_it(tmp_path):
     beside = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
     beside.communicate(timeout=60)
     assert beside.returncode == 0
-    assert not list(tmp_path.glob("*/run_blocks*"))
+    assert not list(tmp_path.glob("*/blocks.run_blocks*"))
 
 
 def test_one_processor_compiles_in_one_process(monkeypatch):
